@@ -1,0 +1,1 @@
+"""Recordings, sound scenes and the batches made of them."""

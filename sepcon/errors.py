@@ -1,0 +1,15 @@
+"""The one exception whose message is meant for the person at the terminal."""
+
+
+class SepconError(Exception):
+    """Bad input or a bad environment, told in one line.
+
+    The message says what went wrong, where (file, argument, step), what was found, what was
+    expected and how to cure it. The command line prints it without a traceback.
+    """
+
+
+def one_line(error: BaseException) -> str:
+    """Returns an exception's message folded to a single line of at most 300 characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."

@@ -1,0 +1,1 @@
+"""Networks: the separator, the encoders, their heads and the shallow classifier."""

@@ -1,0 +1,121 @@
+"""Progress of long stages: a bar on a terminal, sparse lines in a log, a file for a parent process.
+
+A parent that runs several stages at once (the quickstart) sets the environment variable
+`SEPCON_PROGRESS_FILE` in each child; the child then writes its state there as JSON instead of
+drawing a bar, and the parent draws one bar per child.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from tqdm import tqdm
+
+PROGRESS_FILE_VARIABLE = "SEPCON_PROGRESS_FILE"
+_LOG_SECONDS = 30.0
+_FILE_SECONDS = 0.5
+
+T = TypeVar("T")
+
+
+class Progress:
+    """Counts the units of a stage and shows how many are left and for how long.
+
+    Args:
+      total: units in the stage, or None when it is not known.
+      description: what the stage does, a few words.
+      unit: what is counted, in the singular.
+      initial: units done before (a resumed stage).
+    """
+
+    def __init__(
+        self, total: int | None, description: str, *, unit: str = "step", initial: int = 0
+    ) -> None:
+        self._description = description
+        self._file = os.environ.get(PROGRESS_FILE_VARIABLE)
+        self._last_written = 0.0
+        self._note = ""
+        on_terminal = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=total,
+            initial=initial,
+            desc=description,
+            unit=unit,
+            disable=self._file is not None,
+            # In a log file a bar that redraws itself is noise: one line every half minute is enough.
+            mininterval=0.1 if on_terminal else _LOG_SECONDS,
+            maxinterval=10.0 if on_terminal else _LOG_SECONDS,
+            dynamic_ncols=on_terminal,
+            ascii=not on_terminal,
+        )
+        self._initial = initial
+        self._done = initial
+        self._total = total
+        self._start = time.monotonic()
+        self._write(force=True)
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        """Counts `units` more; `note` (a loss, a file name) is shown behind the bar."""
+        self._done += units
+        if note:
+            self._note = note
+            self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(units)
+        self._write()
+
+    def write(self, line: str) -> None:
+        """Prints a line to standard error without tearing the bar."""
+        tqdm.write(line, file=sys.stderr)
+
+    def close(self) -> None:
+        self._bar.close()
+        self._write(force=True)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _write(self, force: bool = False) -> None:
+        now = time.monotonic()
+        if self._file is None or (not force and now - self._last_written < _FILE_SECONDS):
+            return
+        self._last_written = now
+        elapsed = now - self._start
+        done_here = self._done - self._initial
+        left = None
+        if self._total is not None and done_here > 0:
+            left = elapsed / done_here * (self._total - self._done)
+        state = {
+            "description": self._description,
+            "done": self._done,
+            "total": self._total,
+            "seconds_left": left,
+            "note": self._note,
+        }
+        temporary = Path(f"{self._file}.{os.getpid()}")
+        temporary.write_text(json.dumps(state))
+        temporary.replace(self._file)
+
+
+def track(
+    items: Iterable[T], total: int | None, description: str, *, unit: str = "item"
+) -> Iterator[T]:
+    """Yields `items` and shows the progress through them."""
+    with Progress(total, description, unit=unit) as progress:
+        for item in items:
+            yield item
+            progress.advance()

@@ -1,0 +1,1 @@
+"""What is learned: each task turns a batch into losses, all on one training loop."""
