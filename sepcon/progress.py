@@ -49,7 +49,7 @@ class Progress:
             desc=description,
             unit=unit,
             disable=self._file is not None,
-            # In a log file a bar that redraws itself is noise: one line every half minute is enough.
+            # In a log file a bar that redraws itself is noise: one line in half a minute will do.
             mininterval=0.1 if on_terminal else _LOG_SECONDS,
             maxinterval=10.0 if on_terminal else _LOG_SECONDS,
             dynamic_ncols=on_terminal,
