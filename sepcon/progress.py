@@ -7,6 +7,7 @@ drawing a bar, and the parent draws one bar per child.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -23,6 +24,30 @@ _LOG_SECONDS = 30.0
 _FILE_SECONDS = 0.5
 
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class ProgressState:
+    """How far a stage of another process is, as that process last wrote it."""
+
+    description: str = "starting"
+    done: int = 0
+    total: int | None = None
+    seconds_left: float | None = None
+    note: str = ""
+
+    @classmethod
+    def read(cls, file: Path) -> ProgressState:
+        """Returns what stands in the file; the default where there is none yet."""
+        try:
+            return cls(**json.loads(file.read_text()))
+        except (OSError, ValueError):
+            return cls()
+
+    @property
+    def share(self) -> float:
+        """The done share of the stage, 0 where the total is not known."""
+        return self.done / self.total if self.total else 0.0
 
 
 class Progress:
@@ -99,15 +124,9 @@ class Progress:
         left = None
         if self._total is not None and done_here > 0:
             left = elapsed / done_here * (self._total - self._done)
-        state = {
-            "description": self._description,
-            "done": self._done,
-            "total": self._total,
-            "seconds_left": left,
-            "note": self._note,
-        }
+        state = ProgressState(self._description, self._done, self._total, left, self._note)
         temporary = Path(f"{self._file}.{os.getpid()}")
-        temporary.write_text(json.dumps(state))
+        temporary.write_text(json.dumps(dataclasses.asdict(state)))
         temporary.replace(self._file)
 
 

@@ -1,0 +1,58 @@
+"""Packaging of sepcon. Why each dependency is here stands in BUILD.md."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+REQUIRED = [
+    "tensorflow>=2.16,<2.22",
+    "keras>=3.5,<4",
+    "numpy>=1.26",
+    "scipy>=1.11",
+    "absl-py>=1.4",
+    "gin-config==0.5.0",
+    "soundfile>=0.12",
+    "soxr>=0.5",
+    "tqdm>=4.66",
+    "tensorflow-datasets>=4.9.9",
+    # tensorflow-metadata 1.18 and later need a newer protobuf than TensorFlow 2.17 allows.
+    "tensorflow-metadata>=1.15,<1.18",
+    # TFDS imports these without declaring them.
+    "importlib_resources",
+    "setuptools<82",
+]
+
+EXTRAS = {
+    "tfio": ["tensorflow-io==0.37.1; platform_system != 'Windows' and python_version < '3.13'"],
+    "report": ["jinja2>=3.1", "matplotlib>=3.8"],
+    "tfds-cli": ["mlcroissant", "dill", "pytest"],
+}
+EXTRAS["dev"] = [
+    *EXTRAS["tfio"],
+    *EXTRAS["report"],
+    *EXTRAS["tfds-cli"],
+    "hypothesis",
+    "mypy",
+    "pytest-xdist",
+    "ruff",
+    "scikit-learn",
+    "types-tqdm",
+]
+
+VERSION: dict[str, str] = {}
+exec(Path(__file__).with_name("sepcon").joinpath("__init__.py").read_text(), VERSION)
+
+setup(
+    name="sepcon",
+    version=VERSION["__version__"],
+    description="Self-supervised audio representations from automatically separated sound scenes",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.13",
+    packages=find_packages(include=["sepcon", "sepcon.*"]),
+    package_data={"sepcon": ["**/*.md", "**/*.bib", "**/*.txt", "**/*.html"]},
+    install_requires=REQUIRED,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["sepcon=sepcon.cli:main"]},
+)

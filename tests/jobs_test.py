@@ -1,0 +1,96 @@
+"""Chains of commands: order, failure, resumption, and that nothing is left running."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sepcon.errors import SepconError
+from sepcon.jobs import Job, run_jobs
+
+PYTHON = (sys.executable, "-c")
+
+
+def append(file: Path, word: str, seconds: float = 0.0) -> str:
+    return f"import time; time.sleep({seconds}); open({str(file)!r}, 'a').write({word!r} + ' ')"
+
+
+def run(jobs: list[Job], folder: Path) -> None:
+    run_jobs(jobs, log_dir=folder / "logs", workers=2, environment={"X": "1"}, command=PYTHON)
+
+
+def test_a_job_waits_for_those_it_needs(tmp_path):
+    file = tmp_path / "order"
+    jobs = [
+        Job("last", (append(file, "last"),), needs=("slow", "first")),
+        Job("slow", (append(file, "slow", 0.8),), needs=("first",)),
+        Job("first", (append(file, "first"),)),
+    ]
+    run(jobs, tmp_path)
+    assert file.read_text().split() == ["first", "slow", "last"]
+
+
+def test_a_finished_job_is_not_started_again(tmp_path):
+    file = tmp_path / "order"
+    jobs = [
+        Job("old", (append(file, "old"),), done=lambda: True),
+        Job("new", (append(file, "new"),), needs=("old",)),
+    ]
+    run(jobs, tmp_path)
+    assert file.read_text().split() == ["new"]
+
+
+def test_a_failure_names_the_stage_the_reason_and_the_log(tmp_path):
+    code = "import sys; print('sepcon: error: no such folder'); sys.exit(3)"
+    with pytest.raises(SepconError, match="stage 'bad' ended with code 3: no such folder") as error:
+        run([Job("bad", (code,)), Job("after", (append(tmp_path / "f", "x"),), ("bad",))], tmp_path)
+    assert str(tmp_path / "logs" / "bad.log") in str(error.value)
+    assert not (tmp_path / "f").exists()
+
+
+def test_a_failure_ends_the_jobs_beside_it(tmp_path):
+    file = tmp_path / "late"
+    with pytest.raises(SepconError):
+        run(
+            [Job("slow", (append(file, "slow", 20.0),)), Job("bad", ("raise SystemExit(1)",))],
+            tmp_path,
+        )
+    time.sleep(0.2)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        [Job("a", ("",)), Job("a", ("",))],
+        [Job("a", ("",), needs=("b",))],
+        [Job("a", ("",), needs=("b",)), Job("b", ("",), needs=("a",))],
+    ],
+    ids=["same name", "unknown need", "circle"],
+)
+def test_an_impossible_chain_is_refused(jobs, tmp_path):
+    with pytest.raises(ValueError, match="a"):
+        run(jobs, tmp_path)
+
+
+def test_sigterm_ends_parent_and_children(tmp_path):
+    child = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    parent = (
+        "import sys; from pathlib import Path; from sepcon.jobs import Job, run_jobs;"
+        f"run_jobs([Job('a', ({child!r},))], log_dir=Path('logs'), workers=1, environment={{}},"
+        "command=(sys.executable, '-c'))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    pid = int((tmp_path / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Format, lint, types and tests, in an environment of its own. Continuous integration runs just this.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tools/environment.sh tools/requirements-dev.lock .venv-dev
+
+export TF_CPP_MIN_LOG_LEVEL=2 CUDA_VISIBLE_DEVICES=-1
+echo "== format"
+"$PYTHON" -m ruff format --check .
+echo "== lint"
+"$PYTHON" -m ruff check .
+echo "== types"
+"$PYTHON" -m mypy sepcon tools
+echo "== tests"
+# Two workers for two cores; a test that starts processes of its own stays on one worker.
+"$PYTHON" -m pytest -q -n "${SEPCON_TEST_WORKERS:-2}" --dist loadfile --durations 15 "$@"
