@@ -1,0 +1,295 @@
+"""The command line: `sepcon <verb> --gin_file=... --run_dir=...`.
+
+The only module that knows of flags and of gin. It reads the gin files, checks that every required
+value is given, saves the resolved configuration into the run folder and calls one verb, which is a
+plain Python function.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util  # gin 0.5 uses it without importing it.
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+import sepcon
+from sepcon.errors import SepconError, one_line
+
+USAGE_ERROR = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+    """A command: where its function is, and what its help says."""
+
+    function: str
+    summary: str
+    example: str
+    details: str
+    positional: str = ""
+
+
+VERBS = {
+    "prepare": Verb(
+        "sepcon.prepare:prepare",
+        "decode recordings and mix sound scenes ahead of training",
+        "sepcon prepare --gin_file=runs/prepare.gin --gin_file=data/builtin_scenes.gin "
+        "--run_dir=/tmp/sepcon/prepare",
+        "The other verbs prepare what they miss at first use; this one does it on its own.",
+    ),
+    "train_separator": Verb(
+        "sepcon.train_separator:train_separator",
+        "train a separation network on unlabelled scenes by mixture invariant training",
+        "sepcon train_separator --gin_file=runs/train_separator.gin "
+        "--gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/separator",
+        "Keeps the weights at several convergence states under states/; resumes where it stopped.",
+    ),
+    "separate": Verb(
+        "sepcon.separate:separate",
+        "split recordings, or every clip of a dataset, into separated channels",
+        "sepcon separate --gin_file=runs/separate.gin --gin_file=data/builtin_scenes.gin "
+        "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channels",
+        "With files or folders as arguments: writes one WAV file for each channel into "
+        "--run_dir. Without: stores the channels of the configured dataset for pretraining.",
+        positional="[FILE_OR_FOLDER ...]",
+    ),
+    "pretrain": Verb(
+        "sepcon.pretrain:pretrain",
+        "pretrain an encoder by similarity maximization and coincidence prediction",
+        "sepcon pretrain --gin_file=runs/pretrain.gin --gin_file=data/builtin_scenes.gin "
+        "--gin_bindings='CHANNELS=[\"/tmp/sepcon/channels\"]' --run_dir=/tmp/sepcon/encoder",
+        "Resumes to the very step where it stopped, and exports a SavedModel at the end.",
+    ),
+    "export": Verb(
+        "sepcon.export:export",
+        "write a pretrained encoder as a SavedModel: waveform in, embeddings out",
+        "sepcon export --gin_file=runs/export.gin "
+        "--gin_bindings='MODEL=\"/tmp/sepcon/encoder\"' --run_dir=/tmp/sepcon/export",
+        "The SavedModel is at RUN_DIR/saved_model and loads without sepcon.",
+    ),
+    "embed": Verb(
+        "sepcon.embed:embed",
+        "turn a dataset or a folder of recordings into embeddings on disk",
+        "sepcon embed --gin_file=runs/embed.gin --gin_file=data/builtin_scenes.gin "
+        "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
+        "--run_dir=/tmp/sepcon/embeddings",
+        "Resumable; for a folder of your own use data/folder.gin.",
+    ),
+    "benchmark": Verb(
+        "sepcon.benchmark:benchmark",
+        "measure frozen embeddings with a shallow classifier: mAP and d-prime",
+        "sepcon benchmark --gin_file=runs/benchmark.gin --gin_file=data/builtin_scenes.gin "
+        "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
+        "--run_dir=/tmp/sepcon/benchmark",
+        "Writes results.json and prints the table.",
+    ),
+}
+
+CONFIGURABLES: tuple[str, ...] = ()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+      arguments: the command line without the program's name; `sys.argv` by default.
+
+    Returns:
+      The exit code: 0 done, 1 an error told in one line, 2 a wrong command line, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("--help", "-h", "help"):
+        print(_general_help())
+        return 0 if words else USAGE_ERROR
+    if words[0] == "--version":
+        print(sepcon.__version__)
+        return 0
+    try:
+        return _run(words[0], words[1:])
+    except SepconError as error:
+        # gin appends where the value was bound; the first line is the message itself.
+        print(f"sepcon: error: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 1
+    except _UsageError as error:
+        print(f"sepcon: error: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        print("sepcon: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+class _UsageError(Exception):
+    """The command line itself is wrong."""
+
+
+def _run(name: str, words: list[str]) -> int:
+    if name not in VERBS:
+        raise _UsageError(f"unknown verb {name!r}; expected one of {', '.join(VERBS)}")
+    verb, values = VERBS[name], _flags()
+    if any(word in ("--help", "-h", "--helpfull") for word in words):
+        print(_verb_help(name, verb, values))
+        return 0
+    try:
+        positional = values(["sepcon", *words])[1:]
+    except flags.Error as error:
+        raise _UsageError(f"{one_line(error)} (sepcon {name} --help shows the flags)") from None
+    if positional and not verb.positional:
+        raise _UsageError(f"{name} takes no arguments beside flags, got {positional}")
+    if not values.run_dir:
+        raise _UsageError("--run_dir is missing: the folder that receives what the run makes")
+    _configure_process(values)
+    return _call(name, verb, values, positional)
+
+
+def _flags() -> Any:
+    values = flags.FlagValues()
+    flags.DEFINE_multi_string(
+        "gin_file", [], "gin file; may be repeated, later ones win", flag_values=values
+    )
+    flags.DEFINE_multi_string(
+        "gin_bindings", [], "one binding, as in a gin file; may be repeated", flag_values=values
+    )
+    flags.DEFINE_alias("gin_param", "gin_bindings", flag_values=values)
+    flags.DEFINE_multi_string(
+        "gin_search_path", [], "further folders in which gin files are sought", flag_values=values
+    )
+    flags.DEFINE_string("run_dir", None, "folder of the run", flag_values=values)
+    flags.DEFINE_enum(
+        "strategy",
+        None,
+        ["default", "mirrored", "multi_worker", "tpu"],
+        "how training is distributed; overrides gin",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "num_threads", None, "threads of this process; all cores by default", flag_values=values
+    )
+    return values
+
+
+def _general_help() -> str:
+    rows = "\n".join(f"  {name:<16} {verb.summary}" for name, verb in VERBS.items())
+    return (
+        f"sepcon {sepcon.__version__}: {sepcon.__doc__}\n\n"
+        "usage: sepcon VERB --gin_file=FILE [--gin_file=FILE ...] "
+        "[--gin_bindings=BINDING ...] --run_dir=FOLDER\n\n"
+        f"verbs:\n{rows}\n\n"
+        "gin files are found in the project's gin folder from anywhere, e.g. runs/pretrain.gin.\n"
+        "They are code: do not run those of strangers.\n\n"
+        f"example:\n  {VERBS['train_separator'].example}\n\n"
+        "sepcon VERB --help shows what a verb does, with an example."
+    )
+
+
+def _verb_help(name: str, verb: Verb, values: Any) -> str:
+    usage = f"usage: sepcon {name} {verb.positional} [flags]".replace("  ", " ")
+    rows = "\n".join(
+        f"  --{flag}: {values[flag].help}" for flag in sorted(values) if flag != "gin_param"
+    )
+    summary = verb.summary[0].upper() + verb.summary[1:]
+    return (
+        f"{summary}.\n{verb.details}\n\n{usage}\n\nflags:\n{rows}\n\nexample:\n  {verb.example}\n"
+    )
+
+
+def _configure_process(values: Any) -> None:
+    """Sets what must be set before TensorFlow starts."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    runtime = importlib.import_module("sepcon.training.runtime")
+    runtime.configure_threads(values.num_threads)
+
+
+def gin_folders() -> list[str]:
+    """The folders in which gin files are sought whatever the current folder is.
+
+    Raises:
+      SepconError: the installation holds no gin files.
+    """
+    package = Path(sepcon.__file__).parent
+    for folder in (package.parent / "gin", package / "gin_files"):
+        if (folder / "runs").is_dir():
+            # The parent too, so that a path from the checkout's root works from elsewhere.
+            return [str(folder), str(folder.parent)]
+    raise SepconError(f"no gin files beside {package}: install sepcon again")
+
+
+def _parse_gin(values: Any) -> Any:
+    """Reads the gin files and bindings and returns the gin module, locked."""
+    import gin
+
+    for path in (*gin_folders(), *values.gin_search_path):
+        gin.add_config_file_search_path(path)
+    register(gin)
+    try:
+        gin.parse_config_files_and_bindings(values.gin_file, values.gin_bindings)
+    except (ValueError, SyntaxError, OSError, TypeError, ImportError) as error:
+        raise SepconError(f"configuration: {one_line(error)}") from None
+    _check_required(gin.config_str())
+    return gin
+
+
+def register(gin: Any) -> None:
+    """Makes every configurable function and dataclass known to gin, once per process."""
+    for path in CONFIGURABLES:
+        module, name = path.split(":")
+        if f"{module}.{name}" not in _registered:
+            _registered[f"{module}.{name}"] = gin.external_configurable(
+                getattr(importlib.import_module(module), name), module=module
+            )
+    for verb in VERBS.values():
+        module, name = verb.function.split(":")
+        if verb.function not in _registered:
+            _registered[verb.function] = gin.external_configurable(
+                getattr(importlib.import_module(module), name),
+                module="sepcon",
+                denylist=["run_dir", "config_text"],
+            )
+
+
+_registered: dict[str, Callable[..., Any]] = {}
+
+
+def _check_required(config: str) -> None:
+    missing = re.findall(r"^(\S+) = %gin\.REQUIRED", config, flags=re.MULTILINE)
+    if missing:
+        raise SepconError(
+            f"required value missing: {', '.join(missing)}; give it as "
+            f"--gin_bindings='{missing[0]}=...' (the header of the gin file says what it is)"
+        )
+
+
+def _call(name: str, verb: Verb, values: Any, positional: list[str]) -> int:
+    gin = _parse_gin(values)
+    run_dir = Path(values.run_dir).expanduser()
+    extra: dict[str, Any] = {}
+    if values.strategy is not None:
+        extra["strategy"] = values.strategy
+    if positional:
+        extra["files"] = positional
+    try:
+        _registered[verb.function](run_dir=run_dir, config_text=gin.config_str(), **extra)
+    except TypeError as error:
+        # gin reports a required argument that nobody gave as a TypeError of the call.
+        match = re.search(r"missing \d+ required .*", str(error))
+        if match is None:
+            raise
+        raise SepconError(f"configuration of {name}: {match[0]}; bind it in gin") from None
+    _warn_of_unused(gin)
+    return 0
+
+
+def _warn_of_unused(gin: Any) -> None:
+    """Tells of bindings that nothing has read: most often a name that belongs elsewhere."""
+    pattern = re.compile(r"^([A-Za-z_][\w./]*\.\w+) = ", flags=re.MULTILINE)
+    given = set(pattern.findall(gin.config_str()))
+    used = set(pattern.findall(gin.operative_config_str()))
+    unused = sorted(given - used)
+    if unused:
+        print(f"sepcon: note: not used by this run: {', '.join(unused)}", file=sys.stderr)

@@ -1,0 +1,167 @@
+"""A report page that is one file: tables, plots, and sounds with their spectrograms inside it."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from sepcon.errors import SepconError
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A picture. Attributes: caption, and png, the file's bytes in base64."""
+
+    caption: str
+    png: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """A sound to play. Attributes: label, flac and png (its spectrogram), both in base64."""
+
+    label: str
+    flac: str
+    png: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+      heading: its title.
+      paragraphs: text.
+      table: rows of cells, the head first; empty for none.
+      figures: pictures.
+      clips: sounds.
+      code: text shown as it is.
+    """
+
+    heading: str
+    paragraphs: Sequence[str] = ()
+    table: Sequence[Sequence[str]] = ()
+    figures: Sequence[Figure] = ()
+    clips: Sequence[Clip] = ()
+    code: str = ""
+
+
+def write_report(path: Path, *, title: str, subtitle: str, sections: Sequence[Section]) -> None:
+    """Writes the page, whole or not at all.
+
+    Raises:
+      SepconError: the libraries of the extra `report` are not installed.
+    """
+    jinja2 = _library("jinja2")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    page = environment.get_template("report.html").render(
+        title=title, subtitle=subtitle, sections=sections
+    )
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(path)
+
+
+def audio_clip(label: str, waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> Clip:
+    """Returns a player for a waveform [samples] in [-1, 1] with its log spectrogram.
+
+    Louder sounds are clipped by the file format; nothing is normalised, so that the channels of a
+    mixture are as loud as they are in it.
+    """
+    file = io.BytesIO()
+    soundfile.write(file, waveform, sample_rate_hz, format="FLAC", subtype="PCM_16")
+    return Clip(label, _base64(file.getvalue()), _spectrogram(waveform, sample_rate_hz))
+
+
+def line_figure(
+    caption: str,
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    x_label: str,
+    y_label: str,
+) -> Figure:
+    """Returns a plot of named curves, each a pair of equally long sequences x and y."""
+    figure, axes = _axes((7.0, 3.6))
+    for name, (x, y) in series.items():
+        axes.plot(x, y, label=name, linewidth=1.2)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.3)
+    if len(series) > 1:
+        axes.legend(fontsize=8)
+    return Figure(caption, _png(figure))
+
+
+def interval_figure(
+    caption: str, rows: Sequence[tuple[str, float, float, float]], *, x_label: str
+) -> Figure:
+    """Returns a plot of rows (name, value, low, high), the first on top."""
+    figure, axes = _axes((7.0, 0.6 + 0.32 * len(rows)))
+    values = np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, 3)
+    errors = np.abs(values[:, 1:].T - values[:, 0])
+    places = np.arange(len(rows))[::-1]
+    axes.errorbar(values[:, 0], places, xerr=errors, fmt="o", capsize=3)
+    axes.set_yticks(places, [row[0] for row in rows])
+    axes.set_xlabel(x_label)
+    axes.grid(axis="x", alpha=0.3)
+    return Figure(caption, _png(figure))
+
+
+def _spectrogram(waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> str:
+    figure, axes = _axes((3.2, 0.96))
+    # A noise floor 140 dB under full scale keeps digital silence from becoming log of zero.
+    axes.specgram(
+        np.asarray(waveform, np.float64)
+        + 1e-7 * np.random.default_rng(0).standard_normal(len(waveform)),
+        NFFT=512,
+        noverlap=384,
+        Fs=sample_rate_hz,
+        vmin=-130,
+        vmax=-40,
+    )
+    axes.set_axis_off()
+    figure.subplots_adjust(0, 0, 1, 1)
+    return _png(figure, tight=False)
+
+
+def _axes(size_inches: tuple[float, float]) -> tuple[Any, Any]:
+    _library("matplotlib")
+    # The object interface draws without a display and without pyplot's global state.
+    from matplotlib.figure import Figure as Canvas
+
+    figure = Canvas(figsize=size_inches, dpi=100)
+    return figure, figure.subplots()
+
+
+def _png(figure: Any, *, tight: bool = True) -> str:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", bbox_inches="tight" if tight else None)
+    return _base64(file.getvalue())
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _library(name: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise SepconError(
+            f"reports need the package {name}, which is not installed; "
+            "install the extra: pip install 'sepcon[report]'"
+        ) from None
