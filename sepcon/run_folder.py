@@ -1,0 +1,97 @@
+"""The folder of a run: what configured it, and whether it is finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sepcon.errors import SepconError, one_line
+
+CONFIG_FILE = "config.gin"
+RECORD_FILE = "run.json"
+
+
+def begin(run_dir: Path, *, config_text: str) -> bool:
+    """Makes the folder ready for a run, or says that the run is finished.
+
+    The resolved configuration is written into it. A run that goes on under another configuration
+    says which lines differ.
+
+    Args:
+      run_dir: the folder; made if need be.
+      config_text: the resolved gin configuration; empty for a call from Python.
+
+    Returns:
+      Whether there is anything left to do.
+
+    Raises:
+      SepconError: the folder cannot be made or written to.
+    """
+    if is_finished(run_dir):
+        print(
+            f"sepcon: {run_dir} holds a finished run; nothing to do (take another --run_dir, or "
+            "delete this one)",
+            file=sys.stderr,
+        )
+        return False
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if config_text:
+            _warn_of_changes(run_dir / CONFIG_FILE, config_text)
+            write_text(run_dir / CONFIG_FILE, config_text)
+        elif not os.access(run_dir, os.W_OK):
+            raise PermissionError(f"no permission to write in {run_dir}")
+    except OSError as error:
+        raise SepconError(
+            f"run folder {run_dir} cannot be written: {one_line(error)}; take another --run_dir"
+        ) from None
+    return True
+
+
+def finish(run_dir: Path, record: Mapping[str, Any]) -> None:
+    """Marks the run as finished and keeps what it has to say of itself."""
+    write_text(run_dir / RECORD_FILE, json.dumps(dict(record), indent=2) + "\n")
+
+
+def is_finished(run_dir: Path) -> bool:
+    """Tells whether the folder holds a finished run."""
+    return (run_dir / RECORD_FILE).is_file()
+
+
+def read_record(run_dir: Path) -> dict[str, Any]:
+    """Returns what a finished run said of itself.
+
+    Raises:
+      SepconError: there is no finished run in the folder.
+    """
+    try:
+        return json.loads((run_dir / RECORD_FILE).read_text())
+    except (OSError, ValueError):
+        raise SepconError(f"{run_dir} holds no finished run ({RECORD_FILE} is missing)") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _warn_of_changes(path: Path, text: str) -> None:
+    if not path.is_file():
+        return
+    before, now = set(path.read_text().splitlines()), set(text.splitlines())
+    changed = sorted(line for line in before ^ now if line and not line.startswith("#"))
+    if changed:
+        print(
+            f"sepcon: note: {path.parent} goes on under another configuration; lines that differ: "
+            + "; ".join(changed),
+            file=sys.stderr,
+        )

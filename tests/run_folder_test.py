@@ -1,0 +1,46 @@
+"""Run folders: configuration kept, finished runs left alone, unwritable ones told."""
+
+import pytest
+
+from sepcon import run_folder
+from sepcon.errors import SepconError
+
+
+def test_a_finished_run_says_so_and_nothing_is_written(tmp_path, capsys):
+    assert run_folder.begin(tmp_path / "run", config_text="a = 1\n")
+    run_folder.finish(tmp_path / "run", {"steps": 3})
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
+    assert not run_folder.begin(tmp_path / "run", config_text="a = 2\n")
+    assert "finished run; nothing to do" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == before
+    assert run_folder.read_record(tmp_path / "run") == {"steps": 3}
+
+
+def test_going_on_under_another_configuration_names_the_lines(tmp_path, capsys):
+    run_folder.begin(tmp_path, config_text="# x\na = 1\nb = 2\n")
+    run_folder.begin(tmp_path, config_text="# y\na = 1\nb = 3\n")
+    message = capsys.readouterr().err
+    assert "b = 2; b = 3" in message
+    assert "a = 1" not in message
+    assert (tmp_path / "config.gin").read_text() == "# y\na = 1\nb = 3\n"
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SepconError, match=r"run folder .*file.run cannot be written") as error:
+        run_folder.begin(tmp_path / "file" / "run", config_text="")
+    assert "\n" not in str(error.value)
+
+
+def test_an_unfinished_run_has_no_record(tmp_path):
+    with pytest.raises(SepconError, match="holds no finished run"):
+        run_folder.read_record(tmp_path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    run_folder.write_text(tmp_path / "f", "old")
+    monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        run_folder.write_text(tmp_path / "f", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+    assert (tmp_path / "f").read_text() == "old"
