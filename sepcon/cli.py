@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from absl import flags
 
@@ -92,7 +92,31 @@ VERBS = {
     ),
 }
 
-CONFIGURABLES: tuple[str, ...] = ()
+# What gin files can name beside the verbs, as module:name.
+CONFIGURABLES = (
+    "sepcon.augment:RandomEqualization",
+    "sepcon.augment:SpecAugment",
+    "sepcon.data.mixing:SceneRecipe",
+    "sepcon.data.folder:folder",
+    "sepcon.data.providers:esc50",
+    "sepcon.data.providers:sound_scenes",
+    "sepcon.features:LogMel",
+    "sepcon.models.encoders:efficientnet_b0",
+    "sepcon.models.encoders:mobilenet_v2",
+    "sepcon.models.encoders:resnet50",
+    "sepcon.models.encoders:small_cnn",
+    "sepcon.models.encoders:vggish",
+    "sepcon.models.separator:SeparatorConfig",
+    "sepcon.models.shallow:ShallowSettings",
+    "sepcon.training.loop:fit",
+    "sepcon.training.optimizers:adam",
+    "sepcon.training.optimizers:adamw",
+    "sepcon.training.optimizers:sgd",
+    "sepcon.training.schedules:constant",
+    "sepcon.training.schedules:cosine",
+    "sepcon.training.schedules:step_decay",
+    "sepcon.views:ViewSampler",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -200,8 +224,12 @@ def _verb_help(name: str, verb: Verb, values: Any) -> str:
 
 
 def _configure_process(values: Any) -> None:
-    """Sets what must be set before TensorFlow starts."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    """Sets what must be set before TensorFlow starts.
+
+    Its own log stays silent: at the start it reports missing GPU libraries as errors, and real
+    errors come as exceptions.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     runtime = importlib.import_module("sepcon.training.runtime")
     runtime.configure_threads(values.num_threads)
 
@@ -224,8 +252,7 @@ def _parse_gin(values: Any) -> Any:
     """Reads the gin files and bindings and returns the gin module, locked."""
     import gin
 
-    for path in (*gin_folders(), *values.gin_search_path):
-        gin.add_config_file_search_path(path)
+    _read_files_from(gin, ["", *values.gin_search_path, *gin_folders()])
     register(gin)
     try:
         gin.parse_config_files_and_bindings(values.gin_file, values.gin_bindings)
@@ -233,6 +260,25 @@ def _parse_gin(values: Any) -> Any:
         raise SepconError(f"configuration: {one_line(error)}") from None
     _check_required(gin.config_str())
     return gin
+
+
+def _read_files_from(gin: Any, folders: Sequence[str]) -> None:
+    """Makes gin look for files, included ones too, in these folders and nowhere else.
+
+    gin's own search takes the folder of an include for a Python package and fails where the
+    current folder happens to hold one of that name, such as `data`.
+    """
+
+    def find(name: str) -> Path | None:
+        paths = [Path(folder, name).expanduser() for folder in folders]
+        return next((path for path in paths if path.is_file()), None)
+
+    def read(name: str) -> TextIO:
+        path = find(name)
+        assert path is not None, name
+        return open(path, encoding="utf-8")
+
+    gin.config._FILE_READERS[:] = [(read, lambda name: find(name) is not None)]
 
 
 def register(gin: Any) -> None:
@@ -257,11 +303,14 @@ _registered: dict[str, Callable[..., Any]] = {}
 
 
 def _check_required(config: str) -> None:
-    missing = re.findall(r"^(\S+) = %gin\.REQUIRED", config, flags=re.MULTILINE)
+    """Raises a SepconError if a macro is used that has no value."""
+    macros = dict(re.findall(r"^([\w/]+) = (.*)", config, flags=re.MULTILINE))
+    used = set(re.findall(r"%([\w/]+)\b(?!\.)", config))
+    missing = sorted(name for name in used if macros.get(name, "%gin.REQUIRED") == "%gin.REQUIRED")
     if missing:
         raise SepconError(
-            f"required value missing: {', '.join(missing)}; give it as "
-            f"--gin_bindings='{missing[0]}=...' (the header of the gin file says what it is)"
+            f"required value missing: {', '.join(missing)}; the header of the gin file says what "
+            f"it is; give it as --gin_bindings='{missing[0]}=...' or by a further --gin_file"
         )
 
 
@@ -281,15 +330,19 @@ def _call(name: str, verb: Verb, values: Any, positional: list[str]) -> int:
         if match is None:
             raise
         raise SepconError(f"configuration of {name}: {match[0]}; bind it in gin") from None
-    _warn_of_unused(gin)
+    _warn_of_unused(gin, values.gin_bindings)
     return 0
 
 
-def _warn_of_unused(gin: Any) -> None:
-    """Tells of bindings that nothing has read: most often a name that belongs elsewhere."""
-    pattern = re.compile(r"^([A-Za-z_][\w./]*\.\w+) = ", flags=re.MULTILINE)
-    given = set(pattern.findall(gin.config_str()))
+def _warn_of_unused(gin: Any, bindings: Sequence[str]) -> None:
+    """Tells of bindings on the command line that this run has not read.
+
+    Those of shared files are left out: a file may well speak to several verbs.
+    """
+    pattern = re.compile(r"^((?:[\w/.]*/)?[\w.]+\.\w+) *= ", flags=re.MULTILINE)
     used = set(pattern.findall(gin.operative_config_str()))
-    unused = sorted(given - used)
+    used |= {name.rpartition("/")[2] for name in used}
+    given = [match[1] for binding in bindings if (match := pattern.match(binding))]
+    unused = sorted(name for name in given if name not in used)
     if unused:
-        print(f"sepcon: note: not used by this run: {', '.join(unused)}", file=sys.stderr)
+        print(f"sepcon: note: this run has no use for {', '.join(unused)}", file=sys.stderr)

@@ -1,0 +1,179 @@
+"""What every provider of recordings returns: a `ClipDataset`, readable in order or at any place.
+
+Providers (`sound_scenes`, `esc50`, `folder`) differ in where clips come from; everything above
+them sees only this description.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from sepcon.errors import SepconError
+
+SAMPLE_RATE_HZ = 16000
+_FULL_SCALE = 32768.0
+
+Element = dict[str, tf.Tensor]
+ReadClip = Callable[[tf.Tensor], Element]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipDataset:
+    """Clips in a fixed order, one element each.
+
+    Attributes:
+      name: what the clips are, for messages and for the index of stored channels.
+      num_clips: how many there are.
+      sample_rate_hz: of every clip.
+      class_names: the classes of the columns of `labels`; empty when nothing is labelled.
+      clip_samples: the length of every clip, or None if lengths vary.
+      build: returns the clips in order, the same on every call. An element is
+        `{'id': string [], 'audio': int16 [samples], 'labels': float32 [classes]}`, labels
+        multi-hot, of length 0 when nothing is labelled.
+      build_with_sources: the same with `'sources'`: int16 [max_sources, samples], rows of zeros
+        for absent ones, whose sum is `audio` to the bit. None where sources are not known.
+      read: the element at a position (int64 [], in graph), for reading in any order. None where
+        only going through in order is possible; `reader` then keeps the clips in memory.
+    """
+
+    name: str
+    num_clips: int
+    sample_rate_hz: int
+    class_names: tuple[str, ...]
+    clip_samples: int | None
+    build: Callable[[], tf.data.Dataset]
+    build_with_sources: Callable[[], tf.data.Dataset] | None = None
+    read: ReadClip | None = None
+
+
+def to_float(audio: tf.Tensor) -> tf.Tensor:
+    """Returns int16 samples [...] as float32 in [-1, 1); the one scale used everywhere."""
+    return tf.cast(audio, tf.float32) / _FULL_SCALE
+
+
+def to_int16(audio: np.ndarray) -> np.ndarray:
+    """Returns float samples [...] as int16: rounded half to even, loud ones held at the rails."""
+    scaled = np.rint(np.asarray(audio, np.float32) * np.float32(_FULL_SCALE))
+    return np.clip(scaled, -32768, 32767).astype(np.int16)
+
+
+def fit_length(audio: tf.Tensor, num_samples: int, uniform: tf.Tensor) -> tf.Tensor:
+    """Crops [..., samples] to `num_samples` at the place that `uniform` in [0, 1) says, or pads.
+
+    A shorter clip begins at 0 and ends in zeros.
+    """
+    length = tf.shape(audio)[-1]
+    room = tf.maximum(length - num_samples, 0)
+    # Double: a float32 uniform times an hour of samples would leave most places out.
+    start = tf.cast(tf.cast(uniform, tf.float64) * tf.cast(room + 1, tf.float64), tf.int32)
+    start = tf.minimum(start, room)
+    cropped = audio[..., start : start + num_samples]
+    missing = num_samples - tf.shape(cropped)[-1]
+    padding = [[0, 0]] * (audio.shape.rank - 1) + [[0, missing]]
+    padded = tf.pad(cropped, padding)
+    return tf.ensure_shape(padded, [*audio.shape[:-1], num_samples])
+
+
+def from_reader(
+    *,
+    name: str,
+    num_clips: int,
+    class_names: tuple[str, ...],
+    clip_samples: int | None,
+    read: ReadClip,
+    read_with_sources: ReadClip | None = None,
+    num_parallel_calls: int = 2,
+) -> ClipDataset:
+    """Returns the data set whose element at each position is `read(position)`.
+
+    Args:
+      name: see `ClipDataset`, as are `num_clips`, `class_names` and `clip_samples`.
+      num_clips: number of clips.
+      class_names: names of the label columns.
+      clip_samples: length of every clip or None.
+      read: element at a position.
+      read_with_sources: the same with sources.
+      num_parallel_calls: clips read at a time; the order stays.
+    """
+
+    def in_order(read_one: ReadClip) -> Callable[[], tf.data.Dataset]:
+        return lambda: tf.data.Dataset.range(num_clips).map(
+            read_one, num_parallel_calls=num_parallel_calls, deterministic=True
+        )
+
+    return ClipDataset(
+        name=name,
+        num_clips=num_clips,
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        class_names=class_names,
+        clip_samples=clip_samples,
+        build=in_order(read),
+        build_with_sources=None if read_with_sources is None else in_order(read_with_sources),
+        read=read,
+    )
+
+
+def reader(clips: ClipDataset) -> ReadClip:
+    """Returns `clips.read`, or a reader of a copy in memory where the provider has none."""
+    if clips.read is not None:
+        return clips.read
+    elements = list(clips.build().as_numpy_iterator())
+    signature = clips.build().element_spec
+    keys = ("id", "audio", "labels")
+
+    def fetch(position: np.ndarray) -> list[np.ndarray]:
+        return [elements[int(position)][key] for key in keys]
+
+    def read(position: tf.Tensor) -> Element:
+        values = tf.numpy_function(
+            fetch, [position], [signature[key].dtype for key in keys], stateful=False
+        )
+        for key, value in zip(keys, values, strict=True):
+            value.set_shape(signature[key].shape)
+        return dict(zip(keys, values, strict=True))
+
+    return read
+
+
+def subset(clips: ClipDataset, *, num_clips: int, start: int = 0) -> ClipDataset:
+    """Returns the `num_clips` clips from number `start` on.
+
+    Raises:
+      SepconError: if the data set does not hold as many.
+    """
+    if num_clips < 1 or start < 0 or start + num_clips > clips.num_clips:
+        raise SepconError(
+            f"{clips.name}: asked for clips {start} to {start + num_clips - 1}, "
+            f"but it holds {clips.num_clips}; ask for fewer"
+        )
+
+    def part(build: Callable[[], tf.data.Dataset]) -> Callable[[], tf.data.Dataset]:
+        return lambda: build().skip(start).take(num_clips)
+
+    with_sources, read = clips.build_with_sources, clips.read
+    return dataclasses.replace(
+        clips,
+        name=f"{clips.name}[{start}:{start + num_clips}]",
+        num_clips=num_clips,
+        build=part(clips.build),
+        build_with_sources=None if with_sources is None else part(with_sources),
+        read=None if read is None else lambda position: read(position + start),
+    )
+
+
+def with_sources(clips: ClipDataset) -> tf.data.Dataset:
+    """Returns the clips in order with their sources.
+
+    Raises:
+      SepconError: if the sources of these clips are not known.
+    """
+    if clips.build_with_sources is None:
+        raise SepconError(
+            f"{clips.name}: the sources inside these clips are not known; "
+            "measure separation on sound scenes, which keep them"
+        )
+    return clips.build_with_sources()

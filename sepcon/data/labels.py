@@ -1,0 +1,129 @@
+"""The files of a folder of audio and the table that labels them."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sepcon.errors import SepconError
+
+_ENDINGS = ".wav .wave .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .rf64 .w64"
+AUDIO_ENDINGS = frozenset(_ENDINGS.split())
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """What a table of labels says.
+
+    Attributes:
+      class_names: every label in the table, sorted.
+      paths: the audio files it names, in their order.
+      numbers: the classes of each path.
+      groups: the original each file was cut from, where the table has a `source` column; by name.
+    """
+
+    class_names: tuple[str, ...]
+    paths: tuple[Path, ...]
+    numbers: tuple[tuple[int, ...], ...]
+    groups: dict[str, str]
+
+
+def find_audio(folder: str | Path) -> list[Path]:
+    """Lists the audio files under `folder`, sorted by path; hidden ones are left out.
+
+    Raises:
+      SepconError: if the folder is missing or holds no audio.
+    """
+    root = Path(folder)
+    if not root.exists():
+        raise SepconError(f"{folder}: no such folder; check the path")
+    if not root.is_dir():
+        raise SepconError(f"{folder}: is a file; give the folder it lies in")
+    found = sorted(path for path in _walk(root) if path.suffix.lower() in AUDIO_ENDINGS)
+    if not found:
+        raise SepconError(
+            f"{folder}: holds no audio; expected files ending in "
+            f"{' '.join(sorted(AUDIO_ENDINGS))}, in it or in folders below"
+        )
+    return found
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Visits every file that is not hidden, through links to folders too, each folder once."""
+    visited = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        # In a fixed order, so that of two links to one folder it is always the same that counts.
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(folder) / name for name in names if not name.startswith("."))
+
+
+def read_labels(table: str | Path, paths: Sequence[Path], folder: str | Path) -> Labels:
+    """Reads a CSV of `filename,label[;label...][,source]`; a first line `filename,...` is a header.
+
+    A file name is a path relative to `folder`, or the last part of one if only one file has it. A
+    file named in several rows has the labels of all.
+
+    Raises:
+      SepconError: if the table is missing, a row is malformed or names a file that is not there.
+    """
+    rows = _read_rows(Path(table))
+    by_name = _names(paths, Path(folder))
+    named: dict[Path, set[str]] = {}
+    groups: dict[str, str] = {}
+    for number, row in rows:
+        path = by_name.get(row[0].strip())
+        if path is None:
+            raise SepconError(
+                f"{table}: line {number} names {row[0]!r}, which is not in {folder} (or more than "
+                "once); give paths relative to that folder"
+            )
+        found = {label.strip() for label in row[1].split(";") if label.strip()}
+        named[path] = named.get(path, set()) | found
+        if len(row) > 2 and row[2].strip():
+            groups[str(path.relative_to(folder))] = row[2].strip()
+    class_names = tuple(sorted({label for labels in named.values() for label in labels}))
+    if not class_names:
+        raise SepconError(f"{table}: holds no label; expected lines of filename,label[;label...]")
+    number_of = {name: number for number, name in enumerate(class_names)}
+    listed = tuple(path for path in paths if path in named)
+    numbers = tuple(tuple(sorted(number_of[label] for label in named[p])) for p in listed)
+    return Labels(class_names, listed, numbers, groups)
+
+
+def _read_rows(table: Path) -> list[tuple[int, list[str]]]:
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            rows = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
+    except FileNotFoundError:
+        raise SepconError(
+            f"{table}: no such file; expected a table of filename,label[;label...]"
+        ) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SepconError(f"{table}: cannot be read as a UTF-8 table ({error})") from error
+    if rows and rows[0][1][0].strip().lower() == "filename":
+        rows = rows[1:]
+    for number, row in rows:
+        if len(row) < 2:
+            raise SepconError(
+                f"{table}: line {number} has {len(row)} column, expected filename,label[;label...]"
+            )
+    return rows
+
+
+def _names(paths: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """Maps relative paths, and file names that occur once, to paths."""
+    names: dict[str, Path] = {}
+    counts: dict[str, int] = {}
+    for path in paths:
+        counts[path.name] = counts.get(path.name, 0) + 1
+        names[path.name] = path
+    names = {name: path for name, path in names.items() if counts[name] == 1}
+    return names | {str(path.relative_to(folder)): path for path in paths}

@@ -1,0 +1,179 @@
+"""Prepares TFDS data sets once, safely, and reads their records at any place.
+
+Two processes may ask for the same data set at the same time: one prepares it, the other waits.
+A killed preparation leaves a folder with another name, which the next one removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from sepcon.data.records import RecordFiles
+from sepcon.errors import SepconError, one_line
+
+
+def is_prepared(directory: Path) -> bool:
+    """Whether a finished TFDS data set lies in `directory`."""
+    return (directory / "dataset_info.json").is_file()
+
+
+def prepare_once(
+    make_builder: Callable[[], tfds.core.DatasetBuilder], *, manual_dir: Path | None = None
+) -> Path:
+    """Prepares a data set unless it is there, and returns its folder.
+
+    Args:
+      make_builder: returns the builder, with its `data_dir`.
+      manual_dir: folder with the raw data, if the builder takes one.
+
+    Raises:
+      SepconError: if the folder cannot be written or the raw data are not what they should be.
+    """
+    with _quiet():
+        builder = make_builder()
+    directory = Path(builder.data_dir)
+    if is_prepared(directory):
+        return directory
+    with _locked(directory):
+        if is_prepared(directory):
+            return directory
+        print(f"Preparing {builder.info.full_name} in {directory}", file=sys.stderr)
+        for leftover in directory.parent.glob(f"incomplete.*_{directory.name}"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        _prepare(builder, manual_dir)
+    return directory
+
+
+def _prepare(builder: tfds.core.DatasetBuilder, manual_dir: Path | None) -> None:
+    config = tfds.download.DownloadConfig(
+        manual_dir=None if manual_dir is None else str(manual_dir), try_download_gcs=False
+    )
+    try:
+        with _quiet():
+            builder.download_and_prepare(download_config=config)
+    except Exception as error:
+        # TFDS wraps what its generators and writers raise.
+        cause = error.__cause__ or error
+        if isinstance(cause, SepconError):
+            raise cause from None
+        if isinstance(cause, OSError | tf.errors.OpError):
+            raise SepconError(
+                f"{builder.data_dir}: cannot prepare {builder.name} there ({one_line(cause)}); "
+                "choose a data_dir with room and write access"
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps TFDS's own bars, lines and warnings away: our bar speaks."""
+    logger = logging.getLogger("absl")
+    verbosity = logger.level
+    logger.setLevel(logging.ERROR)
+    tfds.disable_progress_bar()
+    try:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
+    finally:
+        tfds.enable_progress_bar()
+        logger.setLevel(verbosity)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Holds a file lock beside `directory`; the system frees it when the process dies."""
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        file: IO[str] = open(directory.parent / f".{directory.name}.lock", "w")  # noqa: SIM115
+    except OSError as error:
+        raise SepconError(
+            f"{directory.parent}: cannot be written ({error.strerror}); choose another data_dir"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"Waiting for another process that prepares {directory}", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def ordered_key(index: int, total: int) -> int:
+    """A key for example `index` of `total` that keeps the order and spares memory.
+
+    TFDS sorts what it cannot hold in memory by way of temporary files, into which it deals the
+    examples by the upper bits of 128-bit keys. Plain numbers would all go into the first file,
+    which is then read whole. These fill the files one after the other, 64 examples each.
+    """
+    num_files = max(1, min(500, total // 64))
+    return (index * num_files // total << 128) // num_files + index
+
+
+def open_builder(directory: Path) -> tfds.core.DatasetBuilder:
+    """Opens a prepared data set.
+
+    Raises:
+      SepconError: if none is there or its records are not TFRecords.
+    """
+    if not is_prepared(directory):
+        raise SepconError(f"{directory}: holds no prepared data set; prepare it with tfds build")
+    builder = tfds.builder_from_directory(directory)
+    if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
+        raise SepconError(
+            f"{directory}: its records are {builder.info.file_format}, expected tfrecord; "
+            "build it without --file_format"
+        )
+    return builder
+
+
+def split_records(builder: tfds.core.DatasetBuilder, splits: Sequence[str]) -> RecordFiles:
+    """Opens the records of some splits, one after the other.
+
+    Raises:
+      SepconError: if a split is not there or has lost records.
+    """
+    for split in splits:
+        if split not in builder.info.splits:
+            raise SepconError(
+                f"{builder.data_dir}: has no split {split}, only "
+                f"{', '.join(builder.info.splits)}; choose one of these"
+            )
+    infos = [builder.info.splits[split] for split in splits]
+    files = RecordFiles([path for info in infos for path in info.filepaths])
+    expected = sum(info.num_examples for info in infos)
+    if len(files) != expected:
+        raise SepconError(
+            f"{builder.data_dir}: holds {len(files)} records of {'+'.join(splits)}, expected "
+            f"{expected}; delete the folder and prepare it again"
+        )
+    return files
+
+
+def parse(serialized: tf.Tensor, features: Mapping[str, tf.DType]) -> dict[str, tf.Tensor]:
+    """Parses some scalar features of a record and leaves the others untouched.
+
+    Args:
+      serialized: string [].
+      features: dtype of each; int16 stands for samples stored as bytes, which come out as int16
+        [samples].
+    """
+    spec = {
+        name: tf.io.FixedLenFeature([], tf.string if dtype == tf.int16 else dtype)
+        for name, dtype in features.items()
+    }
+    values = tf.io.parse_single_example(serialized, spec)
+    for name, dtype in features.items():
+        if dtype == tf.int16:
+            values[name] = tf.io.decode_raw(values[name], tf.int16)
+    return values

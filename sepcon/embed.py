@@ -1,0 +1,196 @@
+"""`sepcon embed`: a dataset or a folder of recordings becomes embeddings on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from sepcon import run_folder
+from sepcon.data.clips import ClipDataset, to_float
+from sepcon.data.embeddings import EmbeddingStore, EmbeddingWriter, StoreLayout
+from sepcon.errors import SepconError, one_line
+from sepcon.models.embedders import Embedder, load_embedder
+from sepcon.progress import Progress
+
+EMBEDDINGS_FOLDER = "embeddings"
+# A batch of long recordings is cut to this many samples (17 minutes), and clips of odd lengths
+# wait for others of theirs until this many samples are waiting: the bound on memory.
+_MAX_SAMPLES = 1 << 24
+
+Clip = dict[str, Any]
+
+
+def embed(
+    *,
+    run_dir: str | Path,
+    model: str | Path | Embedder,
+    clips: ClipDataset,
+    batch_size: int = 32,
+    shard_size: int = 1024,
+    config_text: str = "",
+) -> EmbeddingStore:
+    """Embeds every clip of a dataset into run_dir/embeddings; a killed run goes on where it was.
+
+    Args:
+      run_dir: where to write.
+      model: a SavedModel, or a run folder of `sepcon export` or `sepcon pretrain`.
+      clips: what to embed.
+      batch_size: clips of equal length embedded at a time.
+      shard_size: clips per file.
+      config_text: the resolved configuration, saved as config.gin.
+
+    Returns:
+      The finished store.
+
+    Raises:
+      SepconError: no such model or another sample rate; an embedding is not finite; the folder
+        holds other embeddings or cannot be written.
+    """
+    folder = Path(run_dir) / EMBEDDINGS_FOLDER
+    embedder = load_embedder(model)
+    if not run_folder.begin(Path(run_dir), config_text=config_text):
+        return EmbeddingStore(folder)
+    store = write_embeddings(
+        folder=folder,
+        embedder=embedder,
+        clips=clips,
+        batch_size=batch_size,
+        shard_size=shard_size,
+        description=f"embed {clips.name}",
+    )
+    run_folder.finish(Path(run_dir), {"clips": len(store), "embedding_size": store.dim})
+    print(f"{folder}: {len(store)} clips of {clips.name}, {store.dim} numbers each.")
+    return store
+
+
+def write_embeddings(
+    *,
+    folder: str | Path,
+    embedder: Embedder,
+    clips: ClipDataset,
+    batch_size: int = 32,
+    shard_size: int = 1024,
+    description: str = "embed",
+) -> EmbeddingStore:
+    """Embeds what is not yet in the store `folder` and finishes it.
+
+    Args:
+      folder: the store.
+      embedder: the model.
+      clips: what to embed.
+      batch_size: clips of equal length embedded at a time.
+      shard_size: clips per file.
+      description: what the progress bar says.
+
+    Raises:
+      SepconError: as `embed`.
+    """
+    if embedder.sample_rate_hz not in (None, clips.sample_rate_hz):
+        raise SepconError(
+            f"the model takes {embedder.sample_rate_hz} Hz, "
+            f"but the clips of {clips.name} have {clips.sample_rate_hz} Hz"
+        )
+    if clips.num_clips < 1:
+        raise SepconError(f"{clips.name} holds no clip: nothing to embed")
+    layout = StoreLayout(
+        clips.name, embedder.fingerprint, clips.class_names, clips.num_clips, shard_size
+    )
+    try:
+        writer = EmbeddingWriter(folder, layout)
+        missing = set(writer.missing_shards())
+        if missing:
+            _write_missing(writer, missing, embedder, clips, batch_size, description)
+        return writer.finish()
+    except OSError as error:
+        raise SepconError(f"cannot write embeddings to {folder}: {one_line(error)}") from error
+
+
+def _write_missing(
+    writer: EmbeddingWriter,
+    missing: set[int],
+    embedder: Embedder,
+    clips: ClipDataset,
+    batch_size: int,
+    description: str,
+) -> None:
+    layout = writer.layout
+    first = min(missing)
+    done = clips.num_clips - sum(layout.clips_in(shard) for shard in missing)
+    elements = iter(clips.build().skip(first * layout.shard_size).as_numpy_iterator())
+    with Progress(clips.num_clips, description, unit="clip", initial=done) as progress:
+        for shard in range(first, layout.num_shards):
+            part = _take(elements, layout.clips_in(shard), clips)
+            if shard in missing:
+                writer.write_shard(
+                    shard,
+                    **_embed_shard(embedder, part, layout.clips_in(shard), batch_size, progress),
+                )
+            else:
+                for _ in part:
+                    pass  # Finished by an earlier run, in a shard after one that was not.
+    if next(elements, None) is not None:
+        raise SepconError(f"{clips.name} holds more clips than the {clips.num_clips} it announces")
+
+
+def _take(elements: Iterator[Clip], count: int, clips: ClipDataset) -> Iterator[Clip]:
+    for _ in range(count):
+        element = next(elements, None)
+        if element is None:
+            raise SepconError(
+                f"{clips.name} holds fewer clips than the {clips.num_clips} it announces"
+            )
+        yield element
+
+
+def _embed_shard(
+    embedder: Embedder, part: Iterator[Clip], num_clips: int, batch_size: int, progress: Progress
+) -> dict[str, np.ndarray]:
+    ids: list[str] = [""] * num_clips
+    labels: list[np.ndarray] = [np.zeros(0)] * num_clips
+    rows: list[np.ndarray] = [np.zeros(0)] * num_clips
+    for batch in batches_of_equal_length(part, batch_size):
+        waveform = to_float(tf.constant(np.stack([clip["audio"] for _, clip in batch])))
+        embedding = embedder(waveform.numpy())
+        for (place, clip), row in zip(batch, embedding, strict=True):
+            ids[place] = clip["id"].decode()
+            if not np.isfinite(row).all():
+                raise SepconError(
+                    f"the embedding of clip {ids[place]!r} is not finite: "
+                    f"the model {embedder.fingerprint[:12]} is broken, or diverged in training"
+                )
+            labels[place], rows[place] = clip["labels"] > 0.5, row
+        progress.advance(len(batch))
+    return {"ids": np.array(ids), "embedding": np.stack(rows), "labels": np.stack(labels)}
+
+
+def batches_of_equal_length(
+    clips: Iterable[Clip], batch_size: int
+) -> Iterator[list[tuple[int, Clip]]]:
+    """Groups clips by length without holding many of them.
+
+    Args:
+      clips: elements with 'audio' [samples].
+      batch_size: clips in a batch at most; fewer when they are long.
+
+    Yields:
+      Batches of (position in `clips`, clip), each of one length. Every clip once.
+    """
+    waiting: dict[int, list[tuple[int, Clip]]] = {}
+    samples_waiting = 0
+    for place, clip in enumerate(clips):
+        length = len(clip["audio"])
+        waiting.setdefault(length, []).append((place, clip))
+        samples_waiting += length
+        full = len(waiting[length]) >= min(batch_size, _MAX_SAMPLES // max(length, 1))
+        if not full and samples_waiting > _MAX_SAMPLES:
+            length = max(waiting, key=lambda key: key * len(waiting[key]))
+            full = True
+        if full:
+            batch = waiting.pop(length)
+            samples_waiting -= length * len(batch)
+            yield batch
+    yield from waiting.values()

@@ -1,0 +1,276 @@
+"""Multi-label classification metrics: average precision, area under the ROC curve, d-prime.
+
+Each class is a ranking of clips. Clips of equal score count as one step of the ranking, as in
+scikit-learn. A clip may weigh more than one: with its multiplicity in a resample as its weight, a
+class is sorted once for all resamples of a bootstrap.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+# Resamples are done in blocks of about this many weights, which stay in the processor's cache.
+_BLOCK_WEIGHTS = 200_000
+
+
+@dataclass(frozen=True)
+class ClassificationScores:
+    """Scores of one classifier, averaged over classes ("macro") and by class.
+
+    A class without a positive clip has no average precision, one without positives or without
+    negatives no AUC: it is NaN in the arrays, left out of the averages, and counted.
+    """
+
+    mean_average_precision: float
+    auc: float
+    d_prime: float
+    num_classes_used: int  # in mean_average_precision
+    num_classes_left_out: int
+    num_classes_left_out_of_auc: int  # and of d_prime
+    class_average_precision: np.ndarray  # [classes]
+    class_auc: np.ndarray  # [classes]
+    class_d_prime: np.ndarray  # [classes]
+
+
+@dataclass(frozen=True)
+class BootstrapInterval:
+    """Percentile intervals of the averages over classes, each (lower, upper)."""
+
+    mean_average_precision: tuple[float, float]
+    d_prime: tuple[float, float]
+    confidence: float
+    num_resamples: int
+
+
+def average_precision(
+    *, targets: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Average precision: sum over thresholds of precision times the gain in recall.
+
+    Args:
+        targets: [clips, classes], 0 or 1 (or bool).
+        scores: [clips, classes] finite float, higher for likelier.
+        weights: [clips] not negative, how often each clip counts; None for once.
+
+    Returns:
+        [classes] float64 in 0..1; NaN for a class without positives.
+
+    Raises:
+        ValueError: if shapes differ, targets are not 0 or 1, or a score is not finite.
+    """
+    return _score_classes(targets, scores, weights).average_precision[:, 0]
+
+
+def roc_auc(
+    *, targets: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Area under the ROC curve: how often a positive clip is above a negative one.
+
+    A tie counts half (midranks).
+
+    Args:
+        targets: [clips, classes], 0 or 1 (or bool).
+        scores: [clips, classes] finite float.
+        weights: [clips] not negative, how often each clip counts; None for once.
+
+    Returns:
+        [classes] float64 in 0..1; NaN for a class without positives or without negatives.
+
+    Raises:
+        ValueError: if shapes differ, targets are not 0 or 1, or a score is not finite.
+    """
+    return _score_classes(targets, scores, weights).auc[:, 0]
+
+
+def d_prime(auc: np.ndarray, *, num_pairs: np.ndarray | None = None) -> np.ndarray:
+    """Sensitivity index d' = sqrt(2) * inverse normal of AUC, the AudioSet convention.
+
+    An AUC of exactly 1 would make d' infinite, though it only says that none of the positive and
+    negative clips at hand were out of order. With `num_pairs` such a class counts as if half of
+    one pair were: AUC is kept between 0.5 / num_pairs and 1 - 0.5 / num_pairs, which changes no
+    other value (one half pair, a tie, is the smallest step that AUC can take).
+
+    Args:
+        auc: any shape, 0..1 or NaN.
+        num_pairs: number of positives times number of negatives, broadcast against `auc`; None
+            leaves 0 and 1 infinite.
+
+    Returns:
+        float64 of the same shape; 0 for chance, NaN for NaN.
+    """
+    auc = np.asarray(auc, np.float64)
+    if num_pairs is not None:
+        margin = 0.5 / np.maximum(num_pairs, 1)
+        auc = np.clip(auc, margin, 1 - margin)
+    return np.sqrt(2) * stats.norm.ppf(auc)
+
+
+def classification_scores(*, targets: np.ndarray, scores: np.ndarray) -> ClassificationScores:
+    """Scores all classes and their averages.
+
+    Args:
+        targets: [clips, classes], 0 or 1 (or bool).
+        scores: [clips, classes] finite float, higher for likelier.
+
+    Returns:
+        The averages and the values of each class.
+
+    Raises:
+        ValueError: if shapes differ, targets are not 0 or 1, a score is not finite, or no class
+            has both positives and negatives.
+    """
+    by_class = _score_classes(targets, scores, None)
+    without_positives = np.isnan(by_class.average_precision[:, 0])
+    without_auc = np.isnan(by_class.auc[:, 0])
+    if without_auc.all():
+        raise ValueError("targets: no class has both positive and negative clips")
+    return ClassificationScores(
+        mean_average_precision=float(by_class.average_precision[~without_positives].mean()),
+        auc=float(by_class.auc[~without_auc].mean()),
+        d_prime=float(by_class.d_prime[~without_auc].mean()),
+        num_classes_used=int((~without_positives).sum()),
+        num_classes_left_out=int(without_positives.sum()),
+        num_classes_left_out_of_auc=int(without_auc.sum()),
+        class_average_precision=by_class.average_precision[:, 0],
+        class_auc=by_class.auc[:, 0],
+        class_d_prime=by_class.d_prime[:, 0],
+    )
+
+
+def bootstrap_interval(
+    *,
+    targets: np.ndarray,
+    scores: np.ndarray,
+    num_resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> BootstrapInterval:
+    """Percentile bootstrap over clips: how much the averages depend on which clips were tested.
+
+    Each resample draws as many clips as there are, with replacement, and averages over the
+    classes that it can score.
+
+    Args:
+        targets: [clips, classes], 0 or 1 (or bool).
+        scores: [clips, classes] finite float.
+        num_resamples: the more, the steadier the bounds.
+        confidence: share of resamples within the interval, in 0..1.
+        seed: of the resampling; the same seed gives the same interval.
+
+    Returns:
+        The intervals.
+
+    Raises:
+        ValueError: as `classification_scores`, or if a number is out of range.
+    """
+    if num_resamples < 1 or not 0 < confidence < 1:
+        raise ValueError(
+            "num_resamples must be at least 1 and confidence between 0 and 1, got "
+            f"{num_resamples} and {confidence}"
+        )
+    classification_scores(targets=targets, scores=scores)  # for its checks
+    rng = np.random.default_rng(seed)
+    num_clips = len(scores)
+    block = max(1, min(num_resamples, _BLOCK_WEIGHTS // num_clips))
+    precisions, sensitivities = [], []
+    for start in range(0, num_resamples, block):
+        size = min(block, num_resamples - start)
+        weights = rng.multinomial(num_clips, np.full(num_clips, 1 / num_clips), size=size)
+        by_class = _score_classes(targets, scores, weights.T)
+        precisions.append(_mean_of_known(by_class.average_precision))
+        sensitivities.append(_mean_of_known(by_class.d_prime))
+    return BootstrapInterval(
+        mean_average_precision=_percentile_interval(np.concatenate(precisions), confidence),
+        d_prime=_percentile_interval(np.concatenate(sensitivities), confidence),
+        confidence=confidence,
+        num_resamples=num_resamples,
+    )
+
+
+class _ClassScores(NamedTuple):
+    """Scores of each class under each column of weights, NaN where there is none."""
+
+    average_precision: np.ndarray  # [classes, resamples]
+    auc: np.ndarray  # [classes, resamples]
+    d_prime: np.ndarray  # [classes, resamples]
+
+
+def _score_classes(
+    targets: np.ndarray, scores: np.ndarray, weights: np.ndarray | None
+) -> _ClassScores:
+    """Scores every class; `weights` is [clips], [clips, resamples] or None."""
+    targets, scores = _check(targets, scores)
+    weights = np.ones(len(scores)) if weights is None else np.asarray(weights, np.float64)
+    if weights.shape[0] != len(scores) or (weights < 0).any():
+        raise ValueError(
+            f"weights must be [{len(scores)}] and not negative, got shape {weights.shape}"
+        )
+    weights = weights.reshape(len(scores), -1)
+    by_class = [
+        _score_class(target, score, weights)
+        for target, score in zip(targets.T, scores.T, strict=True)
+    ]
+    return _ClassScores(*(np.stack(rows) for rows in zip(*by_class, strict=True)))
+
+
+def _score_class(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> _ClassScores:
+    """Scores one class: target [clips], score [clips], weights [clips, resamples]."""
+    order = np.argsort(-score)
+    score, target = score[order], target[order]
+    counts = np.cumsum(weights[order], axis=0)  # clips down to and including this one
+    last = np.flatnonzero(np.append(score[1:] != score[:-1], True))  # of each step
+    step = np.searchsorted(last, np.flatnonzero(target))  # of each positive clip
+    steps = np.unique(step)  # those that hold positives
+    zero = np.zeros((1, weights.shape[1]))
+    positives = np.cumsum(weights[order[target]], axis=0)
+    positives = np.concatenate([zero, positives])
+    after = positives[np.searchsorted(step, steps, side="right")]  # [steps, resamples]
+    before = positives[np.searchsorted(step, steps, side="left")]
+    counts_after = counts[last[steps]]
+    counts_before = np.where((steps > 0)[:, np.newaxis], counts[last[steps - 1]], 0)
+    num_positives = positives[-1]
+    num_negatives = counts[-1] - num_positives
+    num_pairs = num_positives * num_negatives
+    # Negatives above a step's positives, those of the step itself by half.
+    negatives_above = ((counts_after - after) + (counts_before - before)) / 2
+    gain = after - before
+    precision = after / np.maximum(counts_after, np.finfo(float).tiny)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        average = (gain * precision).sum(axis=0) / num_positives
+        auc = (gain * (num_negatives - negatives_above)).sum(axis=0) / num_pairs
+    auc = np.where(num_pairs > 0, auc, np.nan)
+    return _ClassScores(average, auc, d_prime(auc, num_pairs=num_pairs))
+
+
+def _check(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns targets as bool and scores as float, after a look at both."""
+    targets, scores = np.asarray(targets), np.asarray(scores)
+    if scores.ndim != 2 or targets.shape != scores.shape or scores.size == 0:
+        raise ValueError(
+            "targets and scores must be [clips, classes] and not empty, got "
+            f"{targets.shape} and {scores.shape}"
+        )
+    if not np.isin(targets, (0, 1)).all():
+        raise ValueError("targets must be 0 or 1")
+    if not np.isfinite(scores).all():
+        clip, label = np.argwhere(~np.isfinite(scores))[0]
+        raise ValueError(
+            f"scores must be finite, got {scores[clip, label]} for clip {clip}, class {label}"
+        )
+    return targets.astype(bool), scores
+
+
+def _mean_of_known(values: np.ndarray) -> np.ndarray:
+    """Returns the mean over classes of what is not NaN, [classes, resamples] -> [resamples]."""
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0).sum(axis=0)
+    return total[known.any(axis=0)] / known.sum(axis=0)[known.any(axis=0)]
+
+
+def _percentile_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Returns the bounds that leave out equal shares of the values at both ends."""
+    outside = 50 * (1 - confidence)
+    lower, upper = np.percentile(values, [outside, 100 - outside])
+    return float(lower), float(upper)

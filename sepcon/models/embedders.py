@@ -1,0 +1,237 @@
+"""Anything that turns waveform into one vector per clip, behind one interface.
+
+An encoder of ours (pretraining run or SavedModel), somebody else's SavedModel, a callable, and the
+two baselines of the benchmark: log-mel statistics and an untrained encoder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from sepcon.data.clips import ClipDataset, to_float
+from sepcon.errors import SepconError, one_line
+from sepcon.features import LogMel
+from sepcon.models.embedding import EmbeddingModel
+from sepcon.models.encoder_files import (
+    CONFIG_FILE,
+    EncoderConfig,
+    load_encoder,
+    load_encoder_config,
+)
+
+SAVED_MODEL_FOLDER = "saved_model"
+MODEL_CARD_FILE = "model_card.json"
+_GRAPH_FILE = "saved_model.pb"
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A model that embeds clips.
+
+    Attributes:
+      fingerprint: changes when the numbers may change; embeddings on disk are kept by it.
+      function: waveform [batch, samples] float32 in [-1, 1] -> embedding [batch, dim], or a dict
+        that has it under 'embedding'.
+      sample_rate_hz: the rate it must be fed with, None when unknown.
+    """
+
+    fingerprint: str
+    function: Callable[[tf.Tensor], Any]
+    sample_rate_hz: int | None = None
+
+    def __call__(self, waveform: np.ndarray) -> np.ndarray:
+        """Embeds a batch of clips of equal length.
+
+        Args:
+          waveform: [batch, samples] float32 in [-1, 1].
+
+        Returns:
+          [batch, dim] float32.
+
+        Raises:
+          SepconError: the model gives no such thing.
+        """
+        output = self.function(tf.constant(waveform, tf.float32))
+        if isinstance(output, dict):
+            if "embedding" not in output:
+                raise SepconError(
+                    f"the model {self.fingerprint} gives no 'embedding', only {sorted(output)}."
+                )
+            output = output["embedding"]
+        embedding = np.asarray(output, np.float32)
+        if embedding.ndim != 2 or len(embedding) != len(waveform):
+            raise SepconError(
+                f"the model {self.fingerprint} gives an embedding of shape {embedding.shape} for "
+                f"{len(waveform)} clips, expected [{len(waveform)}, dim]."
+            )
+        return embedding
+
+
+def load_embedder(model: str | Path | Embedder) -> Embedder:
+    """Opens a model by its path.
+
+    Args:
+      model: a SavedModel folder, a run folder of `sepcon export` or of `sepcon pretrain` (its last
+        state, patches half a patch apart), or an Embedder, which is returned as it is.
+
+    Raises:
+      SepconError: there is no model, or it cannot be read.
+    """
+    if isinstance(model, Embedder):
+        return model
+    folder = find_model(model)
+    if (folder / _GRAPH_FILE).is_file():
+        return _load_saved_model(folder)
+    loaded = load_encoder(folder)
+    module = EmbeddingModel(loaded.encoder, loaded.log_mel, patch_seconds=loaded.patch_seconds)
+    fingerprint = encoder_fingerprint(loaded.config, loaded.encoder, module)
+    return Embedder(fingerprint, module, loaded.log_mel.sample_rate_hz)
+
+
+def find_model(model: str | Path) -> Path:
+    """Returns the SavedModel folder or pretraining run that a path means.
+
+    Raises:
+      SepconError: there is none.
+    """
+    folder = Path(model)
+    for candidate in (folder, folder / SAVED_MODEL_FOLDER):
+        if (candidate / _GRAPH_FILE).is_file():
+            return candidate
+    if (folder / CONFIG_FILE).is_file():
+        return folder
+    raise SepconError(
+        f"{folder} is no model: it holds neither {_GRAPH_FILE}, nor {SAVED_MODEL_FOLDER}/, nor "
+        f"{CONFIG_FILE}; give a SavedModel, or the run_dir of `sepcon export` or `sepcon pretrain`"
+    )
+
+
+def load_reference_config(model: str | Path) -> EncoderConfig:
+    """Returns the encoder's description from a pretraining run, an export, or its SavedModel.
+
+    Raises:
+      SepconError: there is none.
+    """
+    folder = Path(model)
+    places = (folder, folder / "assets", folder / SAVED_MODEL_FOLDER / "assets")
+    for place in places:
+        if (place / CONFIG_FILE).is_file():
+            return load_encoder_config(place / CONFIG_FILE)
+    raise SepconError(f"{folder} does not describe an encoder of sepcon: it has no {CONFIG_FILE}.")
+
+
+def log_mel_statistics(log_mel: LogMel) -> Embedder:
+    """The first baseline: mean and standard deviation over time of each log-mel band.
+
+    The embedding is [batch, 2 * mels]. A clip shorter than one window is padded to it.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)])
+    def function(waveform: tf.Tensor) -> tf.Tensor:
+        missing = tf.maximum(log_mel.num_samples(1) - tf.shape(waveform)[1], 0)
+        frames = log_mel(tf.pad(waveform, [[0, 0], [0, missing]]))  # [batch, frames, mels]
+        return tf.concat(
+            [tf.reduce_mean(frames, axis=1), tf.math.reduce_std(frames, axis=1)], axis=1
+        )
+
+    return Embedder(_digest("log_mel_statistics", repr(log_mel)), function, log_mel.sample_rate_hz)
+
+
+def untrained_encoder(
+    config: EncoderConfig, *, clips: ClipDataset, seed: int, num_clips: int = 256
+) -> Embedder:
+    """The second baseline: the same encoder with random weights, patches half a patch apart.
+
+    Batch normalisation gets the statistics of real audio, as it would by training: without them
+    this baseline would be weaker than it need be.
+
+    Args:
+      config: which encoder.
+      clips: what the statistics are of; labels are not looked at.
+      seed: of the weights. Sets the global seeds of Keras, numpy and Python.
+      num_clips: how many clips, the first ones; of each the patch in its middle.
+    """
+    keras.utils.set_random_seed(seed)
+    encoder = config.build()
+    samples = round(config.patch_seconds * config.log_mel.sample_rate_hz)
+    audio = [clip["audio"] for clip in clips.build().take(num_clips).as_numpy_iterator()]
+    patches = np.stack([_middle(waveform, samples) for waveform in audio])
+    _set_normalisation(encoder, config.log_mel(to_float(patches)))
+    module = EmbeddingModel(encoder, config.log_mel, patch_seconds=config.patch_seconds)
+    fingerprint = encoder_fingerprint(config, encoder, module)
+    return Embedder(fingerprint, module, config.log_mel.sample_rate_hz)
+
+
+def _middle(waveform: np.ndarray, samples: int) -> np.ndarray:
+    start = max(0, (len(waveform) - samples) // 2)
+    patch = waveform[start : start + samples]
+    return np.pad(patch, (0, samples - len(patch)))
+
+
+def encoder_fingerprint(config: EncoderConfig, encoder: keras.Model, module: EmbeddingModel) -> str:
+    """Hashes all that decides the numbers: architecture, weights, front-end, patch and hop."""
+    weights = [variable.numpy().tobytes() for variable in encoder.variables]
+    return _digest(config.to_json(), repr(module.exact_hop_seconds), *weights)
+
+
+def _set_normalisation(encoder: keras.Model, patches: tf.Tensor) -> None:
+    layers = [
+        layer
+        for layer in encoder._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0  # The moving statistics become those of this one batch.
+    encoder(patches, training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def _load_saved_model(folder: Path) -> Embedder:
+    try:
+        loaded = tf.saved_model.load(str(folder))
+        function = loaded.signatures["serving_default"]
+    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+        raise SepconError(
+            f"{folder} cannot be read as a SavedModel with a signature 'serving_default': "
+            f"{one_line(error)}"
+        ) from error
+    names = list(function.structured_input_signature[1])
+    if len(names) != 1:
+        raise SepconError(f"{folder}: expected one input, the waveform, found {names}.")
+
+    def embed(waveform: tf.Tensor) -> Any:
+        # `loaded` is named here to keep it alive: its functions hold its variables only weakly.
+        return loaded.signatures["serving_default"](**{names[0]: waveform})
+
+    card_file = folder / "assets" / MODEL_CARD_FILE
+    if not card_file.is_file():
+        return Embedder(_hash_files(folder), embed)
+    try:
+        card = json.loads(card_file.read_text())
+        return Embedder(card["fingerprint"], embed, card["sample_rate_hz"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SepconError(f"{card_file} is damaged: {one_line(error)}") from error
+
+
+def _hash_files(folder: Path) -> str:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return _digest(*(file.read_bytes() for file in files))
+
+
+def _digest(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()

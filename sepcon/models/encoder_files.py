@@ -1,0 +1,136 @@
+"""The description of an encoder beside its weights: enough to rebuild it without its recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sepcon.errors import SepconError, one_line
+from sepcon.features import LogMel
+from sepcon.models import weights
+from sepcon.run_folder import write_text
+
+CONFIG_FILE = "model.json"
+_KIND = "encoder"
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What an encoder is, without its weights.
+
+    Attributes:
+      encoder: the functional Keras model as its own JSON.
+      log_mel: the front-end it was trained with.
+      patch_seconds: the length of what it sees.
+    """
+
+    encoder: str
+    log_mel: LogMel
+    patch_seconds: float
+
+    def build(self) -> keras.Model:
+        """Returns the encoder with fresh random weights."""
+        return keras.models.model_from_json(self.encoder)
+
+    def to_json(self) -> str:
+        """Returns the content of model.json."""
+        fields = dataclasses.asdict(self)
+        return json.dumps({"kind": _KIND, **fields}, indent=1)
+
+
+@dataclass(frozen=True)
+class LoadedEncoder:
+    """An encoder with the weights of one state, and what is needed to feed it."""
+
+    encoder: keras.Model
+    log_mel: LogMel
+    patch_seconds: float
+    step: int
+    config: EncoderConfig
+
+
+def save_encoder_config(
+    *, run_dir: str | Path, encoder: keras.Model, log_mel: LogMel, patch_seconds: float
+) -> None:
+    """Writes model.json into a pretraining run folder, whole or not at all.
+
+    Args:
+      run_dir: the run folder; made if it is not there.
+      encoder: a functional Keras model of built-in layers.
+      log_mel: its front-end.
+      patch_seconds: the length of what it sees.
+    """
+    config = EncoderConfig(encoder.to_json(), log_mel, float(patch_seconds))
+    folder = Path(run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / CONFIG_FILE, config.to_json())
+
+
+def load_encoder_config(file: str | Path) -> EncoderConfig:
+    """Reads a model.json.
+
+    Raises:
+      SepconError: the file is missing, damaged, or describes something that is no encoder.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise SepconError(
+            f"{path.parent} is no pretraining run: it has no {path.name}. "
+            "Give the run_dir of `sepcon pretrain`."
+        )
+    try:
+        fields: dict[str, Any] = json.loads(path.read_text())
+        kind = fields["kind"]
+        if kind != _KIND:
+            raise SepconError(
+                f"{path} describes a {kind!r}, expected an {_KIND!r}. "
+                "Give the run_dir of `sepcon pretrain`."
+            )
+        log_mel = LogMel(**fields["log_mel"])
+        return EncoderConfig(fields["encoder"], log_mel, float(fields["patch_seconds"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise SepconError(f"{path} is damaged or of another version: {one_line(error)}") from error
+
+
+def load_encoder(run_dir: str | Path, step: int | None = None) -> LoadedEncoder:
+    """Rebuilds the encoder of a pretraining run with the weights of one of its states.
+
+    Args:
+      run_dir: run folder of `sepcon pretrain`.
+      step: the state; the last one by default.
+
+    Raises:
+      SepconError: no such run or state, another kind of model, or damaged files.
+    """
+    config = load_encoder_config(Path(run_dir) / CONFIG_FILE)
+    steps = weights.list_states(run_dir)
+    if not steps:
+        raise SepconError(f"{run_dir} has no saved state yet: let `sepcon pretrain` reach one.")
+    chosen = steps[-1] if step is None else step
+    if chosen not in steps:
+        raise SepconError(f"{run_dir} has no state of step {step}; it has those of {steps}.")
+    encoder = config.build()
+    _read_state(encoder, weights.state_folder(run_dir, chosen))
+    return LoadedEncoder(encoder, config.log_mel, config.patch_seconds, chosen, config)
+
+
+def _read_state(encoder: keras.Model, folder: Path) -> None:
+    """Reads the encoder's weights, whether the state holds them alone or the heads as well."""
+    prefix = str(folder / "weights")
+    try:
+        names = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+        if not any(name.startswith("model/encoder/") for name in names):
+            weights.read_weights(encoder, folder)
+            return
+        state = tf.train.Checkpoint(model=tf.train.Checkpoint(encoder=encoder)).read(prefix)
+        state.assert_existing_objects_matched().expect_partial()
+    except (ValueError, AssertionError, tf.errors.OpError) as error:
+        raise SepconError(
+            f"{folder}: weights are missing, damaged, or of another encoder: {one_line(error)}"
+        ) from error

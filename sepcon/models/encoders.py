@@ -1,0 +1,202 @@
+"""Encoders: log-mel patches to embeddings.
+
+Every factory returns a functional Keras model of built-in layers, so that its JSON rebuilds it
+without this package. All start with a normalisation of each mel band by running statistics, which
+are weights of the model: no constant of a data set is needed outside. Batch normalisation is
+synchronised, without which replicas would keep different statistics; nothing in an encoder is
+random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import keras
+import tensorflow as tf
+
+# Lower than the usual 0.99 for short runs: statistics from 50 steps ago are gone.
+_MOMENTUM = 0.95
+
+
+def small_cnn(
+    *, embedding_size: int = 512, num_frames: int | None = None, num_mels: int = 64
+) -> keras.Model:
+    """Five convolutions for training on a CPU, 1.6 million weights.
+
+    The first convolution takes 80 ms by 4 bands every 40 ms and 2 bands (at a hop of 10 ms) and
+    has no batch normalisation: on so large a map that would cost more than the convolution.
+    The embedding is the sum of mean and maximum over time and frequency.
+
+    Args:
+      embedding_size: size of the embedding and channels of the last convolution.
+      num_frames: frames of a patch, or None for any number.
+      num_mels: mel bands.
+
+    Returns:
+      a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+    """
+    log_mel, x = _normalised_input(num_frames, num_mels)
+    x = keras.layers.Conv2D(32, (8, 4), strides=(4, 2), padding="same", activation="relu")(x)
+    for channels in (64, 128, 256, embedding_size):
+        x = _convolution(x, channels, strides=2)
+    return keras.Model(log_mel, _mean_and_maximum(x), name="small_cnn")
+
+
+def vggish(
+    *, embedding_size: int = 512, num_frames: int | None = None, num_mels: int = 64
+) -> keras.Model:
+    """The convolutions of VGGish (Hershey et al., 2017) with two changes.
+
+    Batch normalisation follows each convolution, and mean and maximum over the map replace its
+    flattening into fully connected layers of 4096: so patches may have any length, and 4.5 instead
+    of 72 million weights remain.
+
+    Args:
+      embedding_size: size of the embedding.
+      num_frames: frames of a patch, or None for any number.
+      num_mels: mel bands.
+
+    Returns:
+      a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+    """
+    log_mel, x = _normalised_input(num_frames, num_mels)
+    for block, channels in enumerate(((64,), (128,), (256, 256), (512, 512))):
+        for each in channels:
+            x = _convolution(x, each)
+        x = keras.layers.MaxPooling2D(2, padding="same", name=f"pool_{block}")(x)
+    x = _mean_and_maximum(x)
+    return keras.Model(log_mel, _resize(x, embedding_size), name="vggish")
+
+
+def resnet50(
+    *, embedding_size: int = 512, num_frames: int | None = None, num_mels: int = 64
+) -> keras.Model:
+    """ResNet-50 (He et al., 2016) of keras.applications on one channel, from scratch.
+
+    Args:
+      embedding_size: size of the embedding, a linear map of the 2048 pooled features.
+      num_frames: frames of a patch (at least 32), or None for any number.
+      num_mels: mel bands, at least 32.
+
+    Returns:
+      a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+    """
+    return _application(keras.applications.ResNet50, embedding_size, num_frames, num_mels)
+
+
+def mobilenet_v2(
+    *, embedding_size: int = 512, num_frames: int | None = None, num_mels: int = 64
+) -> keras.Model:
+    """MobileNetV2 (Sandler et al., 2018) of keras.applications on one channel, from scratch.
+
+    Args:
+      embedding_size: size of the embedding, a linear map of the 1280 pooled features.
+      num_frames: frames of a patch (at least 32), or None for any number.
+      num_mels: mel bands, at least 32.
+
+    Returns:
+      a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+    """
+    return _application(keras.applications.MobileNetV2, embedding_size, num_frames, num_mels)
+
+
+def efficientnet_b0(
+    *, embedding_size: int = 512, num_frames: int | None = None, num_mels: int = 64
+) -> keras.Model:
+    """EfficientNet-B0 (Tan and Le, 2019) of keras.applications on one channel, from scratch.
+
+    Its random dropping of blocks is left out (see the top of this module), and so is its scaling
+    of pixels.
+
+    Args:
+      embedding_size: size of the embedding, a linear map of the 1280 pooled features.
+      num_frames: frames of a patch (at least 32), or None for any number.
+      num_mels: mel bands, at least 32.
+
+    Returns:
+      a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+    """
+    return _application(keras.applications.EfficientNetB0, embedding_size, num_frames, num_mels)
+
+
+def recalibrate_batch_norm(encoder: keras.Model, batches: Iterable[tf.Tensor]) -> int:
+    """Replaces the statistics of all batch normalisations by their average over `batches`.
+
+    Training sees mixtures and separated channels, augmented; evaluation sees mixtures only. After
+    training the statistics are therefore taken anew on what evaluation will see. Weights do not
+    change. Runs eagerly, on one replica.
+
+    Args:
+      encoder: a functional model, changed in place.
+      batches: log-mel patches [batch, frames, mels] float32.
+
+    Returns:
+      the number of batches seen; with none the statistics stay as they were.
+    """
+    layers = [
+        layer for layer in encoder.layers if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    momenta = [layer.momentum for layer in layers]
+    count = 0
+    try:
+        for count, log_mel in enumerate(batches, start=1):
+            for layer in layers:
+                # The k-th batch weighs 1/k against the average of those before: a plain mean.
+                layer.momentum = 1.0 - 1.0 / count
+            encoder(log_mel, training=True)
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+    return count
+
+
+def _normalised_input(
+    num_frames: int | None, num_mels: int
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The log-mel input and the map [batch, frames, mels, 1] of it with normalised bands."""
+    log_mel = keras.Input((num_frames, num_mels), name="log_mel")
+    # Without gain and offset, gradients need not pass through the first convolution's input.
+    x = keras.layers.BatchNormalization(
+        center=False, scale=False, momentum=_MOMENTUM, synchronized=True, name="normalize_mels"
+    )(log_mel)
+    return log_mel, keras.layers.Reshape((-1, num_mels, 1))(x)
+
+
+def _convolution(x: keras.KerasTensor, channels: int, strides: int = 1) -> keras.KerasTensor:
+    """3x3 convolution, batch normalisation, ReLU."""
+    x = keras.layers.Conv2D(channels, 3, strides=strides, padding="same", use_bias=False)(x)
+    x = keras.layers.BatchNormalization(momentum=_MOMENTUM, synchronized=True)(x)
+    return keras.layers.ReLU()(x)
+
+
+def _mean_and_maximum(x: keras.KerasTensor) -> keras.KerasTensor:
+    """[batch, frames, bands, channels] -> [batch, channels], mean plus maximum."""
+    mean = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.layers.Add()([mean, keras.layers.GlobalMaxPooling2D()(x)])
+
+
+def _resize(x: keras.KerasTensor, embedding_size: int) -> keras.KerasTensor:
+    if x.shape[-1] == embedding_size:
+        return x
+    return keras.layers.Dense(embedding_size, name="embedding")(x)
+
+
+def _application(
+    factory: Callable[..., keras.Model], embedding_size: int, num_frames: int | None, num_mels: int
+) -> keras.Model:
+    """A network of keras.applications between the input normalisation and a linear layer."""
+    log_mel, x = _normalised_input(num_frames, num_mels)
+    body = factory(include_top=False, weights=None, input_tensor=x, pooling="avg")
+    model = keras.Model(log_mel, _resize(body.output, embedding_size), name=body.name)
+    return keras.models.clone_model(model, clone_function=_adapt)
+
+
+def _adapt(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """The layer as it should be here: synchronised, not random, not meant for pixels."""
+    pixels_or_random = keras.layers.Rescaling | keras.layers.Normalization | keras.layers.Dropout
+    if isinstance(layer, pixels_or_random):
+        return keras.layers.Identity(name=layer.name)
+    config = layer.get_config()
+    if isinstance(layer, keras.layers.BatchNormalization):
+        config |= {"synchronized": True, "momentum": _MOMENTUM}
+    return type(layer).from_config(config)

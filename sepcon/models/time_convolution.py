@@ -1,0 +1,54 @@
+"""Dilated depthwise convolution over time with a fast gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+_STRIDES = [1, 1, 1, 1]
+
+
+def depthwise_time_convolution(x: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
+    """Filters every channel by itself over time: zero-padded, non-causal, as long as its input.
+
+    Frame t of the folded image [frames / dilation, dilation] has frame t + dilation right below
+    it, so the dilated filter is a plain one down the columns and nothing is transposed or copied.
+    The gradient with respect to `x` is the same operation with the kernel reversed.
+
+    Args:
+      x: [batch, frames, channels] float32.
+      kernel: [taps, 1, channels, 1] float32, an odd number of taps, applied as a correlation.
+      dilation: frames from tap to tap.
+
+    Returns:
+      [batch, frames, channels] float32.
+    """
+
+    @tf.custom_gradient
+    def operation(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            grad_x = _filter(upstream, tf.reverse(kernel, [0]), dilation)
+            grad_kernel = tf.nn.depthwise_conv2d_backprop_filter(
+                _fold(x, dilation), kernel.shape, _fold(upstream, dilation), _STRIDES, "SAME"
+            )
+            return grad_x, grad_kernel
+
+        return _filter(x, kernel, dilation), gradient
+
+    return operation(x, kernel)
+
+
+def _filter(x: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
+    folded = tf.nn.depthwise_conv2d(_fold(x, dilation), kernel, _STRIDES, "SAME")
+    shape = tf.shape(x)
+    y = tf.reshape(folded, [shape[0], -1, x.shape[2]])
+    y = tf.slice(y, [0, 0, 0], shape)
+    return tf.ensure_shape(y, x.shape)
+
+
+def _fold(x: tf.Tensor, dilation: int) -> tf.Tensor:
+    """[batch, frames, channels] to [batch, ceil(frames / dilation), dilation, channels]."""
+    frames = tf.shape(x)[1] if x.shape[1] is None else x.shape[1]
+    x = tf.pad(x, [[0, 0], [0, -frames % dilation], [0, 0]])
+    return tf.reshape(x, [tf.shape(x)[0], -1, dilation, x.shape[2]])

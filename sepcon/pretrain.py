@@ -1,0 +1,180 @@
+"""`sepcon pretrain`: an encoder learns from mixtures and their separated channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+
+from sepcon import run_folder
+from sepcon.augment import Augmentation
+from sepcon.data.channels import StoredChannels, stored_channels
+from sepcon.data.clips import ClipDataset
+from sepcon.data.stream import TrainingStream
+from sepcon.errors import SepconError
+from sepcon.export import export
+from sepcon.features import LogMel
+from sepcon.models.encoder_files import save_encoder_config
+from sepcon.models.separator import load_separator
+from sepcon.models.weights import state_folder, write_weights
+from sepcon.tasks.pretraining import PretrainingTask
+from sepcon.training.distribution import is_chief, make_strategy
+from sepcon.training.loop import fit
+from sepcon.training.runtime import make_deterministic
+from sepcon.views import SeparatorFrontEnd, ViewSampler
+
+
+def pretrain(
+    *,
+    run_dir: str | Path,
+    clips: ClipDataset,
+    encoder: Callable[..., keras.Model],
+    views: ViewSampler,
+    batch_size: int,
+    num_steps: int,
+    optimizer: Callable[[], keras.optimizers.Optimizer],
+    log_mel: LogMel | None = None,
+    clip_seconds: float | None = None,
+    anchor_augmentations: Sequence[Augmentation] = (),
+    positive_augmentations: Sequence[Augmentation] = (),
+    similarity_weight: float = 1.0,
+    coincidence_weight: float = 0.2,
+    temperature: float = 0.2,
+    channels: Sequence[str] = (),
+    separators: Sequence[tuple[str, int | None]] = (),
+    recalibration_batches: int = 50,
+    shuffle_buffer: int | None = None,
+    loop: Callable[..., object] = fit,
+    strategy: str = "default",
+    seed: int = 0,
+    config_text: str = "",
+) -> Path | None:
+    """Pretrains an encoder and exports it; a stopped run goes on to the very step.
+
+    Fonseca et al., 2021: similarity maximization and coincidence prediction on pairs of views.
+
+    Args:
+      run_dir: receives everything; the encoder's weights stand under states/, its SavedModel in
+        saved_model/.
+      clips: unlabelled clips to learn from.
+      encoder: makes the encoder, given `num_frames` and `num_mels`.
+      views: draws the pairs of patches.
+      batch_size: clips in the global batch.
+      num_steps: training steps.
+      optimizer: makes the optimizer.
+      log_mel: the front-end; the usual one by default.
+      clip_seconds: what is read of each clip; needed where clips differ in length.
+      anchor_augmentations: on the log-mel of the anchor.
+      positive_augmentations: on the log-mel of the positive.
+      similarity_weight: weight of NT-Xent; 0 leaves it out.
+      coincidence_weight: weight of coincidence prediction; 0 leaves it out.
+      temperature: of NT-Xent.
+      channels: folders of stored channels (`sepcon separate`), one for each separator state.
+      separators: in place of `channels`, separators to run on the fly: (run folder, step or None
+        for the last). Each sees every batch: several cost as many times as much.
+      recalibration_batches: batches of plain mixtures on which the statistics of batch
+        normalisation are taken anew in the end; 0 keeps those of training.
+      shuffle_buffer: see `TrainingStream`.
+      loop: the training loop.
+      strategy: `default`, `mirrored`, `multi_worker` or `tpu`.
+      seed: of weights, order, crops and augmentations.
+      config_text: the resolved configuration, kept in run_dir.
+
+    Returns:
+      The SavedModel folder, or None when a signal stopped the run.
+
+    Raises:
+      SepconError: an argument, a file or the disk is not as it must be; what was saved stays.
+    """
+    folder, log_mel = Path(run_dir), log_mel or LogMel()
+    if not run_folder.begin(folder, config_text=config_text):
+        return folder / "saved_model"
+    if channels and separators:
+        raise SepconError("give either channels (stored) or separators (on the fly), got both")
+    if views.needs_channels and not channels and not separators:
+        raise SepconError(
+            f"views of {', '.join(views.pairs)} need separated channels: bind CHANNELS to folders "
+            "of `sepcon separate`, or SEPARATORS to separators"
+        )
+    make_deterministic(seed)
+    scope = make_strategy(strategy)
+    with scope.scope():
+        network = encoder(num_frames=_num_frames(log_mel, views), num_mels=log_mel.num_mels)
+        task = PretrainingTask(
+            encoder=network,
+            log_mel=log_mel,
+            views=views,
+            anchor_augmentations=anchor_augmentations,
+            positive_augmentations=positive_augmentations,
+            similarity_weight=similarity_weight,
+            coincidence_weight=coincidence_weight,
+            temperature=temperature,
+            front_end=_front_end(separators),
+        )
+        chosen_optimizer = optimizer()
+    stream = TrainingStream(
+        clips=clips,
+        batch_size=batch_size,
+        seed=seed,
+        clip_samples=_clip_samples(clips, clip_seconds, views),
+        num_uniforms=task.num_uniforms,
+        shuffle_buffer=shuffle_buffer,
+        channels=_stored(channels, views),
+    )
+    if is_chief(scope):
+        save_encoder_config(
+            run_dir=folder, encoder=network, log_mel=log_mel, patch_seconds=views.patch_seconds
+        )
+    result = loop(
+        task=task,
+        stream=stream,
+        optimizer=chosen_optimizer,
+        num_steps=num_steps,
+        run_dir=folder,
+        strategy=scope,
+        config_text=config_text,
+        description=f"pretraining on {clips.name}",
+    )
+    if result.interrupted or not is_chief(scope):
+        return None
+    if recalibration_batches:
+        batches = stream.batches(num_steps).take(recalibration_batches)
+        task.recalibrate(batches)
+        write_weights(network, state_folder(folder, num_steps))
+    saved_model = export(run_dir=folder, model=folder, config_text=config_text)
+    run_folder.finish(folder, {"steps": result.step, "seconds": result.seconds})
+    return saved_model
+
+
+def _num_frames(log_mel: LogMel, views: ViewSampler) -> int:
+    return log_mel.num_frames(views.patch_samples)
+
+
+def _front_end(separators: Sequence[tuple[str, int | None]]) -> SeparatorFrontEnd | None:
+    if not separators:
+        return None
+    return SeparatorFrontEnd([load_separator(run, step) for run, step in separators])
+
+
+def _stored(channels: Sequence[str], views: ViewSampler) -> StoredChannels | None:
+    if not channels or not views.needs_channels:
+        return None
+    return stored_channels(paths=channels)
+
+
+def _clip_samples(clips: ClipDataset, clip_seconds: float | None, views: ViewSampler) -> int:
+    samples = clips.clip_samples
+    if clip_seconds is not None:
+        samples = round(clip_seconds * clips.sample_rate_hz)
+    if samples is None:
+        raise SepconError(
+            f"{clips.name}: clips differ in length; bind pretrain.clip_seconds to what shall be "
+            "read of each"
+        )
+    if samples < views.patch_samples:
+        raise SepconError(
+            f"{clips.name}: clips of {samples} samples are shorter than a patch of "
+            f"{views.patch_samples}; take a shorter views.patch_seconds"
+        )
+    return samples

@@ -1,0 +1,161 @@
+"""`sepcon train_separator`: a separation network learns from unlabelled scenes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import soundfile
+
+from sepcon import run_folder
+from sepcon.data.clips import ClipDataset, to_float, with_sources
+from sepcon.data.stream import TrainingStream
+from sepcon.errors import SepconError
+from sepcon.evaluate_separation import evaluate_separation
+from sepcon.models.separator import Separator, SeparatorConfig, load_separator
+from sepcon.models.separator import save_separator_config as save_config
+from sepcon.models.weights import list_states
+from sepcon.tasks.separation import SeparationTask
+from sepcon.training.distribution import is_chief, make_strategy
+from sepcon.training.loop import fit
+from sepcon.training.runtime import make_deterministic
+
+MEASURES_FILE = "separation.json"
+EXAMPLES_FOLDER = "examples"
+
+
+def train_separator(
+    *,
+    run_dir: str | Path,
+    clips: ClipDataset,
+    batch_size: int,
+    num_steps: int,
+    optimizer: Callable[[], keras.optimizers.Optimizer],
+    separator: SeparatorConfig | None = None,
+    segment_seconds: float = 3.0,
+    gain_range_db: float = 0.0,
+    measure_on: ClipDataset | None = None,
+    max_measured_clips: int = 200,
+    num_examples: int = 3,
+    loop: Callable[..., Any] = fit,
+    strategy: str = "default",
+    seed: int = 0,
+    config_text: str = "",
+) -> Path:
+    """Trains a separator by MixIT; a stopped run goes on to the very step.
+
+    Wisdom et al., 2020: sums of two clips are separated into channels that can be put together to
+    the two clips again. Needs no label and no source.
+
+    Args:
+      run_dir: receives everything; states/ holds the weights of the convergence states that the
+        loop is told to keep.
+      clips: unlabelled clips.
+      batch_size: clips in the global batch; two make one mixture of mixtures.
+      num_steps: training steps.
+      optimizer: makes the optimizer.
+      separator: the network; full TDCN++ by default.
+      segment_seconds: what is taken of each clip.
+      gain_range_db: random gain of each clip.
+      measure_on: scenes with known sources on which every kept state is measured in the end.
+      max_measured_clips: how many of them.
+      num_examples: of them, how many are separated into examples/ to listen to.
+      loop: the training loop.
+      strategy: `default`, `mirrored`, `multi_worker` or `tpu`.
+      seed: of weights, order and crops.
+      config_text: the resolved configuration, kept in run_dir.
+
+    Returns:
+      The run folder.
+
+    Raises:
+      SepconError: an argument, a file or the disk is not as it must be; what was saved stays.
+    """
+    folder, config = Path(run_dir), separator or SeparatorConfig()
+    if not run_folder.begin(folder, config_text=config_text):
+        return folder
+    make_deterministic(seed)
+    scope = make_strategy(strategy)
+    with scope.scope():
+        network = Separator(config)
+        task = SeparationTask(network, segment_seconds=segment_seconds, gain_range_db=gain_range_db)
+        chosen_optimizer = optimizer()
+    stream = TrainingStream(
+        clips=clips,
+        batch_size=batch_size,
+        seed=seed,
+        clip_samples=_clip_samples(clips, segment_seconds),
+        num_uniforms=task.num_uniforms,
+    )
+    if is_chief(scope):
+        save_config(config, folder)
+    result = loop(
+        task=task,
+        stream=stream,
+        optimizer=chosen_optimizer,
+        num_steps=num_steps,
+        run_dir=folder,
+        strategy=scope,
+        config_text=config_text,
+        description=f"separator on {clips.name}",
+    )
+    if result.interrupted or not is_chief(scope):
+        return folder
+    if measure_on is not None:
+        _measure(folder, measure_on, max_measured_clips)
+        write_examples(folder, measure_on, num_examples)
+    run_folder.finish(folder, {"steps": result.step, "seconds": result.seconds})
+    return folder
+
+
+def _clip_samples(clips: ClipDataset, segment_seconds: float) -> int:
+    """Whole clips where they are equally long; else segments, cut when they are read."""
+    segment = round(segment_seconds * clips.sample_rate_hz)
+    return max(segment, clips.clip_samples or segment)
+
+
+def _measure(folder: Path, clips: ClipDataset, max_clips: int) -> None:
+    """Writes what every kept state is worth to separation.json and prints it."""
+    rows: list[Mapping[str, Any]] = []
+    for step in list_states(folder):
+        separator = load_separator(folder, step)
+        rows.append({"step": step, **evaluate_separation(separator, clips, max_clips=max_clips)})
+        print(f"step {step}: {rows[-1]}", flush=True)
+    run_folder.write_text(folder / MEASURES_FILE, json.dumps(rows, indent=2) + "\n")
+
+
+def write_examples(folder: Path, clips: ClipDataset, num_examples: int) -> Sequence[Path]:
+    """Separates the first clips that hold two sources with the last state, as files to listen to.
+
+    Args:
+      folder: run folder of the separator; examples/<clip>/{mixture,channel_0,...}.flac go there.
+      clips: scenes with known sources.
+      num_examples: how many.
+
+    Returns:
+      The examples' folders.
+    """
+    separator = load_separator(folder)
+    written: list[Path] = []
+    for clip in with_sources(clips).as_numpy_iterator():
+        if len(written) == num_examples:
+            break
+        if np.count_nonzero(np.any(clip["sources"], axis=1)) != 2:
+            continue
+        mixture = to_float(clip["audio"]).numpy()
+        channels = separator(mixture[np.newaxis]).numpy()[0]  # [channel, samples]
+        place = folder / EXAMPLES_FOLDER / clip["id"].decode()
+        place.mkdir(parents=True, exist_ok=True)
+        tracks = {"mixture": mixture}
+        tracks |= {f"channel_{number}": channel for number, channel in enumerate(channels)}
+        try:
+            for name, track in tracks.items():
+                soundfile.write(place / f"{name}.flac", track, clips.sample_rate_hz)
+        except (OSError, soundfile.LibsndfileError) as error:
+            raise SepconError(f"{place}: examples cannot be written: {error}") from error
+        written.append(place)
+    return written

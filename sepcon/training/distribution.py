@@ -1,0 +1,190 @@
+"""Devices: a strategy by its name, and the rows of a batch that each replica gets."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from sepcon.errors import SepconError, one_line
+from sepcon.training.task import Stream
+
+STRATEGIES = ("default", "mirrored", "multi_worker", "tpu")
+
+
+def make_strategy(
+    name: str = "default", *, num_devices: int | None = None, tpu: str = "local"
+) -> tf.distribute.Strategy:
+    """Makes the distribution strategy of that name.
+
+    Args:
+      name: 'default' (one device), 'mirrored' (all accelerators of this machine), 'multi_worker'
+        (several machines, told by the environment variable TF_CONFIG; call this before any other
+        use of TensorFlow) or 'tpu' (never tried on a real TPU).
+      num_devices: for 'mirrored': use only the first ones.
+      tpu: for 'tpu': name or address; 'local' on a TPU VM.
+
+    Returns:
+      The strategy. Make models and optimizers inside its `scope()`.
+
+    Raises:
+      SepconError: unknown name, or the devices are not there.
+    """
+    if name == "default":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        return _mirrored(num_devices)
+    if name == "multi_worker":
+        return _multi_worker()
+    if name == "tpu":
+        return _tpu(tpu)
+    raise SepconError(f"strategy: got {name!r}, expected one of {', '.join(STRATEGIES)}")
+
+
+def _mirrored(num_devices: int | None) -> tf.distribute.Strategy:
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    wanted = len(devices) if num_devices is None else num_devices
+    if not 1 <= wanted <= len(devices):
+        found = ", ".join(device.name for device in devices)
+        raise SepconError(
+            f"strategy 'mirrored': num_devices is {wanted}, but TensorFlow sees {len(devices)} "
+            f"({found}); ask for at most that many"
+        )
+    return tf.distribute.MirroredStrategy([device.name for device in devices[:wanted]])
+
+
+def _multi_worker() -> tf.distribute.Strategy:
+    _check_tf_config(os.environ.get("TF_CONFIG"))
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (RuntimeError, ValueError, tf.errors.OpError) as error:
+        raise SepconError(
+            f"strategy 'multi_worker': the workers of TF_CONFIG did not come together: "
+            f"{one_line(error)}"
+        ) from error
+
+
+def _check_tf_config(text: str | None) -> None:
+    example = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
+    if not text:
+        raise SepconError(
+            f"strategy 'multi_worker': the environment variable TF_CONFIG is not set; give every "
+            f"worker one like {example}"
+        )
+    try:
+        config = json.loads(text)
+        workers, index = config["cluster"]["worker"], config["task"]["index"]
+        good = len(workers) > index >= 0
+    except (ValueError, KeyError, TypeError):
+        good = False
+    if not good:
+        raise SepconError(
+            f"strategy 'multi_worker': TF_CONFIG is {text!r}, expected something like {example}"
+        )
+
+
+def _tpu(tpu: str) -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu)
+        if tpu != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
+        raise SepconError(
+            f"strategy 'tpu': no TPU answers as {tpu!r}: {one_line(error)}; run on a TPU VM with "
+            "the package tensorflow-tpu, or choose another strategy"
+        ) from error
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes files."""
+    return _worker_index(strategy) == 0
+
+
+def num_workers(strategy: tf.distribute.Strategy) -> int:
+    """The number of processes that train together."""
+    resolver = strategy.cluster_resolver
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
+        return 1
+    return max(1, len(resolver.cluster_spec().as_dict().get("worker", ())))
+
+
+def _worker_index(strategy: tf.distribute.Strategy) -> int:
+    return strategy.cluster_resolver.task_id if num_workers(strategy) > 1 else 0
+
+
+def sum_over_workers(strategy: tf.distribute.Strategy, value: int) -> int:
+    """The sum of every worker's `value`; all workers must call it at the same point."""
+    if num_workers(strategy) == 1:
+        return value
+    replicas_here = strategy.num_replicas_in_sync // num_workers(strategy)
+
+    @tf.function
+    def add(share: tf.Tensor) -> tf.Tensor:
+        shares = strategy.run(lambda x: x, args=(share,))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
+
+    return int(add(tf.constant(value, tf.int64))) // replicas_here
+
+
+def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute.Strategy) -> Any:
+    """Batches from `start_step` on, shared among the replicas.
+
+    Replica r of R gets rows r * B / R ... (r + 1) * B / R of every global batch of B rows, whatever
+    the strategy, so that the data of a step do not depend on the devices. (Automatic sharding
+    would deal the examples out in an order of its own.)
+
+    Returns:
+      An iterable of what `strategy.run` takes; static shapes.
+
+    Raises:
+      SepconError: the batch size is not a multiple of the number of replicas.
+      ValueError: a batch without static shapes.
+    """
+    replicas = strategy.num_replicas_in_sync
+
+    def rows_of_this_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        dataset = stream.batches(start_step)
+        check_batch(dataset.element_spec, replicas)
+        if replicas > 1:
+            here = replicas // context.num_input_pipelines
+            first = context.input_pipeline_id * here
+            dataset = dataset.flat_map(lambda batch: _per_replica(batch, replicas, first, here))
+        # An endless dataset has no last short batch: without this the strategy guards against one
+        # and the shapes are no longer static.
+        endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        return dataset.apply(endless).prefetch(tf.data.AUTOTUNE)
+
+    return strategy.distribute_datasets_from_function(rows_of_this_worker)
+
+
+def _per_replica(
+    batch: dict[str, tf.Tensor], replicas: int, first: int, count: int
+) -> tf.data.Dataset:
+    """Cuts a global batch into the parts of `count` replicas from `first` on, in order."""
+
+    def cut(rows: tf.Tensor) -> tf.Tensor:
+        shape = [replicas, rows.shape[0] // replicas, *rows.shape[1:]]
+        return tf.reshape(rows, shape)[first : first + count]
+
+    return tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(cut, batch))
+
+
+def check_batch(spec: dict[str, tf.TensorSpec], replicas: int) -> int:
+    """Returns the number of rows of a batch; raises where it cannot be shared equally."""
+    for name, part in spec.items():
+        if not part.shape.is_fully_defined() or part.shape.rank == 0:
+            raise ValueError(f"stream: {name!r} needs a static shape with rows, got {part.shape}")
+    sizes = {name: part.shape[0] for name, part in spec.items()}
+    if len(set(sizes.values())) != 1:
+        raise ValueError(f"stream: all parts of a batch must have as many rows, got {sizes}")
+    (size,) = set(sizes.values())
+    if size % replicas:
+        raise SepconError(
+            f"batch_size: got {size}, which {replicas} replicas cannot share equally; choose a "
+            f"multiple of {replicas}"
+        )
+    return size

@@ -1,0 +1,99 @@
+"""Finds what a training step must not contain, before an accelerator complains or goes slow.
+
+Compiling with XLA on a CPU is not enough of a test: shapes that depend on data compile there, and
+numeric checks are dropped without a word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from sepcon.training.task import Task
+
+_BARRED = {
+    r"(Eager)?PyFunc(Stateless)?": "calls Python",
+    r"Print(V2)?|AsString|String\w+|Decode\w+|Encode\w+": "does not run on accelerators",
+    r"Assert|CheckNumerics(V2)?": "is dropped by XLA",
+    r"Where|Unique\w*|DynamicPartition|ListDiff": "has a shape that depends on data",
+    r"Random(Uniform|StandardNormal|Shuffle|Gamma)\w*|TruncatedNormal|Multinomial|Stateful\w+|"
+    r"RngReadAndSkip": "keeps random state: draw from batch['uniforms']",
+    r"I?R?FFT[23]D": "has no TPU form: only one axis at a time",
+    r"StatelessShuffle": "does not compile",
+}
+# What loops keep for the backward pass has no shape of its own.
+_SHAPELESS_DTYPES = (tf.variant, tf.resource)
+
+
+def lint_task(
+    task: Task, batch_spec: Mapping[str, tf.TensorSpec], *, max_problems: int = 20
+) -> list[str]:
+    """Traces a task's loss and gradient on one replica and lists what must not be in them.
+
+    Random crops and choices must be computed from the batch: where their seeds are Python numbers,
+    TensorFlow folds them into constants at tracing and nothing is found.
+
+    Args:
+      task: any task.
+      batch_spec: the static shapes of a replica's batch, e.g. `dataset.element_spec`.
+      max_problems: the list ends there.
+
+    Returns:
+      One line for each problem; empty when there is none.
+    """
+    variables = task.model.trainable_variables
+
+    def step(batch: dict[str, tf.Tensor]) -> Any:
+        with tf.GradientTape() as tape:
+            shares = task.loss(batch, training=True)
+        return shares, tape.gradient(shares["loss"], variables)
+
+    traced = tf.function(step, autograph=False).get_concrete_function(dict(batch_spec))
+    return lint_graph(traced.graph, max_problems=max_problems)
+
+
+def lint_graph(graph: Any, *, max_problems: int = 20) -> list[str]:
+    """Lists what must not be in a traced function's graph or in the functions it calls."""
+    # Keras hides the state of its random numbers in variables.
+    problems = [
+        f"{variable.name} keeps random state: draw from batch['uniforms']"
+        for variable in graph.variables
+        if "seed_generator" in variable.name
+    ]
+    for place, operation in _operations(graph, "", set()):
+        problems += [f"{place}{operation.name}: {problem}" for problem in _problems(operation)]
+        if len(problems) >= max_problems:
+            break
+    return problems[:max_problems]
+
+
+def _operations(graph: Any, place: str, seen: set[str]) -> Iterator[tuple[str, tf.Operation]]:
+    """All operations of a graph and, once each, of its functions."""
+    for operation in graph.get_operations():
+        yield place, operation
+        for name in _called(operation):
+            function = graph._get_function(name)
+            if name not in seen and function is not None and hasattr(function, "graph"):
+                seen.add(name)
+                yield from _operations(function.graph, f"{place}{operation.name}/", seen)
+
+
+def _called(operation: tf.Operation) -> list[str]:
+    """Names of the functions an operation calls."""
+    values = [operation.get_attr(name) for name in operation.node_def.attr]
+    flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    return [value.name for value in flat if hasattr(value, "name") and hasattr(value, "attr")]
+
+
+def _problems(operation: tf.Operation) -> list[str]:
+    kind = operation.type
+    found = [f"{kind} {why}" for pattern, why in _BARRED.items() if re.fullmatch(pattern, kind)]
+    for output in operation.outputs:
+        if output.dtype.base_dtype in (tf.string, tf.float64):
+            found.append(f"{kind} gives {output.dtype.name}")
+        elif output.dtype not in _SHAPELESS_DTYPES and not output.shape.is_fully_defined():
+            found.append(f"{kind} has an unknown dimension: {output.shape}")
+    return found

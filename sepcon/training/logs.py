@@ -1,0 +1,133 @@
+"""What a run tells while it trains: metrics.jsonl and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from sepcon.training.checkpoints import replacing, told_if_disk_fails
+from sepcon.training.step import StepValues
+from sepcon.training.task import Summaries
+
+METRICS_FILE = "metrics.jsonl"
+_MAX_EXAMPLES = 8
+
+
+class Averages:
+    """Means of the values since the last line of the log; can be put into a checkpoint.
+
+    Args:
+      state: what `state()` returned, to go on from there.
+    """
+
+    def __init__(self, state: Mapping[str, float] | None = None) -> None:
+        self._sums = dict(state or {})
+
+    def add(self, values: StepValues, *, seconds: float) -> None:
+        """Takes in the steps of a call that took `seconds`."""
+        columns = values.values.astype(np.float64).sum(axis=0)
+        additions = dict(zip(values.names, columns.tolist(), strict=True))
+        additions |= {"#steps": len(values.values), "#seconds": seconds}
+        additions |= {"#waiting": values.seconds_waiting}
+        for name, value in additions.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def state(self) -> dict[str, float]:
+        return dict(self._sums)
+
+    def take(self, *, batch_size: int) -> dict[str, float]:
+        """The means, examples per second and share of time without data; then starts anew."""
+        sums, self._sums = self._sums, {}
+        steps = sums.pop("#steps", 0)
+        seconds, waiting = sums.pop("#seconds", 0.0), sums.pop("#waiting", 0.0)
+        if not steps:
+            return {}
+        means = {name: value / steps for name, value in sums.items()}
+        speed = {"examples_per_second": steps * batch_size / max(seconds, 1e-9)}
+        return means | speed | {"waiting_share": min(1.0, waiting / max(seconds, 1e-9))}
+
+
+class RunLog:
+    """Writes metrics and examples of a run into its folder.
+
+    Args:
+      run_dir: folder of the run, or None to write nothing (a worker that is not the chief).
+      start_step: lines of a later step, left by a run that was killed, are removed.
+      config_text: shown in TensorBoard.
+    """
+
+    def __init__(
+        self, run_dir: Path | None, *, start_step: int = 0, config_text: str | None = None
+    ) -> None:
+        self._run_dir = run_dir
+        if run_dir is None:
+            return
+        with told_if_disk_fails(run_dir, "the log"):
+            _drop_lines_after(run_dir / METRICS_FILE, start_step)
+            self._writer = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
+            if config_text:
+                with self._writer.as_default(step=start_step):
+                    tf.summary.text("config", "    " + config_text.replace("\n", "\n    "))
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes one line and the scalars of a step."""
+        if self._run_dir is None:
+            return
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        with told_if_disk_fails(self._run_dir, "the log"):
+            with open(self._run_dir / METRICS_FILE, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **finite}) + "\n")
+            with self._writer.as_default(step=step):
+                for name, value in values.items():
+                    tf.summary.scalar(name, value)
+            self._writer.flush()
+
+    def examples(self, step: int, summaries: Summaries) -> None:
+        """Writes sounds, each at full scale, and pictures."""
+        if self._run_dir is None:
+            return
+        with (
+            told_if_disk_fails(self._run_dir, "the log"),
+            self._writer.as_default(step=step),
+        ):
+            for name, (waveforms, rate) in summaries.audio.items():
+                sounds = peak_normalized(waveforms)[..., tf.newaxis]  # [n, samples, 1]
+                tf.summary.audio(name, sounds, rate, max_outputs=_MAX_EXAMPLES)
+            for name, images in summaries.images.items():
+                tf.summary.image(name, images, max_outputs=_MAX_EXAMPLES)
+            self._writer.flush()
+
+    def close(self) -> None:
+        if self._run_dir is not None:
+            with told_if_disk_fails(self._run_dir, "the log"):
+                self._writer.close()
+
+
+def peak_normalized(waveforms: tf.Tensor) -> tf.Tensor:
+    """Scales each waveform, [..., samples], to a peak of 1; silence stays silence."""
+    peak = tf.reduce_max(tf.abs(waveforms), axis=-1, keepdims=True)
+    return tf.math.divide_no_nan(waveforms, peak)
+
+
+def _drop_lines_after(path: Path, step: int) -> None:
+    if not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if _step_of(line) <= step]
+    if kept != lines or os.path.getsize(path) != sum(len(line.encode()) + 1 for line in kept):
+        with replacing(path) as file:
+            file.write("".join(f"{line}\n" for line in kept).encode())
+
+
+def _step_of(line: str) -> float:
+    """The step of a line; infinity for one that was cut off."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return math.inf

@@ -1,0 +1,102 @@
+"""Learning rates as functions of the step, to be given to an optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate computed from the number of steps done.
+
+    Args:
+      function: steps done, [] float32 -> learning rate, [] float32.
+      config: what describes the schedule.
+    """
+
+    def __init__(self, function: Callable[[tf.Tensor], tf.Tensor], config: dict[str, Any]) -> None:
+        self._function = function
+        self._config = config
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        return self._function(tf.cast(step, tf.float32))
+
+    def get_config(self) -> dict[str, Any]:
+        return dict(self._config)
+
+
+def constant(*, rate: float, warmup_steps: int = 0) -> Schedule:
+    """`rate` throughout, after a linear warm-up."""
+    _check_warmup(warmup_steps)
+    config = {"rate": _positive("rate", rate), "warmup_steps": warmup_steps}
+    return Schedule(lambda step: rate * _warmup(step, warmup_steps), config)
+
+
+def cosine(*, peak: float, total_steps: int, warmup_steps: int = 0, final: float = 0.0) -> Schedule:
+    """Linear warm-up to `peak`, then half a cosine down to `final` (Loshchilov & Hutter, 2017).
+
+    Args:
+      peak: the learning rate after the warm-up.
+      total_steps: the step from which on it is `final`.
+      warmup_steps: the first of them has peak / warmup_steps, the last of them peak.
+      final: the learning rate in the end.
+    """
+    _check_warmup(warmup_steps)
+    if not warmup_steps < total_steps:
+        raise ValueError(f"total_steps must exceed warmup_steps={warmup_steps}, got {total_steps}")
+    if not 0 <= final <= _positive("peak", peak):
+        raise ValueError(f"final must lie in 0 ... peak={peak}, got {final}")
+
+    def rate(step: tf.Tensor) -> tf.Tensor:
+        done = (step - warmup_steps) / (total_steps - warmup_steps)
+        half_wave = 0.5 + 0.5 * tf.cos(math.pi * tf.clip_by_value(done, 0.0, 1.0))
+        return _warmup(step, warmup_steps) * (final + (peak - final) * half_wave)
+
+    names = {"peak": peak, "total_steps": total_steps, "warmup_steps": warmup_steps}
+    return Schedule(rate, names | {"final": final})
+
+
+def step_decay(
+    *, initial: float, boundaries: Sequence[int], factor: float = 0.1, warmup_steps: int = 0
+) -> Schedule:
+    """Linear warm-up to `initial`, multiplied by `factor` at every boundary.
+
+    Args:
+      initial: the learning rate after the warm-up.
+      boundaries: numbers of steps done at which it is multiplied, ascending.
+      factor: above 0.
+      warmup_steps: the first of them has initial / warmup_steps.
+    """
+    _check_warmup(warmup_steps)
+    if list(boundaries) != sorted(set(boundaries)):
+        raise ValueError(f"boundaries must ascend, got {list(boundaries)}")
+    _positive("initial", initial)
+    _positive("factor", factor)
+    edges = [float(boundary) for boundary in boundaries]
+
+    def rate(step: tf.Tensor) -> tf.Tensor:
+        passed = tf.add_n([tf.constant(0.0), *(tf.cast(step >= e, tf.float32) for e in edges)])
+        return initial * _warmup(step, warmup_steps) * tf.pow(factor, passed)
+
+    config = {"initial": initial, "boundaries": list(boundaries), "factor": factor}
+    return Schedule(rate, config | {"warmup_steps": warmup_steps})
+
+
+def _warmup(step: tf.Tensor, warmup_steps: int) -> tf.Tensor:
+    """Rises to 1 in equal parts; not from 0, for a step at rate 0 is a step wasted."""
+    return tf.minimum(1.0, (step + 1.0) / max(1, warmup_steps))
+
+
+def _check_warmup(warmup_steps: int) -> None:
+    if warmup_steps < 0:
+        raise ValueError(f"warmup_steps must not be negative, got {warmup_steps}")
+
+
+def _positive(name: str, value: float) -> float:
+    if not value > 0:
+        raise ValueError(f"{name} must be positive, got {value}")
+    return value

@@ -1,0 +1,195 @@
+"""Classification metrics against scikit-learn, scipy, pair counting and repeated data."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from sepcon import metrics
+
+
+def ranking(rng, clips=60, classes=5, levels=None, rate=0.3):
+    """Targets and scores; with `levels`, scores have so many values and therefore ties."""
+    targets = (rng.random((clips, classes)) < rate).astype(np.float32)
+    scores = rng.standard_normal((clips, classes)) + targets
+    if levels:
+        scores = np.round(scores * levels / 4)
+    return targets, scores.astype(np.float32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    clips=st.integers(2, 80),
+    levels=st.sampled_from([None, 1, 3, 10]),
+    rate=st.sampled_from([0.02, 0.3, 0.95]),
+)
+def test_scikit_learn(seed, clips, levels, rate):
+    targets, scores = ranking(np.random.default_rng(seed), clips, 4, levels, rate)
+    precision = metrics.average_precision(targets=targets, scores=scores)
+    auc = metrics.roc_auc(targets=targets, scores=scores)
+    for c in range(4):
+        positives = targets[:, c].sum()
+        if positives:
+            expected = average_precision_score(targets[:, c], scores[:, c])
+            assert precision[c] == pytest.approx(expected, abs=1e-9)
+        else:
+            assert np.isnan(precision[c])
+        if 0 < positives < clips:
+            expected = roc_auc_score(targets[:, c], scores[:, c])
+            assert auc[c] == pytest.approx(expected, abs=1e-9)
+        else:
+            assert np.isnan(auc[c])
+
+
+def test_auc_is_the_share_of_pairs_in_order():
+    targets, scores = ranking(np.random.default_rng(0), clips=25, classes=1, levels=3)
+    won = [(a > b) + 0.5 * (a == b) for a in scores[targets == 1] for b in scores[targets == 0]]
+    auc = metrics.roc_auc(targets=targets, scores=scores)
+    assert auc[0] == pytest.approx(np.mean(won), abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    levels=st.sampled_from([None, 2, 6]),
+    classes=st.integers(1, 4),
+)
+def test_multiplicities_equal_repeated_clips(seed, levels, classes):
+    rng = np.random.default_rng(seed)
+    targets, scores = ranking(rng, 40, classes, levels)
+    weights = rng.integers(0, 4, 40)
+    weights[0] += 1
+    repeated = {
+        "targets": np.repeat(targets, weights, axis=0),
+        "scores": np.repeat(scores, weights, axis=0),
+    }
+    for metric in (metrics.average_precision, metrics.roc_auc):
+        weighted = metric(targets=targets, scores=scores, weights=weights)
+        np.testing.assert_allclose(weighted, metric(**repeated), rtol=0, atol=1e-12)
+
+
+def test_d_prime_of_two_normal_distributions():
+    separation = np.array([-1.0, 0.0, 0.5, 2.5])
+    auc = stats.norm.cdf(separation / np.sqrt(2))
+    np.testing.assert_allclose(metrics.d_prime(auc), separation, atol=1e-12)
+
+
+def test_d_prime_at_the_ends_of_auc():
+    np.testing.assert_array_equal(metrics.d_prime([0, 1]), [-np.inf, np.inf])
+    ends = metrics.d_prime(np.array([0, 1, 0.5, np.nan]), num_pairs=100)
+    half_pair = np.sqrt(2) * stats.norm.ppf(1 - 0.005)
+    np.testing.assert_allclose(ends, [-half_pair, half_pair, 0, np.nan])
+    one_tie = metrics.roc_auc(
+        targets=np.array([[1], [0], [0]]), scores=np.array([[1.0], [1.0], [0.0]])
+    )
+    perfect = metrics.d_prime(np.ones(1), num_pairs=2)
+    np.testing.assert_allclose(metrics.d_prime(one_tie, num_pairs=2), perfect)
+
+
+def test_averages_leave_out_and_count_what_has_no_score():
+    targets, scores = ranking(np.random.default_rng(1), classes=5)
+    targets[:, 1], targets[:, 3] = 0, 1
+    result = metrics.classification_scores(targets=targets, scores=scores)
+    used = [0, 2, 3, 4]
+    precision = [average_precision_score(targets[:, c], scores[:, c]) for c in used]
+    auc = np.array([roc_auc_score(targets[:, c], scores[:, c]) for c in (0, 2, 4)])
+    assert result.mean_average_precision == pytest.approx(np.mean(precision))
+    assert result.auc == pytest.approx(np.mean(auc))
+    assert result.d_prime == pytest.approx(np.mean(np.sqrt(2) * stats.norm.ppf(auc)))
+    assert (result.num_classes_used, result.num_classes_left_out) == (4, 1)
+    assert result.num_classes_left_out_of_auc == 2
+    np.testing.assert_array_equal(np.isnan(result.class_average_precision), [0, 1, 0, 0, 0])
+    np.testing.assert_array_equal(np.isnan(result.class_d_prime), [0, 1, 0, 1, 0])
+
+
+def test_perfect_classifier_is_finite():
+    targets = np.eye(4)
+    result = metrics.classification_scores(targets=targets, scores=targets)
+    assert result.mean_average_precision == result.auc == 1
+    assert result.d_prime == pytest.approx(np.sqrt(2) * stats.norm.ppf(1 - 0.5 / 3))
+
+
+def test_constant_scores_are_chance():
+    targets, _ = ranking(np.random.default_rng(2))
+    result = metrics.classification_scores(targets=targets, scores=np.zeros_like(targets))
+    assert result.d_prime == pytest.approx(0, abs=1e-12)
+    assert result.mean_average_precision == pytest.approx(targets.mean())
+
+
+def resample_by_loops(targets, scores, num_resamples, seed):
+    rng = np.random.default_rng(seed)
+    means = []
+    for _ in range(num_resamples):
+        clips = rng.integers(0, len(scores), len(scores))
+        result = metrics.classification_scores(targets=targets[clips], scores=scores[clips])
+        means.append((result.mean_average_precision, result.d_prime))
+    return np.percentile(means, [2.5, 97.5], axis=0).T
+
+
+def test_bootstrap_agrees_with_drawing_clips():
+    targets, scores = ranking(np.random.default_rng(3), clips=100, classes=4, levels=12)
+    interval = metrics.bootstrap_interval(targets=targets, scores=scores, num_resamples=4000)
+    precision, sensitivity = resample_by_loops(targets, scores, 1500, seed=4)
+    # The bounds themselves scatter by about 2 % of the width at these numbers of resamples.
+    np.testing.assert_allclose(
+        interval.mean_average_precision, precision, atol=0.12 * np.ptp(precision)
+    )
+    np.testing.assert_allclose(interval.d_prime, sensitivity, atol=0.12 * np.ptp(sensitivity))
+
+
+def test_bootstrap_is_seeded_and_widens_with_confidence():
+    targets, scores = ranking(np.random.default_rng(5))
+    arguments = {"targets": targets, "scores": scores, "num_resamples": 200}
+    first = metrics.bootstrap_interval(**arguments, seed=1)
+    assert first == metrics.bootstrap_interval(**arguments, seed=1)
+    assert first != metrics.bootstrap_interval(**arguments, seed=2)
+    narrow = metrics.bootstrap_interval(**arguments, seed=1, confidence=0.5)
+    assert first.d_prime[0] < narrow.d_prime[0] < narrow.d_prime[1] < first.d_prime[1]
+    result = metrics.classification_scores(targets=targets, scores=scores)
+    low, high = first.mean_average_precision
+    assert low < result.mean_average_precision < high
+
+
+def test_bootstrap_does_not_depend_on_its_blocks(monkeypatch):
+    targets, scores = ranking(np.random.default_rng(6))
+    arguments = {"targets": targets, "scores": scores, "num_resamples": 50}
+    whole = metrics.bootstrap_interval(**arguments)
+    monkeypatch.setattr(metrics, "_BLOCK_WEIGHTS", 7 * len(scores))
+    assert metrics.bootstrap_interval(**arguments) == whole
+
+
+def test_bootstrap_with_a_class_that_a_resample_can_lose():
+    targets, scores = ranking(np.random.default_rng(7), clips=20, classes=3)
+    targets[:, 0] = 0
+    targets[0, 0] = 1  # in 36 % of the resamples the class has no positive
+    interval = metrics.bootstrap_interval(targets=targets, scores=scores, num_resamples=100)
+    assert np.all(np.isfinite([*interval.mean_average_precision, *interval.d_prime]))
+
+
+SCORES = np.array([[0.1, 0.2], [0.3, 0.4]])
+
+
+@pytest.mark.parametrize(
+    "targets,scores,match",
+    [
+        (np.zeros((2, 3)), SCORES, r"got \(2, 3\) and \(2, 2\)"),
+        (np.zeros((0, 2)), np.zeros((0, 2)), "not empty"),
+        (np.full((2, 2), 0.5), SCORES, "0 or 1"),
+        (np.eye(2), np.array([[1, 2], [np.nan, 3]]), "got nan for clip 1, class 0"),
+        (np.zeros((2, 2)), SCORES, "no class"),
+    ],
+)
+def test_bad_input_is_named(targets, scores, match):
+    for score in (metrics.classification_scores, metrics.bootstrap_interval):
+        with pytest.raises(ValueError, match=match):
+            score(targets=targets, scores=scores)
+
+
+def test_bad_weights_and_settings_are_named():
+    with pytest.raises(ValueError, match=r"weights must be \[2\]"):
+        metrics.average_precision(targets=np.eye(2), scores=SCORES, weights=np.ones(3))
+    with pytest.raises(ValueError, match="confidence between 0 and 1, got 1000 and 95"):
+        metrics.bootstrap_interval(targets=np.eye(2), scores=SCORES, confidence=95)

@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorflow_datasets.core import shuffle
+
+from sepcon.data.prepared import open_builder, ordered_key, parse
+from sepcon.errors import SepconError
+
+
+@given(total=st.integers(1, 5_000_000), data=st.data())
+def test_keys_keep_the_order_and_fill_few_files_evenly(total: int, data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, total - 1))
+    second = data.draw(st.integers(0, total - 1))
+    keys = ordered_key(first, total), ordered_key(second, total)
+    assert (keys[0] < keys[1]) == (first < second)
+    assert 0 <= keys[0] < 2**128
+    # How TFDS deals keys out to its thousand temporary files.
+    files = [shuffle.get_bucket_number(key, 1000) for key in keys]
+    assert (files[0] <= files[1]) or first > second
+
+
+def test_no_file_holds_much() -> None:
+    for total in (1, 63, 64, 4300, 100_000):
+        counts: dict[int, int] = {}
+        for index in range(total):
+            number = shuffle.get_bucket_number(ordered_key(index, total), 1000)
+            counts[number] = counts.get(number, 0) + 1
+        assert len(counts) <= 500
+        assert max(counts.values()) <= max(128, total / 500 + 1)
+
+
+def test_the_temporary_files_of_tfds_keep_the_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 0)
+    shuffler = shuffle.Shuffler(tmp_path, "salt", disable_shuffling=True)
+    for index in range(300):
+        shuffler.add(ordered_key(index, 300), str(index).encode())
+    assert [int(data) for _, data in shuffler] == list(range(300))
+
+
+def test_a_folder_that_is_not_prepared_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SepconError, match="holds no prepared data set"):
+        open_builder(tmp_path)
+
+
+def test_parse_takes_what_is_asked_and_leaves_the_rest() -> None:
+    def feature(values: list[bytes]) -> tf.train.Feature:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+    example = tf.train.Example(
+        features=tf.train.Features(
+            feature={
+                "audio": feature([b"\x01\x00\xff\xff"]),
+                "name": feature([b"x"]),
+                "fold": tf.train.Feature(int64_list=tf.train.Int64List(value=[3])),
+                "other": feature([b"a", b"b"]),
+            }
+        )
+    )
+    got = parse(
+        tf.constant(example.SerializeToString()),
+        {"audio": tf.int16, "name": tf.string, "fold": tf.int64},
+    )
+    assert set(got) == {"audio", "name", "fold"}
+    assert got["audio"].numpy().tolist() == [1, -1]
+    assert (got["name"].numpy(), got["fold"].numpy()) == (b"x", 3)

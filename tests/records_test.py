@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sepcon.data.records import RecordFiles
+from sepcon.errors import SepconError
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    """Two files, one of them with an empty record, and an empty one between."""
+    records = [[b"one", b"", b"three" * 1000], [], [b"four"]]
+    result = []
+    for number, contents in enumerate(records):
+        path = tmp_path / f"{number}.tfrecord"
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for record in contents:
+                writer.write(record)
+        result.append(path)
+    return result
+
+
+def test_records_are_those_that_tensorflow_reads(paths: list[Path]) -> None:
+    files = RecordFiles(paths)
+    expected = list(tf.data.TFRecordDataset([str(p) for p in paths]).as_numpy_iterator())
+    assert len(files) == len(expected) == 4
+    assert files.counts == (3, 0, 1)
+    assert [files.bytes_at(i) for i in range(4)] == expected
+    positions = np.asarray([3, 0, 2, 2, 1])
+    in_graph = tf.data.Dataset.from_tensor_slices(positions).map(
+        files.read, num_parallel_calls=3, deterministic=True
+    )
+    assert in_graph.element_spec == tf.TensorSpec([], tf.string)
+    assert list(in_graph.as_numpy_iterator()) == [expected[i] for i in positions]
+
+
+@pytest.mark.parametrize("kept", [1, 11, 12, 14, 18])
+def test_a_file_cut_anywhere_in_a_record_is_named(paths: list[Path], kept: int) -> None:
+    paths[2].write_bytes(paths[2].read_bytes()[:kept])
+    with pytest.raises(SepconError, match=r"2\.tfrecord: ends in the middle of record 0"):
+        RecordFiles(paths)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SepconError, match=r"gone: cannot be read \(No such file"):
+        RecordFiles([tmp_path / "gone"])
+
+
+def test_a_file_that_shrinks_while_open_is_an_error(paths: list[Path]) -> None:
+    files = RecordFiles(paths)
+    paths[0].write_bytes(paths[0].read_bytes()[:100])
+    with pytest.raises(SepconError, match="shrank"):
+        files.bytes_at(2)

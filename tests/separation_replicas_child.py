@@ -1,0 +1,50 @@
+"""One step of the separation task on two logical CPU devices and on one; prints both as JSON.
+
+Run by separation_task_test.py in a process of its own: devices are split before first use.
+"""
+
+import json
+
+import tensorflow as tf
+from separation_task_test import make_batch, make_task
+
+
+def one_step(strategy):
+    with strategy.scope():
+        task = make_task()
+    batch = make_batch()
+    replicas = strategy.num_replicas_in_sync
+
+    def rows(context):
+        share = 4 // replicas
+        start = context.replica_id_in_sync_group * share
+        return {name: value[start : start + share] for name, value in batch.items()}
+
+    @tf.function(autograph=False)
+    def step(local):
+        def run(local):
+            variables = [variable.value for variable in task.model.trainable_variables]
+            with tf.GradientTape() as tape:
+                values = task.loss(local, training=True)
+            return values, tape.gradient(values["loss"], variables)
+
+        return strategy.run(run, args=(local,))
+
+    results = step(strategy.experimental_distribute_values_from_function(rows))
+    summed = tf.nest.map_structure(
+        lambda value: strategy.reduce("SUM", value, axis=None).numpy().tolist(), results
+    )
+    return {"values": summed[0], "gradients": summed[1]}
+
+
+def main():
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    one = tf.distribute.OneDeviceStrategy("CPU:0")
+    results = {"replicas": two.num_replicas_in_sync, "one": one_step(one), "two": one_step(two)}
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

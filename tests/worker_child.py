@@ -1,0 +1,48 @@
+"""One of two workers that train the toy task together; run by distribution_test.py."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from sepcon.training.distribution import is_chief, make_strategy
+
+strategy = make_strategy("multi_worker")  # before anything else uses TensorFlow
+
+from toy_training import ToyStream, toy_setup, values_of  # noqa: E402
+
+from sepcon.training.loop import fit  # noqa: E402
+
+
+def main(run_dir: Path) -> None:
+    task, optimizer = toy_setup(strategy)
+
+    def stop_the_second() -> dict[str, float]:
+        if not is_chief(strategy):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {}
+
+    results = []
+    for validate in (stop_the_second, None):
+        result = fit(
+            task=task,
+            stream=ToyStream(),
+            optimizer=optimizer,
+            num_steps=6,
+            run_dir=run_dir,
+            strategy=strategy,
+            steps_per_call=2,
+            gradient_clip_norm=0.5,
+            log_every_steps=1,
+            keep_state_steps=[0],
+            validate=validate,
+            validate_every_steps=4,
+        )
+        results.append([result.step, result.interrupted])
+    weights = [value.tolist() for value in values_of(task.model)]
+    print(json.dumps({"results": results, "weights": weights, "chief": is_chief(strategy)}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
