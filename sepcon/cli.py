@@ -13,6 +13,7 @@ import importlib.util  # gin 0.5 uses it without importing it.
 import os
 import re
 import sys
+import tokenize
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -252,13 +253,17 @@ def _parse_gin(values: Any) -> Any:
     """Reads the gin files and bindings and returns the gin module, locked."""
     import gin
 
+    gin.clear_config()
     _read_files_from(gin, ["", *values.gin_search_path, *gin_folders()])
     register(gin)
     try:
-        gin.parse_config_files_and_bindings(values.gin_file, values.gin_bindings)
-    except (ValueError, SyntaxError, OSError, TypeError, ImportError) as error:
+        gin.parse_config_files_and_bindings(
+            values.gin_file, values.gin_bindings, finalize_config=False
+        )
+    except _GIN_ERRORS as error:
         raise SepconError(f"configuration: {one_line(error)}") from None
     _check_required(gin.config_str())
+    gin.finalize()
     return gin
 
 
@@ -299,6 +304,14 @@ def register(gin: Any) -> None:
             )
 
 
+_GIN_ERRORS = (
+    ValueError,
+    SyntaxError,
+    OSError,
+    TypeError,
+    ImportError,
+    tokenize.TokenError,
+)
 _registered: dict[str, Callable[..., Any]] = {}
 
 
@@ -339,7 +352,7 @@ def _warn_of_unused(gin: Any, bindings: Sequence[str]) -> None:
 
     Those of shared files are left out: a file may well speak to several verbs.
     """
-    pattern = re.compile(r"^((?:[\w/.]*/)?[\w.]+\.\w+) *= ", flags=re.MULTILINE)
+    pattern = re.compile(r"^((?:[\w/.]*/)?[\w.]+\.\w+) *=", flags=re.MULTILINE)
     used = set(pattern.findall(gin.operative_config_str()))
     used |= {name.rpartition("/")[2] for name in used}
     given = [match[1] for binding in bindings if (match := pattern.match(binding))]

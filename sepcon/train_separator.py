@@ -124,8 +124,13 @@ def _measure(folder: Path, clips: ClipDataset, max_clips: int) -> None:
     for step in list_states(folder):
         separator = load_separator(folder, step)
         rows.append({"step": step, **evaluate_separation(separator, clips, max_clips=max_clips)})
-        print(f"step {step}: {rows[-1]}", flush=True)
+        print(_line(rows[-1]), flush=True)
     run_folder.write_text(folder / MEASURES_FILE, json.dumps(rows, indent=2) + "\n")
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    shown = [(key, row[key]) for key in row if key.startswith("si_snr") and key[-1] in "b12"]
+    return f"step {row['step']}: " + ", ".join(f"{key} {value:.2f}" for key, value in shown)
 
 
 def write_examples(folder: Path, clips: ClipDataset, num_examples: int) -> Sequence[Path]:

@@ -31,6 +31,7 @@ LEVELS = {
     "sepcon.training": 3,
     "sepcon.tasks": 3,
     "sepcon.report": 3,
+    "sepcon.quickstart_report": 4,
     "sepcon.jobs": 3,
     "sepcon.prepare": 4,
     "sepcon.train_separator": 4,

@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 from esc50_stub import write_esc50
 
 from sepcon.data.esc50 import esc50_dataset_builder, layout
+from sepcon.data.folder import folder
 from sepcon.data.mixing import SceneRecipe
 from sepcon.data.providers import esc50, prepare_esc50, sound_scenes
 from sepcon.errors import SepconError
@@ -42,6 +43,19 @@ def test_clips_come_in_the_order_of_the_table_with_labels_and_ids(tmp_path: Path
         assert element["labels"].sum() == 1
         expected = soundfile.read(row.path, dtype="int16")[0]
         np.testing.assert_array_equal(element["audio"], expected)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_esc50(tmp_path / "raw", folds=(1,), per_fold=1)
+    assert esc50(data_dir="~/data", path="~/raw").num_clips == 4
+    assert list((tmp_path / "data").rglob("dataset_info.json"))
+    recipe = SceneRecipe(scene_seconds=0.2, num_train=0, num_validation=0, num_test=1)
+    scenes = sound_scenes(
+        data_dir="~/data", clips="esc50", esc50_dir="~/raw", split="test", recipe=recipe
+    )
+    assert scenes.num_clips == 1
+    assert folder(path="~/raw/audio", clip_seconds=0.1).num_clips == 4
 
 
 def test_esc10_keeps_its_clips_and_classes(tmp_path: Path) -> None:

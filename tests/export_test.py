@@ -6,18 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from encoder_stub import LOG_MEL, PATCH_SECONDS, noise, small_encoder, write_run
+from encoder_stub import LOG_MEL, PATCH_SECONDS, noise, write_run
 
 from sepcon.errors import SepconError
 from sepcon.export import export, git_revision
 from sepcon.models.embedders import load_embedder, load_reference_config
 from sepcon.models.embedding import EmbeddingModel
 from sepcon.models.encoder_files import CONFIG_FILE, load_encoder
-from sepcon.models.weights import state_folder, write_weights
+from sepcon.models.weights import state_folder
 
 # `None` in sys.modules makes an import fail: nothing of these two can be used by accident.
 STRANGER = """
@@ -186,26 +185,6 @@ def test_wrong_folders(run, tmp_path):
     with pytest.raises(SepconError, match="hop_seconds"):
         export(run_dir=tmp_path, model=run, hop_seconds=-1.0)
     assert not (tmp_path / "saved_model").exists()
-
-
-def test_a_state_that_holds_the_heads_too(tmp_path):
-    class WithHead(keras.Model):
-        def __init__(self, encoder):
-            super().__init__()
-            self.encoder = encoder
-            self.head = keras.layers.Dense(3)
-            self.head.build((None, 8))
-            self.built = True
-
-    encoder = write_run(tmp_path, steps=(10,))
-    write_weights(WithHead(encoder), state_folder(tmp_path, 20))
-    loaded = load_encoder(tmp_path)
-    assert loaded.step == 20
-    for ours, theirs in zip(loaded.encoder.variables, encoder.variables, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    write_weights(WithHead(small_encoder(1, dim=9)), state_folder(tmp_path, 30))
-    with pytest.raises(SepconError, match=r"step-00000030.* another encoder"):
-        load_encoder(tmp_path)
 
 
 def test_damaged_weights(tmp_path):

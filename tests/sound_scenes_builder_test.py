@@ -209,9 +209,9 @@ def _prepare(data_dir: str, recipe: SceneRecipe) -> None:
 def _started(data_dir: Path, recipe: SceneRecipe) -> multiprocessing.Process:
     """A process that is in the middle of preparing."""
     process = SPAWN.Process(target=_prepare, args=(str(data_dir), recipe))
-    before = set(data_dir.rglob("incomplete.*"))
+    before = set(data_dir.rglob("incomplete.*_1.0.0"))
     process.start()
-    while process.is_alive() and not set(data_dir.rglob("incomplete.*")) - before:
+    while process.is_alive() and not set(data_dir.rglob("incomplete.*_1.0.0")) - before:
         time.sleep(0.01)
     return process  # type: ignore[return-value]
 
@@ -231,14 +231,14 @@ def test_a_kill_leaves_nothing_half_made_and_two_processes_prepare_once(
     killed.kill()
     killed.join()
     assert not list(tmp_path.rglob("dataset_info.json"))
-    assert len(list(tmp_path.rglob("incomplete.*"))) == 1
+    assert len(list(tmp_path.rglob("incomplete.*_1.0.0"))) == 1
     other = _started(tmp_path, recipe)
     assert sound_scenes(data_dir=str(tmp_path), recipe=recipe).num_clips == 1500
     other.join()
     said = capsys.readouterr().err
     assert "Waiting for another process" in said
     assert "Preparing" not in said
-    assert not list(tmp_path.rglob("incomplete.*"))
+    assert not list(tmp_path.rglob("incomplete.*_1.0.0"))
     assert len(list(tmp_path.rglob("dataset_info.json"))) == 1
 
 

@@ -35,10 +35,6 @@ class ToyTask:
         self.model = self.product = ToyModel(hidden, synchronized)
         self.num_uniforms = 2 * hidden
 
-    @property
-    def product(self):
-        return self.model
-
     def loss(self, batch, *, training):
         x = tf.cast(batch["audio"], tf.float32) / 32768.0
         masks = tf.split(tf.cast(batch["uniforms"] > 0.2, tf.float32), 2, axis=1)

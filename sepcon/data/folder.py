@@ -61,9 +61,11 @@ def folder(
       SepconError: if there is no folder, no audio, too much of it undecodable, or the table names
         what is not there.
     """
-    backend = chosen_backend(backend)
+    backend, path = chosen_backend(backend), os.path.expanduser(path)
     paths: Sequence[Path] = find_audio(path)
-    labels = None if labels_csv is None else read_labels(labels_csv, paths, path)
+    labels = (
+        None if labels_csv is None else read_labels(os.path.expanduser(labels_csv), paths, path)
+    )
     listed = paths if labels is None else labels.paths
     report = DecodeReport()
     headers = _check_files(listed, report, decode_first=decode_first, threads=threads)

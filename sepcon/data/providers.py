@@ -5,6 +5,7 @@ Each is prepared in `data_dir` at its first use and read from there ever after.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -48,6 +49,9 @@ def sound_scenes(
     """
     if split not in SPLITS:
         raise SepconError(f"sound_scenes: split is {split!r}, expected one of {', '.join(SPLITS)}")
+    data_dir = os.path.expanduser(data_dir)
+    if clips_dir is not None:
+        clips_dir = os.path.expanduser(clips_dir)
     if clips == "esc50" and clips_dir is None:
         clips_dir = str(
             prepare_esc50(data_dir=data_dir, path=esc50_dir, max_skipped_share=max_skipped_share)
@@ -156,9 +160,9 @@ def prepare_esc50(
     """
     from sepcon.data.esc50 import esc50_dataset_builder
 
-    parent, root = Path(data_dir), None
+    parent, root = Path(data_dir).expanduser(), None
     if path is not None:
-        root = layout.require_root(path)
+        root = layout.require_root(Path(path).expanduser())
         parent = parent / f"esc50_{layout.fingerprint(root)}"
 
     def make_builder() -> tfds.core.DatasetBuilder:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from sepcon.errors import SepconError, one_line
 from sepcon.features import LogMel
@@ -116,21 +115,5 @@ def load_encoder(run_dir: str | Path, step: int | None = None) -> LoadedEncoder:
     if chosen not in steps:
         raise SepconError(f"{run_dir} has no state of step {step}; it has those of {steps}.")
     encoder = config.build()
-    _read_state(encoder, weights.state_folder(run_dir, chosen))
+    weights.read_weights(encoder, weights.state_folder(run_dir, chosen))
     return LoadedEncoder(encoder, config.log_mel, config.patch_seconds, chosen, config)
-
-
-def _read_state(encoder: keras.Model, folder: Path) -> None:
-    """Reads the encoder's weights, whether the state holds them alone or the heads as well."""
-    prefix = str(folder / "weights")
-    try:
-        names = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
-        if not any(name.startswith("model/encoder/") for name in names):
-            weights.read_weights(encoder, folder)
-            return
-        state = tf.train.Checkpoint(model=tf.train.Checkpoint(encoder=encoder)).read(prefix)
-        state.assert_existing_objects_matched().expect_partial()
-    except (ValueError, AssertionError, tf.errors.OpError) as error:
-        raise SepconError(
-            f"{folder}: weights are missing, damaged, or of another encoder: {one_line(error)}"
-        ) from error

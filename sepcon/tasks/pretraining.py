@@ -204,8 +204,8 @@ class PretrainingTask:
     def recalibrate(self, batches: Iterable[dict[str, tf.Tensor]]) -> int:
         """Takes the encoder's batch normalisation statistics anew, on plain patches of mixtures.
 
-        To be called once after training, for evaluation sees nothing but mixtures. Runs eagerly on
-        one replica and is a pure function of weights and batches.
+        To be called once after training, for evaluation sees nothing but mixtures. Runs outside of
+        any strategy and is a pure function of weights and batches.
 
         Args:
           batches: some dozens of batches of the training stream.
@@ -213,7 +213,8 @@ class PretrainingTask:
         Returns:
           the number of batches seen.
         """
-        return recalibrate_batch_norm(self._model.encoder, map(self._mixture_patches, batches))
+        patches = tf.function(self._mixture_patches)
+        return recalibrate_batch_norm(self._model.encoder, map(patches, batches))
 
     def _mixture_patches(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """Unaugmented log-mel patches of the mixtures, where the anchors lie."""

@@ -1,0 +1,169 @@
+"""Every shipped gin file does two steps, and every command of the documents works as written."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from recordings_fixture import write_esc50, write_recordings
+
+from sepcon import cli
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+GIN = REPOSITORY / "gin"
+BUILTIN = ("--gin_file=data/builtin_scenes.gin",)
+
+
+def sepcon(*words: str) -> None:
+    assert cli.main(words) == 0, words
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the runs of this file go; they share prepared scenes, separator and channels."""
+    return tmp_path_factory.mktemp("sepcon")
+
+
+@pytest.fixture(scope="module")
+def common(place: Path) -> tuple[str, ...]:
+    return (*BUILTIN, "--gin_file=tiny.gin", f"--gin_bindings=DATA_DIR='{place / 'data'}'")
+
+
+@pytest.fixture(scope="module")
+def separator(place: Path, common: tuple[str, ...]) -> Path:
+    run = place / "separator"
+    sepcon("train_separator", "--gin_file=runs/train_separator.gin", *common, f"--run_dir={run}")
+    return run
+
+
+@pytest.fixture(scope="module")
+def channels(place: Path, common: tuple[str, ...], separator: Path) -> Path:
+    run = place / "channels"
+    words = ("separate", "--gin_file=runs/separate.gin", *common)
+    sepcon(*words, f"--gin_bindings=SEPARATOR='{separator}'", f"--run_dir={run}")
+    return run
+
+
+def pretrain(place: Path, common: tuple[str, ...], channels: Path, name: str, *words: str) -> Path:
+    run = place / "pretrain" / name
+    stored = f"--gin_bindings=CHANNELS=['{channels}']"
+    start = ("pretrain", "--gin_file=runs/pretrain.gin")
+    sepcon(*start, *common, *words, stored, f"--run_dir={run}")
+    return run
+
+
+def losses(run: Path) -> list[float]:
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["loss"] for line in lines]
+
+
+@pytest.mark.parametrize("path", sorted((GIN / "views").glob("*.gin")), ids=lambda path: path.stem)
+def test_views(path, place, common, channels):
+    run = pretrain(place, common, channels, path.stem, f"--gin_file=views/{path.name}")
+    assert np.isfinite(losses(run)).all()
+    assert (run / "saved_model" / "saved_model.pb").is_file()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((GIN / "models").glob("encoder_*.gin")), ids=lambda path: path.stem
+)
+def test_encoders(path, place, common, channels):
+    run = pretrain(place, common, channels, path.stem, f"--gin_file=models/{path.name}")
+    assert np.isfinite(losses(run)).all()
+
+
+def test_several_separator_states_on_the_fly(place, common, separator):
+    run = place / "pretrain" / "fly"
+    states = f"--gin_bindings=SEPARATORS=[('{separator}', 0), ('{separator}', None)]"
+    start = ("pretrain", "--gin_file=runs/pretrain.gin")
+    sepcon(*start, *common, states, f"--run_dir={run}")
+    assert np.isfinite(losses(run)).all()
+
+
+def test_the_full_separator(place, common):
+    words = ("--gin_file=models/separator_tdcn.gin", "--gin_bindings=SEPARATOR_BATCH_SIZE=2")
+    run = place / "separator_tdcn"
+    start = ("train_separator", "--gin_file=runs/train_separator.gin")
+    sepcon(*start, *common, *words, f"--run_dir={run}")
+    assert np.isfinite(losses(run)).all()
+
+
+def test_no_gin_file_is_left_out():
+    tested = {"models", "views"}
+    in_documents = _documents()
+    quickstart = (REPOSITORY / "tools" / "quickstart.py").read_text()
+    for path in GIN.rglob("*.gin"):
+        name = str(path.relative_to(GIN))
+        assert path.parent.name in tested or name in in_documents or name in quickstart, name
+
+
+def _documents() -> str:
+    return "".join((REPOSITORY / name).read_text() for name in ("README.md", "BUILD.md"))
+
+
+def _commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", _documents(), flags=re.DOTALL)
+    lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return list(dict.fromkeys(line for line in lines if line))
+
+
+def test_every_script_in_the_documents_is_there():
+    scripts = {line.split()[0] for line in _commands()} - {"sepcon"}
+    assert scripts >= {"tools/quickstart.sh", "tools/check.sh"}
+    for script in scripts:
+        assert (REPOSITORY / script).is_file(), script
+
+
+def test_the_commands_of_the_documents(tmp_path, monkeypatch):
+    """All of them, in order, on tiny settings and in a folder that is not the checkout's."""
+    write_recordings(tmp_path / "path" / "to" / "recordings")
+    write_esc50(tmp_path / "path" / "to" / "ESC-50")
+    monkeypatch.chdir(tmp_path)
+    commands = [line for line in _commands() if line.startswith("sepcon ")]
+    assert len(commands) > 8
+    for line in commands:
+        words = shlex.split(line.replace("/tmp/sepcon", str(tmp_path / "runs")))[1:]
+        tiny = ["--gin_file=tiny.gin", f"--gin_bindings=DATA_DIR='{tmp_path / 'data'}'"]
+        if "data/folder.gin" in line:
+            tiny.append("--gin_bindings=folder.clip_seconds=2.0")
+        sepcon(*words, *tiny)
+    python = re.findall(r"```python\n(.*?)```", _documents(), flags=re.DOTALL)
+    for code in python:
+        code = code.replace("/tmp/sepcon", str(tmp_path / "runs"))
+        subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
+
+
+def test_the_quickstart(tmp_path):
+    """The whole chain in processes of its own, on tiny settings."""
+    words = ["--gin_file", "tiny.gin", "--seeds", "1", "--run_dir", str(tmp_path / "run")]
+    command = [sys.executable, str(REPOSITORY / "tools" / "quickstart.py"), *words]
+    output = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert output.returncode == 0, output.stderr
+    names = {row["name"] for row in json.loads((tmp_path / "run" / "results.json").read_text())}
+    assert names == {
+        "log-mel statistics",
+        "untrained encoder",
+        "mixture-mixture",
+        "mixture-channel, trained separator",
+    }
+    assert all(name in output.stdout for name in names)
+    assert "audio/flac" in (tmp_path / "run" / "report.html").read_text()
+    again = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert again.returncode == 0
+    assert "started" not in again.stderr
+    assert again.stdout.splitlines()[1:-2] == output.stdout.splitlines()[1:-2]
+
+
+def test_the_quickstart_wants_an_esc50_folder(tmp_path):
+    command = [sys.executable, str(REPOSITORY / "tools" / "quickstart.py")]
+    output = subprocess.run(
+        [*command, "--esc50", str(tmp_path / "nowhere")], capture_output=True, text=True
+    )
+    assert output.returncode == 1
+    assert output.stderr.startswith("sepcon: error: ")
+    assert "nowhere/meta/esc50.csv" in output.stderr
+    assert output.stderr.count("\n") == 1
