@@ -74,6 +74,16 @@ def test_what_may_be_there(function):
     assert lint(function) == []
 
 
+def test_allowed_lines_are_left_out():
+    def function(x):
+        return tf.cast(tf.random.shuffle(x), tf.float64)
+
+    graph = tf.function(function).get_concrete_function(tf.TensorSpec([4, 6])).graph
+    lines = lint_graph(graph, allowed=["gives float64$"])
+    assert len(lines) == 1
+    assert "RandomShuffle" in lines[0]
+
+
 def test_number_of_problems_is_limited():
     def many(x):
         for _ in range(30):

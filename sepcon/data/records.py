@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,14 +42,11 @@ class RecordFiles:
         self._file = numbers.astype(np.int64)
         self._span = np.concatenate([np.zeros((0, 2), np.int64), *spans])
         self._descriptors: dict[str, int] = {}
+        weakref.finalize(self, _close, self._descriptors)
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._file)
-
-    def __del__(self) -> None:
-        for descriptor in getattr(self, "_descriptors", {}).values():
-            os.close(descriptor)
 
     def bytes_at(self, position: int) -> bytes:
         """Returns the data of record number `position`."""
@@ -73,6 +71,11 @@ class RecordFiles:
             if path not in self._descriptors:
                 self._descriptors[path] = os.open(path, os.O_RDONLY)
             return self._descriptors[path]
+
+
+def _close(descriptors: dict[str, int]) -> None:
+    for descriptor in descriptors.values():
+        os.close(descriptor)
 
 
 def _scan(path: str) -> np.ndarray:

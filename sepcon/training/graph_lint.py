@@ -7,7 +7,7 @@ numeric checks are dropped without a word.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -29,7 +29,11 @@ _SHAPELESS_DTYPES = (tf.variant, tf.resource)
 
 
 def lint_task(
-    task: Task, batch_spec: Mapping[str, tf.TensorSpec], *, max_problems: int = 20
+    task: Task,
+    batch_spec: Mapping[str, tf.TensorSpec],
+    *,
+    allowed: Sequence[str] = (),
+    max_problems: int = 20,
 ) -> list[str]:
     """Traces a task's loss and gradient on one replica and lists what must not be in them.
 
@@ -39,6 +43,7 @@ def lint_task(
     Args:
       task: any task.
       batch_spec: the static shapes of a replica's batch, e.g. `dataset.element_spec`.
+      allowed: patterns of lines to leave out (what is there on purpose, off the accelerators).
       max_problems: the list ends there.
 
     Returns:
@@ -52,10 +57,10 @@ def lint_task(
         return shares, tape.gradient(shares["loss"], variables)
 
     traced = tf.function(step, autograph=False).get_concrete_function(dict(batch_spec))
-    return lint_graph(traced.graph, max_problems=max_problems)
+    return lint_graph(traced.graph, allowed=allowed, max_problems=max_problems)
 
 
-def lint_graph(graph: Any, *, max_problems: int = 20) -> list[str]:
+def lint_graph(graph: Any, *, allowed: Sequence[str] = (), max_problems: int = 20) -> list[str]:
     """Lists what must not be in a traced function's graph or in the functions it calls."""
     # Keras hides the state of its random numbers in variables.
     problems = [
@@ -64,7 +69,8 @@ def lint_graph(graph: Any, *, max_problems: int = 20) -> list[str]:
         if "seed_generator" in variable.name
     ]
     for place, operation in _operations(graph, "", set()):
-        problems += [f"{place}{operation.name}: {problem}" for problem in _problems(operation)]
+        lines = [f"{place}{operation.name}: {problem}" for problem in _problems(operation)]
+        problems += [line for line in lines if not any(re.search(p, line) for p in allowed)]
         if len(problems) >= max_problems:
             break
     return problems[:max_problems]
