@@ -25,7 +25,8 @@ REQUIRED = [
 EXTRAS = {
     "tfio": ["tensorflow-io==0.37.1; platform_system != 'Windows' and python_version < '3.13'"],
     "report": ["jinja2>=3.1", "matplotlib>=3.8"],
-    "tfds-cli": ["mlcroissant", "dill", "pytest"],
+    # `tfds build` imports these without declaring them.
+    "tfds-cli": ["apache-beam>=2.70", "mlcroissant", "dill", "pytest"],
 }
 EXTRAS["dev"] = [
     *EXTRAS["tfio"],

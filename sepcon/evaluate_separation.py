@@ -6,21 +6,18 @@ over the mixture where there are several sources, and the ratio itself where the
 
 from __future__ import annotations
 
-import itertools
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
-from scipy.optimize import linear_sum_assignment
 
 from sepcon.data.clips import ClipDataset, to_float, with_sources
 from sepcon.losses.mixit import mixit_loss
 from sepcon.losses.mixit_snr import mixit_negative_snr_db
 from sepcon.progress import track
-
-_FLOOR = 1e-8  # SI-SNR stays within 80 dB
-_MAX_GROUPINGS = 65_536
+from sepcon.separation_metrics import MAX_ASSIGNMENTS, si_snr_improvement
 
 Separate = Callable[[tf.Tensor], tf.Tensor]
 
@@ -50,7 +47,7 @@ def evaluate_separation(
       over all of these; `num_scenes_1` and `si_snr_channel_db_1`, the best channel of a scene
       with one source, absolute; `mixit_negative_snr_db`, of sums of two neighbouring scenes;
       `num_scenes`; `num_scenes_skipped`, silent ones or with more sources than channels. What
-      no scene was there for is missing.
+      no scene was there for is missing, as are groups that can be formed in over 65,536 ways.
 
     Raises:
       SepconError: the clips' sources are not known.
@@ -70,86 +67,36 @@ def evaluate_separation(
     return {"num_scenes": num_scenes, **_summarise(measures)}
 
 
-def channel_si_snr_db(*, reference: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-    """SI-SNR of each reference under the best one-to-one choice of estimates.
-
-    Args:
-      reference: [source, samples], none of them silent.
-      estimate: [channel, samples], at least as many.
-
-    Returns:
-      [source] float64, dB.
-    """
-    table = _si_snr_table(reference, estimate, np.eye(len(estimate)))
-    rows, columns = linear_sum_assignment(table, maximize=True)
-    return table[rows, columns]
-
-
-def group_si_snr_db(*, reference: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-    """SI-SNR of each reference under the best way to distribute all estimates, which are summed.
-
-    Args:
-      reference: [source, samples], none of them silent.
-      estimate: [channel, samples].
-
-    Returns:
-      [source] float64, dB.
-
-    Raises:
-      ValueError: there are more than 65,536 ways.
-    """
-    num_sources, num_channels = len(reference), len(estimate)
-    if num_sources**num_channels > _MAX_GROUPINGS:
-        raise ValueError(
-            f"estimate: {num_channels} channels for {num_sources} sources can be grouped in "
-            f"{num_sources**num_channels} ways, expected at most {_MAX_GROUPINGS}"
-        )
-    subsets = np.array(list(itertools.product((0.0, 1.0), repeat=num_channels)))
-    table = _si_snr_table(reference, estimate, subsets)  # [source, subset]
-    owner = np.array(list(itertools.product(range(num_sources), repeat=num_channels)))
-    places = 2 ** np.arange(num_channels)[::-1]
-    subset_of = [(owner == source) @ places for source in range(num_sources)]
-    values = np.stack([row[subset] for row, subset in zip(table, subset_of, strict=True)])
-    return values[:, np.argmax(values.mean(axis=0))]
-
-
-def _si_snr_table(reference: np.ndarray, estimate: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """SI-SNR of each reference with each sum of estimates, [source, sum], from inner products."""
-    reference, estimate = reference.astype(np.float64), estimate.astype(np.float64)
-    signal = np.square(reference @ estimate.T @ sums.T)  # [source, sum]
-    reference_energy = np.sum(np.square(reference), axis=1, keepdims=True)
-    sum_energy = np.einsum("am,mk,ak->a", sums, estimate @ estimate.T, sums)
-    cosine = signal / (reference_energy * np.maximum(sum_energy, 1e-30))
-    return 10.0 * np.log10((cosine + _FLOOR) / (np.maximum(1.0 - cosine, 0.0) + _FLOOR))
-
-
 def _measure_scene(
     mixture: np.ndarray,
     sources: np.ndarray,
     channels: np.ndarray,
     measures: dict[str, list[float]],
 ) -> None:
-    active = sources[np.any(sources, axis=1)]
-    count = len(active)
-    if count == 0 or count > len(channels):
+    count = int(np.count_nonzero(np.any(sources, axis=1)))
+    if not 0 < count <= len(channels):
         measures["skipped"].append(1.0)
         return
-    channel = channel_si_snr_db(reference=active, estimate=channels)
+    measure = functools.partial(
+        si_snr_improvement, reference=sources, estimate=channels, mixture=mixture
+    )
+    by_channel = measure()
     if count == 1:
-        measures["si_snr_channel_db_1"].append(channel.mean())
+        measures["si_snr_channel_db_1"].append(float(by_channel.si_snr_db[0]))
         return
-    before = _si_snr_table(active, mixture[np.newaxis], np.ones([1, 1]))[:, 0]
-    group = group_si_snr_db(reference=active, estimate=channels)
-    for name, after in (("si_snri_channel_db", channel), ("si_snri_group_db", group)):
+    scores = {"si_snri_channel_db": by_channel}
+    if count ** len(channels) <= MAX_ASSIGNMENTS:
+        scores["si_snri_group_db"] = measure(matching="channel_groups")
+    for name, score in scores.items():
         for key in (name, f"{name}_{count}"):
-            measures[key].append(float(np.mean(after - before)))
+            measures[key].append(float(np.mean(score.improvement_db)))
 
 
 def _summarise(measures: dict[str, list[float]]) -> dict[str, float]:
     counts = {
         f"num_scenes_{key.rsplit('_', 1)[1]}": len(values)
         for key, values in measures.items()
-        if key.startswith(("si_snri_group_db_", "si_snr_channel_db_"))
+        if key.startswith(("si_snri_channel_db_", "si_snr_channel_db_"))
     }
     means = {key: float(np.mean(v)) for key, v in measures.items() if key != "skipped"}
     return {**counts, "num_scenes_skipped": len(measures["skipped"]), **means}

@@ -23,6 +23,8 @@ def coincidence_loss(*, logits: tf.Tensor, row_offset: tf.Tensor | int = 0) -> t
 
     Raises:
         ValueError: if the global batch holds a single clip: nothing is there to tell it from.
+            Where its size is not known in tracing, the loss of a single clip is NaN (accelerators
+            drop assertions from their graphs).
     """
     logits = tf.convert_to_tensor(logits)
     if logits.shape[1] == 1:
@@ -30,7 +32,6 @@ def coincidence_loss(*, logits: tf.Tensor, row_offset: tf.Tensor | int = 0) -> t
     if logits.dtype != tf.float64:
         logits = tf.cast(logits, tf.float32)
     rows, columns = tf.unstack(tf.shape(logits))
-    tf.debugging.assert_greater(columns, 1, "coincidence needs a global batch of at least 2")
     # With l the logit: -log p = softplus(-l) and -log(1 - p) = softplus(l), both without overflow.
     own = tf.one_hot(tf.range(rows) + row_offset, columns, dtype=logits.dtype)
     share = (1 - own) / tf.cast(columns - 1, logits.dtype)

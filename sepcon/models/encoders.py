@@ -21,10 +21,11 @@ _MOMENTUM = 0.95
 def small_cnn(
     *, embedding_size: int = 512, num_frames: int | None = None, num_mels: int = 64
 ) -> keras.Model:
-    """Five convolutions for training on a CPU, 1.6 million weights.
+    """Five convolutions for training on a CPU, half a million weights.
 
     The first convolution takes 80 ms by 4 bands every 40 ms and 2 bands (at a hop of 10 ms) and
     has no batch normalisation: on so large a map that would cost more than the convolution.
+    The last is 1x1: 3x3 with a stride took a quarter more time per step and gained nothing.
     The embedding is the sum of mean and maximum over time and frequency.
 
     Args:
@@ -37,8 +38,9 @@ def small_cnn(
     """
     log_mel, x = _normalised_input(num_frames, num_mels)
     x = keras.layers.Conv2D(32, (8, 4), strides=(4, 2), padding="same", activation="relu")(x)
-    for channels in (64, 128, 256, embedding_size):
+    for channels in (64, 128, 256):
         x = _convolution(x, channels, strides=2)
+    x = _convolution(x, embedding_size, size=1)
     return keras.Model(log_mel, _mean_and_maximum(x), name="small_cnn")
 
 
@@ -162,9 +164,11 @@ def _normalised_input(
     return log_mel, keras.layers.Reshape((-1, num_mels, 1))(x)
 
 
-def _convolution(x: keras.KerasTensor, channels: int, strides: int = 1) -> keras.KerasTensor:
-    """3x3 convolution, batch normalisation, ReLU."""
-    x = keras.layers.Conv2D(channels, 3, strides=strides, padding="same", use_bias=False)(x)
+def _convolution(
+    x: keras.KerasTensor, channels: int, *, size: int = 3, strides: int = 1
+) -> keras.KerasTensor:
+    """Convolution, batch normalisation, ReLU."""
+    x = keras.layers.Conv2D(channels, size, strides=strides, padding="same", use_bias=False)(x)
     x = keras.layers.BatchNormalization(momentum=_MOMENTUM, synchronized=True)(x)
     return keras.layers.ReLU()(x)
 

@@ -156,7 +156,8 @@ def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute
         # An endless dataset has no last short batch: without this the strategy guards against one
         # and the shapes are no longer static.
         endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-        return dataset.apply(endless).prefetch(tf.data.AUTOTUNE)
+        # The stream has its own prefetch; one that sizes itself grows to gigabytes.
+        return dataset.apply(endless)
 
     return strategy.distribute_datasets_from_function(rows_of_this_worker)
 

@@ -1,0 +1,47 @@
+"""The report page holds what it was given, and nothing of it breaks out of the page."""
+
+import base64
+import io
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from sepcon import report
+from sepcon.errors import SepconError
+
+
+def test_the_page_holds_tables_sounds_and_pictures(tmp_path):
+    waveform = np.sin(np.arange(8000) / 10).astype(np.float32) / 2
+    clip = report.audio_clip("a <mixture>", waveform, 16000)
+    section = report.Section(
+        "Heading & more",
+        ["first"],
+        table=[["name", "value"], ["<row>", "0.5"]],
+        figures=[
+            report.line_figure("curve", {"a": ([0, 1], [1, 2])}, x_label="x", y_label="y"),
+            report.interval_figure("rows", [("r", 0.5, 0.4, 0.6)], x_label="mAP"),
+        ],
+        clips=[clip, report.audio_clip("silence", np.zeros(8000, np.float32), 16000)],
+        code="a < b",
+    )
+    path = tmp_path / "report.html"
+    report.write_report(path, title="T", subtitle="S", sections=[section])
+    page = path.read_text()
+    assert "&lt;row&gt;" in page
+    assert "<row>" not in page
+    assert "Heading &amp; more" in page
+    assert page.count("<audio") == 2
+    assert page.count("data:image/png") == 4
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    decoded, rate = soundfile.read(io.BytesIO(base64.b64decode(clip.flac)))
+    assert rate == 16000
+    np.testing.assert_allclose(decoded, waveform, atol=1 / 32768)
+    assert base64.b64decode(clip.png).startswith(b"\x89PNG")
+
+
+def test_a_missing_library_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(SepconError, match=r"jinja2.*sepcon\[report\]"):
+        report.write_report(tmp_path / "r.html", title="T", subtitle="S", sections=[])

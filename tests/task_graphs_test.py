@@ -1,0 +1,51 @@
+"""The training steps of the real tasks hold nothing that an accelerator refuses or drops."""
+
+import pytest
+import tensorflow as tf
+
+from sepcon.augment import RandomEqualization, SpecAugment
+from sepcon.features import LogMel
+from sepcon.models.encoders import small_cnn
+from sepcon.models.separator import Separator, SeparatorConfig
+from sepcon.tasks.pretraining import PretrainingTask
+from sepcon.tasks.separation import SeparationTask
+from sepcon.training.graph_lint import lint_task
+from sepcon.views import ViewSampler
+
+SAMPLES = 16000
+
+
+def spec(num_uniforms: int, **more: tf.TensorSpec) -> dict[str, tf.TensorSpec]:
+    return {
+        "audio": tf.TensorSpec([4, SAMPLES], tf.int16),
+        "uniforms": tf.TensorSpec([4, num_uniforms], tf.float32),
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    "pairs", [("mixture-mixture",), ("mixture-mixture", "mixture-channel", "channel-channel")]
+)
+def test_pretraining(pairs):
+    views = ViewSampler(pairs=pairs, patch_seconds=0.5)
+    log_mel = LogMel()
+    task = PretrainingTask(
+        encoder=small_cnn(embedding_size=32, num_frames=log_mel.num_frames(views.patch_samples)),
+        log_mel=log_mel,
+        views=views,
+        anchor_augmentations=[SpecAugment()],
+        positive_augmentations=[RandomEqualization(), SpecAugment()],
+        coincidence_weight=0.5,
+    )
+    channels = {"channels": tf.TensorSpec([4, 3, SAMPLES], tf.int16)} if len(pairs) > 1 else {}
+    assert lint_task(task, spec(task.num_uniforms, **channels)) == []
+
+
+def test_separation():
+    config = SeparatorConfig(
+        num_sources=3, bottleneck=8, conv_channels=8, num_repeats=1, num_dilations=2
+    )
+    task = SeparationTask(Separator(config), segment_seconds=0.5)
+    # On a CPU the search for the best assignment falls back on float64; on a TPU it does not.
+    problems = lint_task(task, spec(task.num_uniforms), allowed=[r"float64"])
+    assert problems == []
