@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -53,3 +54,23 @@ def test_a_file_that_shrinks_while_open_is_an_error(paths: list[Path]) -> None:
     paths[0].write_bytes(paths[0].read_bytes()[:100])
     with pytest.raises(SepconError, match="shrank"):
         files.bytes_at(2)
+
+
+def test_reading_keeps_nothing(tmp_path: Path) -> None:
+    """TensorFlow keeps what some forms of a Python result hold: gigabytes in a training run."""
+
+    def resident_bytes() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE")
+
+    size, count = 1 << 20, 300
+    with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
+        writer.write(bytes(size - 1) + b"\0")
+    files = RecordFiles([tmp_path / "a.tfrecord"])
+    dataset = tf.data.Dataset.range(count).map(lambda position: files.read(position * 0))
+    lengths = dataset.map(tf.strings.length)
+    assert int(next(iter(lengths))) == size
+    before = resident_bytes()
+    for data in dataset:
+        assert data.shape == ()
+    assert resident_bytes() - before < size * count / 3

@@ -63,8 +63,9 @@ class RecordFiles:
         data.set_shape(())
         return data
 
-    def _fetch(self, position: np.ndarray) -> np.ndarray:
-        return np.asarray(self.bytes_at(int(position)), dtype=object)
+    def _fetch(self, position: np.ndarray) -> bytes:
+        # Bytes as they are: TensorFlow never frees what comes in an object array without axes.
+        return self.bytes_at(int(position))
 
     def _descriptor(self, path: str) -> int:
         with self._lock:
