@@ -79,7 +79,7 @@ def _store(
     step: int,
 ) -> int:
     """Stores the channels of every clip in order; goes on after the last finished shard."""
-    separate_batch = tf.function(network, input_signature=[tf.TensorSpec([None, None])])
+    separate_batch = _compiled(network)
     writer = ChannelWriter(
         folder,
         clips=clips,
@@ -100,6 +100,12 @@ def _store(
     return clips.num_clips
 
 
+def _compiled(network: Separator) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The separator as one graph for any number of clips of any length."""
+    signature = [tf.TensorSpec([None, None], tf.float32)]
+    return tf.function(network, input_signature=signature, autograph=False)
+
+
 def _separate_files(
     network: Separator, files: Sequence[str], folder: Path, window_seconds: float
 ) -> int:
@@ -107,7 +113,7 @@ def _separate_files(
     paths = [path for name in files for path in _audio_files(Path(name))]
     skipped = 0
     rate = network.config.sample_rate_hz
-    separate_one = tf.function(network, input_signature=[tf.TensorSpec([None, None])])
+    separate_one = _compiled(network)
     for path in track(paths, len(paths), "separate", unit="file"):
         try:
             waveform = decode_file(path).astype(np.float32) / 32768.0
