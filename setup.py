@@ -51,8 +51,13 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
-    packages=find_packages(include=["sepcon", "sepcon.*"]),
-    package_data={"sepcon": ["**/*.md", "**/*.bib", "**/*.txt", "**/*.html"]},
+    # The folder gin/ goes along under another name: as a package `gin` it would hide the library.
+    packages=[*find_packages(include=["sepcon", "sepcon.*"]), "sepcon.gin_files"],
+    package_dir={"sepcon.gin_files": "gin"},
+    package_data={
+        "sepcon": ["**/*.md", "**/*.bib", "**/*.txt", "**/*.html"],
+        "sepcon.gin_files": ["**/*.gin"],
+    },
     install_requires=REQUIRED,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["sepcon=sepcon.cli:main"]},

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recordings_fixture import write_esc50, write_recordings
+from esc50_stub import write_esc50
+from recordings_fixture import write_recordings
 
 from sepcon import cli
 

@@ -271,11 +271,13 @@ class StoredChannels:
         return self.index.num_channels
 
     def check_clips(self, clips: ClipDataset) -> None:
-        """Raises a SepconError unless these are channels of as many clips."""
-        if clips.num_clips != self.index.num_clips:
+        """Raises a SepconError unless these are channels of this very data set."""
+        found = (self.index.clips, self.index.num_clips)
+        # By name too: the names of sound scenes tell their recipe, their ids do not.
+        if found != (clips.name, clips.num_clips):
             raise SepconError(
-                f"{self.folders[0]}: holds channels of {self.index.num_clips} clips "
-                f"({self.index.clips}), but {clips.name} has {clips.num_clips}; separate that one"
+                f"{self.folders[0]}: holds channels of {found[1]} clips ({found[0]}), but "
+                f"{clips.name} has {clips.num_clips}; separate that one"
             )
 
     def read(self, position: tf.Tensor, identifier: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:

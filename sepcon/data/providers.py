@@ -47,6 +47,7 @@ def sound_scenes(
     Raises:
       SepconError: if there is nothing to mix or nowhere to write.
     """
+    data_dir = str(Path(data_dir).expanduser())
     if split not in SPLITS:
         raise SepconError(f"sound_scenes: split is {split!r}, expected one of {', '.join(SPLITS)}")
     data_dir = os.path.expanduser(data_dir)
@@ -197,6 +198,7 @@ def esc50(
     Raises:
       SepconError: if a fold is not there.
     """
+    data_dir = str(Path(data_dir).expanduser())
     directory = prepare_esc50(data_dir=data_dir, path=path, max_skipped_share=max_skipped_share)
     builder = open_builder(directory)
     splits = [f"fold{fold}" for fold in folds] or sorted(builder.info.splits)

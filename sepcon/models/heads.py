@@ -55,8 +55,16 @@ class CoincidenceHead(keras.layers.Layer):
         dense = keras.layers.Dense
         self.anchor_layer = dense(hidden_sizes[0], name="anchor")
         self.positive_layer = dense(hidden_sizes[0], use_bias=False, name="positive")
-        self.pair_layers = [dense(size, activation="relu") for size in hidden_sizes[1:]]
+        # One attribute each: checkpoints of a Keras layer pass over layers in a list.
+        self._num_pair_layers = len(hidden_sizes) - 1
+        for number, size in enumerate(hidden_sizes[1:]):
+            setattr(self, f"pair_layer_{number}", dense(size, activation="relu"))
         self.logit_layer = dense(1, name="logit")
+
+    @property
+    def pair_layers(self) -> list[keras.layers.Layer]:
+        """The hidden layers of a pair, behind the sum."""
+        return [getattr(self, f"pair_layer_{number}") for number in range(self._num_pair_layers)]
 
     def build(
         self, anchor_shape: Sequence[int | None], positive_shape: Sequence[int | None]
