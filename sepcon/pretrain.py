@@ -20,7 +20,7 @@ from sepcon.models.separator import load_separator
 from sepcon.models.weights import state_folder, write_weights
 from sepcon.tasks.pretraining import PretrainingTask
 from sepcon.training.distribution import is_chief, make_strategy
-from sepcon.training.loop import fit
+from sepcon.training.loop import FitResult, fit
 from sepcon.training.runtime import make_deterministic
 from sepcon.views import SeparatorFrontEnd, ViewSampler
 
@@ -45,7 +45,7 @@ def pretrain(
     separators: Sequence[tuple[str, int | None]] = (),
     recalibration_batches: int = 50,
     shuffle_buffer: int | None = None,
-    loop: Callable[..., object] = fit,
+    loop: Callable[..., FitResult] = fit,
     strategy: str = "default",
     seed: int = 0,
     config_text: str = "",

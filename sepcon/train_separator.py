@@ -21,7 +21,7 @@ from sepcon.models.separator import save_separator_config as save_config
 from sepcon.models.weights import list_states
 from sepcon.tasks.separation import SeparationTask
 from sepcon.training.distribution import is_chief, make_strategy
-from sepcon.training.loop import fit
+from sepcon.training.loop import FitResult, fit
 from sepcon.training.runtime import make_deterministic
 
 MEASURES_FILE = "separation.json"
@@ -41,7 +41,7 @@ def train_separator(
     measure_on: ClipDataset | None = None,
     max_measured_clips: int = 200,
     num_examples: int = 3,
-    loop: Callable[..., Any] = fit,
+    loop: Callable[..., FitResult] = fit,
     strategy: str = "default",
     seed: int = 0,
     config_text: str = "",

@@ -18,7 +18,9 @@ def test_a_wheel_brings_its_gin_files(tmp_path: Path, repository: Path) -> None:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
     shipped = {name.removeprefix("sepcon/gin_files/") for name in names if name.endswith(".gin")}
-    assert shipped == {str(path.relative_to(source / "gin")) for path in source.rglob("*.gin")}
+    assert shipped == {
+        str(path.relative_to(source / "gin")) for path in (source / "gin").rglob("*.gin")
+    }
     assert not [name for name in names if name.startswith(("gin/", "tests/", "tools/"))]
     ran = subprocess.run(
         [sys.executable, "-m", "sepcon", "prepare", "--gin_file=runs/prepare.gin", "--run_dir=r"],
