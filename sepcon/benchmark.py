@@ -98,7 +98,7 @@ def benchmark(
 
     Returns:
       The rows of results.json: name, seed, mAP, mAP_low, mAP_high, d_prime, d_prime_low,
-      d_prime_high, AUC, linear_mAP, linear_d_prime, seconds, num_train_clips,
+      d_prime_high, AUC, validation_mAP, linear_mAP, linear_d_prime, seconds, num_train_clips,
       num_validation_clips, num_test_clips, num_classes, classes_left_out, epochs, embedding_size.
 
     Raises:
@@ -305,6 +305,8 @@ def _measure(
         "d_prime_low": interval.d_prime[0],
         "d_prime_high": interval.d_prime[1],
         "AUC": scores.auc,
+        # What choices are to be made by: the test is looked at when they are made.
+        "validation_mAP": max(by_hidden.validation_mean_average_precision),
         "linear_mAP": linear.mean_average_precision,
         "linear_d_prime": linear.d_prime,
         "num_train_clips": len(train.ids),

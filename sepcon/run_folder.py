@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ def begin(run_dir: Path, *, config_text: str) -> bool:
     """Makes the folder ready for a run, or says that the run is finished.
 
     The resolved configuration is written into it. A run that goes on under another configuration
-    says which lines differ.
+    says which lines differ, and the earlier one is kept as config.<n>.gin.
 
     Args:
       run_dir: the folder; made if need be.
@@ -84,6 +85,27 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_model_file(path: Path, text: str) -> None:
+    """Writes what describes the model of a run, or checks that it is described there already.
+
+    Raises:
+      SepconError: the file describes another model; it is left as it is.
+    """
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+    elif _without_counters(path.read_text()) != _without_counters(text):
+        raise SepconError(
+            f"{path} describes another architecture than the one configured; give the "
+            "configuration the run was started with, or another run_dir"
+        )
+
+
+def _without_counters(text: str) -> str:
+    """Keras numbers its layers through a process: the same model gets other names the next time."""
+    return re.sub(r'(_\d+)+"', '"', text)
+
+
 def _warn_of_changes(path: Path, text: str) -> None:
     if not path.is_file():
         return
@@ -95,3 +117,5 @@ def _warn_of_changes(path: Path, text: str) -> None:
             + "; ".join(changed),
             file=sys.stderr,
         )
+        earlier = len(list(path.parent.glob(f"{path.stem}.*{path.suffix}")))
+        path.rename(path.with_name(f"{path.stem}.{earlier}{path.suffix}"))

@@ -30,11 +30,14 @@ def small_encoder(seed: int = 0, dim: int = 8) -> keras.Model:
 
 def write_run(run_dir: Path, steps: tuple[int, ...] = (10,), dim: int = 8) -> keras.Model:
     """Writes a run whose state at each step is `small_encoder(step)`; returns the last encoder."""
+    save_encoder_config(
+        run_dir=run_dir,
+        encoder=small_encoder(0, dim),
+        log_mel=LOG_MEL,
+        patch_seconds=PATCH_SECONDS,
+    )
     for step in steps:
         encoder = small_encoder(step, dim)
-        save_encoder_config(
-            run_dir=run_dir, encoder=encoder, log_mel=LOG_MEL, patch_seconds=PATCH_SECONDS
-        )
         write_weights(encoder, state_folder(run_dir, step))
     return encoder
 

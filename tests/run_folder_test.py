@@ -23,6 +23,16 @@ def test_going_on_under_another_configuration_names_the_lines(tmp_path, capsys):
     assert "b = 2; b = 3" in message
     assert "a = 1" not in message
     assert (tmp_path / "config.gin").read_text() == "# y\na = 1\nb = 3\n"
+    assert (tmp_path / "config.0.gin").read_text() == "# x\na = 1\nb = 2\n"
+
+
+def test_the_description_of_a_model_is_never_replaced(tmp_path):
+    path = tmp_path / "run" / "model.json"
+    run_folder.write_model_file(path, '{"name": "conv2d_1", "size": 3}')
+    run_folder.write_model_file(path, '{"name": "conv2d_12", "size": 3}')
+    with pytest.raises(SepconError, match="another architecture"):
+        run_folder.write_model_file(path, '{"name": "conv2d_1", "size": 4}')
+    assert path.read_text() == '{"name": "conv2d_1", "size": 3}'
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_in_one_line(tmp_path):

@@ -145,6 +145,7 @@ def test_folders_without_a_separator(tmp_path):
         model.write_text(text)
         with pytest.raises(SepconError, match=message):
             load_separator(tmp_path)
+    model.unlink()
     save_separator_config(TINY, tmp_path)
     assert json.loads(model.read_text())["config"]["num_sources"] == 3
     with pytest.raises(SepconError, match="kept there: none"):

@@ -13,7 +13,7 @@ import keras
 from sepcon.errors import SepconError, one_line
 from sepcon.features import LogMel
 from sepcon.models import weights
-from sepcon.run_folder import write_text
+from sepcon.run_folder import write_model_file
 
 CONFIG_FILE = "model.json"
 _KIND = "encoder"
@@ -64,11 +64,12 @@ def save_encoder_config(
       encoder: a functional Keras model of built-in layers.
       log_mel: its front-end.
       patch_seconds: the length of what it sees.
+
+    Raises:
+      SepconError: the folder describes another architecture.
     """
     config = EncoderConfig(encoder.to_json(), log_mel, float(patch_seconds))
-    folder = Path(run_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / CONFIG_FILE, config.to_json())
+    write_model_file(Path(run_dir) / CONFIG_FILE, config.to_json())
 
 
 def load_encoder_config(file: str | Path) -> EncoderConfig:

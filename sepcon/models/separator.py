@@ -16,6 +16,7 @@ from sepcon.models.basis import LearnedBasis, StftBasis
 from sepcon.models.prelu_norm import NORM_AXES
 from sepcon.models.tdcn import ScaledDense, Tdcn
 from sepcon.models.weights import list_states, read_weights, state_folder
+from sepcon.run_folder import write_model_file
 
 MODEL_FILE = "model.json"
 _KIND = "separator"
@@ -158,12 +159,13 @@ class Separator(keras.Model):
 
 
 def save_separator_config(config: SeparatorConfig, run_dir: str | os.PathLike) -> None:
-    """Writes the architecture into a run folder as model.json."""
+    """Writes the architecture into a run folder as model.json.
+
+    Raises:
+      SepconError: the folder describes another architecture.
+    """
     text = json.dumps({"kind": _KIND, "config": dataclasses.asdict(config)}, indent=2)
-    path = Path(run_dir) / MODEL_FILE
-    temporary = path.with_name(f".{MODEL_FILE}.{os.getpid()}")
-    temporary.write_text(text + "\n")
-    temporary.replace(path)
+    write_model_file(Path(run_dir) / MODEL_FILE, text + "\n")
 
 
 def load_separator_config(run_dir: str | os.PathLike) -> SeparatorConfig:
