@@ -90,17 +90,13 @@ def pretrain(
     folder, log_mel = Path(run_dir), log_mel or LogMel()
     if not run_folder.begin(folder, config_text=config_text):
         return folder / "saved_model"
-    if channels and separators:
-        raise SepconError("give either channels (stored) or separators (on the fly), got both")
-    if views.needs_channels and not channels and not separators:
-        raise SepconError(
-            f"views of {', '.join(views.pairs)} need separated channels: bind CHANNELS to folders "
-            "of `sepcon separate`, or SEPARATORS to separators"
-        )
+    _check_channels(views, channels, separators)
     make_deterministic(seed)
     scope = make_strategy(strategy)
     with scope.scope():
-        network = encoder(num_frames=_num_frames(log_mel, views), num_mels=log_mel.num_mels)
+        network = encoder(
+            num_frames=log_mel.num_frames(views.patch_samples), num_mels=log_mel.num_mels
+        )
         task = PretrainingTask(
             encoder=network,
             log_mel=log_mel,
@@ -139,16 +135,24 @@ def pretrain(
     if result.interrupted or not is_chief(scope):
         return None
     if recalibration_batches:
-        batches = stream.batches(num_steps).take(recalibration_batches)
-        task.recalibrate(batches)
+        task.recalibrate(stream.batches(num_steps).take(recalibration_batches))
         write_weights(network, state_folder(folder, num_steps))
     saved_model = export(run_dir=folder, model=folder, config_text=config_text)
     run_folder.finish(folder, {"steps": result.step, "seconds": result.seconds})
     return saved_model
 
 
-def _num_frames(log_mel: LogMel, views: ViewSampler) -> int:
-    return log_mel.num_frames(views.patch_samples)
+def _check_channels(
+    views: ViewSampler, channels: Sequence[str], separators: Sequence[tuple[str, int | None]]
+) -> None:
+    """Raises a SepconError unless the views have just one place to take their channels from."""
+    if channels and separators:
+        raise SepconError("give either channels (stored) or separators (on the fly), got both")
+    if views.needs_channels and not channels and not separators:
+        raise SepconError(
+            f"views of {', '.join(views.pairs)} need separated channels: bind CHANNELS to folders "
+            "of `sepcon separate`, or SEPARATORS to separators"
+        )
 
 
 def _front_end(separators: Sequence[tuple[str, int | None]]) -> SeparatorFrontEnd | None:

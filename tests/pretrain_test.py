@@ -1,0 +1,93 @@
+"""What `pretrain` and `train_separator` say of arguments that do not fit, before any training."""
+
+from typing import Any
+
+import keras
+import pytest
+import tensorflow as tf
+
+from sepcon.data.clips import ClipDataset, from_reader
+from sepcon.errors import SepconError
+from sepcon.features import LogMel
+from sepcon.models.encoders import small_cnn
+from sepcon.models.separator import SeparatorConfig
+from sepcon.pretrain import pretrain
+from sepcon.train_separator import train_separator
+from sepcon.views import ViewSampler
+
+
+def clips(samples: int | None = 16000) -> ClipDataset:
+    def read(position: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {
+            "id": tf.strings.as_string(position),
+            "audio": tf.zeros([samples or 16000], tf.int16),
+            "labels": tf.zeros([0]),
+        }
+
+    return from_reader(name="toy", num_clips=4, class_names=(), clip_samples=samples, read=read)
+
+
+def call(tmp_path: Any, **changes: Any) -> None:
+    arguments: dict[str, Any] = {
+        "run_dir": tmp_path / "run",
+        "clips": clips(),
+        "encoder": small_cnn,
+        "views": ViewSampler(pairs=("mixture-mixture",), patch_seconds=0.5),
+        "log_mel": LogMel(),
+        "batch_size": 4,
+        "num_steps": 1,
+        "optimizer": lambda: keras.optimizers.Adam(1e-3),
+    }
+    pretrain(**(arguments | changes))
+
+
+CHANNEL = ViewSampler(pairs=("mixture-channel",), patch_seconds=0.5)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"views": CHANNEL}, "mixture-channel need separated channels"),
+        ({"channels": ["a"], "separators": [("b", None)]}, "got both"),
+        ({"views": CHANNEL, "channels": ["nowhere"]}, "nowhere.*no such file"),
+        ({"views": CHANNEL, "separators": [("nowhere", None)]}, "nowhere"),
+        ({"clips": clips(None)}, "toy: clips differ in length"),
+        ({"clips": clips(4000)}, "shorter than a patch of 8000"),
+        ({"batch_size": 1, "coincidence_weight": 1.0}, "at least 2"),
+        ({"strategy": "two"}, "strategy: got 'two'"),
+    ],
+)
+def test_arguments_that_do_not_fit(tmp_path, changes, message):
+    with pytest.raises((SepconError, ValueError), match=message):
+        call(tmp_path, **changes)
+    assert not (tmp_path / "run" / "done.json").exists()
+
+
+def test_a_run_of_another_architecture_is_left_alone(tmp_path):
+    call(tmp_path)
+    before = (tmp_path / "run" / "model.json").read_text()
+    (tmp_path / "run" / "run.json").unlink()
+    with pytest.raises(SepconError, match="another architecture"):
+        call(tmp_path, encoder=lambda **shape: small_cnn(embedding_size=16, **shape))
+    assert (tmp_path / "run" / "model.json").read_text() == before
+
+
+def test_a_separator_of_another_architecture_is_left_alone(tmp_path):
+    small = SeparatorConfig(
+        num_sources=2, bottleneck=4, conv_channels=4, num_repeats=1, num_dilations=1
+    )
+    arguments: dict[str, Any] = {
+        "run_dir": tmp_path,
+        "clips": clips(),
+        "batch_size": 2,
+        "num_steps": 1,
+        "segment_seconds": 0.5,
+        "optimizer": lambda: keras.optimizers.Adam(1e-3),
+    }
+    train_separator(separator=small, **arguments)
+    (tmp_path / "run.json").unlink()
+    other = SeparatorConfig(
+        num_sources=3, bottleneck=4, conv_channels=4, num_repeats=1, num_dilations=1
+    )
+    with pytest.raises(SepconError, match="another architecture"):
+        train_separator(separator=other, **arguments)
