@@ -68,7 +68,7 @@ class Plan:
 
 BUILTIN = Plan("quickstart/builtin.gin", (MIXTURES, TRAINED), 2, (120.0, 120.0, 30.0))
 ESC50 = Plan(
-    "quickstart/esc50.gin", (MIXTURES, TRAINED, UNTRAINED, EQUALIZED), 3, (320.0, 240.0, 30.0)
+    "quickstart/esc50.gin", (MIXTURES, TRAINED, UNTRAINED, EQUALIZED), 3, (330.0, 250.0, 30.0)
 )
 
 
