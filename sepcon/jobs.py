@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def run_jobs(
 
     Args:
       jobs: the chain. A job that says it is done is not started.
-      log_dir: receives `<name>.log` of each job, output and errors together.
+      log_dir: receives `<name>.log` of each job: its command, output and errors together.
       workers: how many jobs run at once.
       environment: variables set for every job beside the parent's own.
       command: what every job's arguments are given to.
@@ -155,9 +156,12 @@ class _Pool:
         progress_file = self._log_dir / f"{job.name}.progress.json"
         progress_file.unlink(missing_ok=True)
         environment = {**self._environment, PROGRESS_FILE_VARIABLE: str(progress_file)}
+        command = [*self._command, *job.arguments]
         with open(self._log_dir / f"{job.name}.log", "ab") as log:
+            log.write(f"$ {shlex.join(command)}\n".encode())
+            log.flush()
             process = subprocess.Popen(
-                [*self._command, *job.arguments],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,6 +1,7 @@
 """Chains of commands: order, failure, resumption, and that nothing is left running."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -42,6 +43,10 @@ def test_a_finished_job_is_not_started_again(tmp_path):
     ]
     run(jobs, tmp_path)
     assert file.read_text().split() == ["new"]
+    # What was run stands above what it printed, to be run again by hand.
+    log = (tmp_path / "logs" / "new.log").read_text()
+    assert shlex.split(log.removeprefix("$ "))[:2] == list(PYTHON)
+    assert not (tmp_path / "logs" / "old.log").exists()
 
 
 def test_a_failure_names_the_stage_the_reason_and_the_log(tmp_path):

@@ -165,7 +165,7 @@ class _Chain:
 def _jobs(plan: Plan, seeds: range, options: argparse.Namespace, root: Path) -> list[Job]:
     separator_seconds, pretrain_seconds, benchmark_seconds = plan.seconds
     chain = _Chain(root, _common_words(plan, options, root))
-    prepare = chain.add("prepare", "prepare", seconds=60.0)
+    prepare = chain.add("prepare", "prepare", seconds=25.0)
     separator = chain.add(
         "train_separator", "separator", needs=[prepare], seconds=separator_seconds
     )

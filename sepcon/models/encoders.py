@@ -25,7 +25,8 @@ def small_cnn(
 
     The first convolution takes 80 ms by 4 bands every 40 ms and 2 bands (at a hop of 10 ms) and
     has no batch normalisation: on so large a map that would cost more than the convolution.
-    The last is 1x1: 3x3 with a stride took a quarter more time per step and gained nothing.
+    The last is 1x1: 3x3 with a stride took a quarter more time per step, and in a single run on
+    ESC-50 scenes scored the same.
     The embedding is the sum of mean and maximum over time and frequency.
 
     Args:
