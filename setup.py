@@ -9,6 +9,8 @@ REQUIRED = [
     "keras>=3.5,<4",
     "numpy>=1.26",
     "scipy>=1.11",
+    # TensorFlow 2.21 no longer brings it along, and tf.summary is nothing without it.
+    "tensorboard>=2.16",
     "absl-py>=1.4",
     "gin-config==0.5.0",
     "soundfile>=0.12",
