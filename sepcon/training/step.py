@@ -108,7 +108,13 @@ class StepFunction:
             with tf.control_dependencies([asked]):
                 batch = next(batches)
             with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
-                waiting += _clock() - asked
+                arrived = _clock()
+            waiting += arrived - asked
+            if self._strategy.num_replicas_in_sync == 1:
+                # On one thread the step would else run before the clock does. With more replicas
+                # a copy here could change the device.
+                with tf.control_dependencies([arrived]):
+                    batch = tf.nest.map_structure(tf.identity, batch)
             shares = self._strategy.run(self._replica_step, args=(batch,))
             values = self._strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
             loss = values[0]
