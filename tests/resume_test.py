@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from sepcon.models.weights import list_states, state_folder
 
-STEPS = 24
+STEPS = 150
 
 
 def command(folder: Path, run: str) -> list[str]:
