@@ -227,7 +227,7 @@ class _Display:
             desc="all stages",
             position=0,
             disable=off,
-            bar_format="{desc}: {n_fmt}/{total_fmt} |{bar}| {elapsed} {postfix}",
+            bar_format="{desc}: {n_fmt}/{total_fmt} |{bar:20}| {elapsed} {postfix}",
         )
         self._bars = [
             tqdm(
@@ -235,7 +235,7 @@ class _Display:
                 position=1 + slot,
                 leave=False,
                 disable=off,
-                bar_format="  {desc:<34} {percentage:3.0f}% |{bar}| {postfix}",
+                bar_format="  {percentage:3.0f}% |{bar:20}| {desc} {postfix}",
             )
             for slot in range(workers)
         ]
@@ -259,7 +259,9 @@ class _Display:
             _draw(self._bars[item.slot], item)
         for slot, bar in enumerate(self._bars):
             if slot not in used:
-                bar.set_description_str("", refresh=True)
+                bar.n = 0
+                bar.set_postfix_str("", refresh=False)
+                bar.set_description_str("free", refresh=True)
         now = time.monotonic()
         if not self._terminal and now - self._last_status > _STATUS_SECONDS:
             self._last_status = now
@@ -275,7 +277,9 @@ def _draw(bar: tqdm, item: _Running) -> None:
     state = item.state()
     bar.total = 100
     bar.n = round(100 * state.share)
-    bar.set_description_str(f"{item.job.name}: {state.description}"[:34], refresh=False)
+    # The job's name says what it is of; the description what it does just now.
+    doing = state.description.split(" on ")[0]
+    bar.set_description_str(f"{item.job.name}: {doing}"[:60], refresh=False)
     clock = "" if state.seconds_left is None else f"{_clock(state.seconds_left)} left "
     bar.set_postfix_str(f"{clock}{state.note}"[:40], refresh=True)
 
