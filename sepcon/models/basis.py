@@ -13,6 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sepcon.models.xla_island import xla_island
+
 _LAYER_NORM_EPSILON = 1e-3
 
 
@@ -247,5 +249,5 @@ def _constant(array: np.ndarray) -> tf.Tensor:
 _PLAIN = (_mask, _unmask, _windowed_overlap_add, _windowed_frames)
 _islands = {
     False: _PLAIN,
-    True: tuple(tf.function(f, jit_compile=True, autograph=False) for f in _PLAIN),
+    True: tuple(xla_island(function) for function in _PLAIN),
 }

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from sepcon.models.xla_island import xla_island
+
 NORM_AXES = {"instance": (1,), "layer": (2,), "global": (1, 2)}
 _EPSILON = 1e-3
 
@@ -106,5 +108,5 @@ def _backward(
     return grad_x, grad_slope, grad_gain, grad_bias
 
 
-_forward_compiled = tf.function(_forward, jit_compile=True, autograph=False)
-_backward_compiled = tf.function(_backward, jit_compile=True, autograph=False)
+_forward_compiled = xla_island(_forward)
+_backward_compiled = xla_island(_backward)
