@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from sepcon.models.embedders import (
 from sepcon.models.encoder_files import EncoderConfig
 from sepcon.models.shallow import (
     LINEAR_PROBE,
+    ShallowClassifier,
     ShallowSettings,
     train_shallow_classifier,
 )
@@ -66,6 +67,7 @@ def benchmark(
     reference: str | Path | None = None,
     classifier: ShallowSettings | None = None,
     linear_probe: ShallowSettings | None = None,
+    num_classifiers: int = 5,
     bootstrap_resamples: int = 1000,
     batch_size: int = 32,
     shard_size: int = 1024,
@@ -74,7 +76,9 @@ def benchmark(
     """Embeds three splits with each model, trains a classifier on top, and tests it once.
 
     A clip's embedding is the mean over its patches. Training stops, and penalties are chosen, on
-    `validation`; `test` is looked at once per row, when all is decided. Embeddings are kept under
+    `validation`; `test` is looked at once per row, when all is decided. The seed of a classifier
+    alone can move a row by as much as two ways of pretraining differ, so several are trained on
+    the same embeddings and all figures are means over them. Embeddings are kept under
     run_dir/embeddings and a killed run goes on after the last finished shard; results.json (the
     rows), per_class.csv and a printed table come at the end.
 
@@ -91,6 +95,7 @@ def benchmark(
         the first of the models that tells them.
       classifier: how the classifier is trained, one hidden layer of 512 by default.
       linear_probe: how the linear probe is trained.
+      num_classifiers: how many of either are trained for each row, from different seeds.
       bootstrap_resamples: resamples of the test clips behind the 95 % intervals.
       batch_size: clips embedded at a time.
       shard_size: clips per file of embeddings.
@@ -98,13 +103,17 @@ def benchmark(
 
     Returns:
       The rows of results.json: name, seed, mAP, mAP_low, mAP_high, d_prime, d_prime_low,
-      d_prime_high, AUC, validation_mAP, linear_mAP, linear_d_prime, seconds, num_train_clips,
-      num_validation_clips, num_test_clips, num_classes, classes_left_out, epochs, embedding_size.
+      d_prime_high, AUC, validation_mAP, linear_mAP, linear_d_prime, mAP_deviation (between the
+      classifiers), num_classifiers, seconds, num_train_clips, num_validation_clips,
+      num_test_clips, num_classes, classes_left_out, epochs, embedding_size.
 
     Raises:
       SepconError: a model is missing or broken, the splits differ in their classes or share a
         clip, the models are not as many as the seeds, or the folder cannot be written.
+      ValueError: num_classifiers is less than 1.
     """
+    if num_classifiers < 1:
+        raise ValueError(f"num_classifiers={num_classifiers} must be at least 1")
     folder = Path(run_dir)
     if not run_folder.begin(folder, config_text=config_text):
         return _read_results(folder)
@@ -118,7 +127,7 @@ def benchmark(
         start = time.monotonic()
         title = f"[{number}/{len(entries)}] {entry.name}, seed {entry.seed}"
         embedded = _embed_splits(folder, entry, splits, title, batch_size, shard_size)
-        row, row_classes = _measure(entry, embedded, settings, bootstrap_resamples)
+        row, row_classes = _measure(entry, embedded, settings, num_classifiers, bootstrap_resamples)
         rows.append({**row, "seconds": round(time.monotonic() - start, 2)})
         classes += row_classes
     _write_results(folder, rows, classes)
@@ -276,60 +285,78 @@ def _measure(
     entry: _Entry,
     embedded: Mapping[str, Embeddings],
     settings: tuple[ShallowSettings, ShallowSettings],
+    num_classifiers: int,
     bootstrap_resamples: int,
 ) -> tuple[Row, list[Row]]:
     """Returns the row of results.json and the rows of per_class.csv."""
-    train, validation, test = (embedded[role] for role in ("train", "validation", "test"))
-    by_hidden, by_linear = (
-        train_shallow_classifier(train=train, validation=validation, settings=each, seed=entry.seed)
-        for each in settings
-    )
-    predicted = by_hidden.predict(test.embedding)
+    train, test = embedded["train"], embedded["test"]
+    # Rows of one seed share their classifiers' seeds; no two seeds have one in common.
+    seeds = [num_classifiers * entry.seed + k for k in range(num_classifiers)]
+    by_hidden, by_linear = ([_train(embedded, each, seed) for seed in seeds] for each in settings)
+    predicted = np.stack([classifier.predict(test.embedding) for classifier in by_hidden])
     try:
-        scores = classification_scores(targets=test.labels, scores=predicted)
+        scores = [classification_scores(targets=test.labels, scores=each) for each in predicted]
         interval = bootstrap_interval(
             targets=test.labels, scores=predicted, num_resamples=bootstrap_resamples
         )
-        linear = classification_scores(
-            targets=test.labels, scores=by_linear.predict(test.embedding)
-        )
+        linear = [
+            classification_scores(targets=test.labels, scores=each.predict(test.embedding))
+            for each in by_linear
+        ]
     except ValueError as error:
         raise SepconError(f"{entry.name} cannot be scored: {one_line(error)}") from error
     row = {
         "name": entry.name,
         "seed": entry.seed,
-        "mAP": scores.mean_average_precision,
+        "mAP": _mean(each.mean_average_precision for each in scores),
         "mAP_low": interval.mean_average_precision[0],
         "mAP_high": interval.mean_average_precision[1],
-        "d_prime": scores.d_prime,
+        "d_prime": _mean(each.d_prime for each in scores),
         "d_prime_low": interval.d_prime[0],
         "d_prime_high": interval.d_prime[1],
-        "AUC": scores.auc,
+        "AUC": _mean(each.auc for each in scores),
         # What choices are to be made by: the test is looked at when they are made.
-        "validation_mAP": max(by_hidden.validation_mean_average_precision),
-        "linear_mAP": linear.mean_average_precision,
-        "linear_d_prime": linear.d_prime,
+        "validation_mAP": _mean(max(each.validation_mean_average_precision) for each in by_hidden),
+        "linear_mAP": _mean(each.mean_average_precision for each in linear),
+        "linear_d_prime": _mean(each.d_prime for each in linear),
+        "mAP_deviation": float(np.std([each.mean_average_precision for each in scores])),
+        "num_classifiers": num_classifiers,
         "num_train_clips": len(train.ids),
-        "num_validation_clips": len(validation.ids),
+        "num_validation_clips": len(embedded["validation"].ids),
         "num_test_clips": len(test.ids),
-        "num_classes": scores.num_classes_used,
-        "classes_left_out": scores.num_classes_left_out,
-        "epochs": by_hidden.best_epoch + 1,
+        "num_classes": scores[0].num_classes_used,
+        "classes_left_out": scores[0].num_classes_left_out,
+        "epochs": _mean(each.best_epoch + 1 for each in by_hidden),
         "embedding_size": test.embedding.shape[1],
     }
     return row, _class_rows(entry, test, scores)
 
 
-def _class_rows(entry: _Entry, test: Embeddings, scores: ClassificationScores) -> list[Row]:
+def _train(
+    embedded: Mapping[str, Embeddings], settings: ShallowSettings, seed: int
+) -> ShallowClassifier:
+    return train_shallow_classifier(
+        train=embedded["train"], validation=embedded["validation"], settings=settings, seed=seed
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _class_rows(
+    entry: _Entry, test: Embeddings, scores: Sequence[ClassificationScores]
+) -> list[Row]:
+    """Means over the classifiers; a class that cannot be scored is NaN with all of them."""
     return [
         {
             "name": entry.name,
             "seed": entry.seed,
             "class": class_name,
             "positive_test_clips": int(test.labels[:, column].sum()),
-            "average_precision": scores.class_average_precision[column],
-            "AUC": scores.class_auc[column],
-            "d_prime": scores.class_d_prime[column],
+            "average_precision": _mean(each.class_average_precision[column] for each in scores),
+            "AUC": _mean(each.class_auc[column] for each in scores),
+            "d_prime": _mean(each.class_d_prime[column] for each in scores),
         }
         for column, class_name in enumerate(test.class_names)
     ]

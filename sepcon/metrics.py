@@ -36,7 +36,7 @@ class ClassificationScores:
 
 @dataclass(frozen=True)
 class BootstrapInterval:
-    """Percentile intervals of the averages over classes, each (lower, upper)."""
+    """Intervals of the averages over classes, each (lower, upper)."""
 
     mean_average_precision: tuple[float, float]
     d_prime: tuple[float, float]
@@ -147,14 +147,18 @@ def bootstrap_interval(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> BootstrapInterval:
-    """Percentile bootstrap over clips: how much the averages depend on which clips were tested.
+    """Bootstrap over clips: how much the averages depend on which clips were tested.
 
     Each resample draws as many clips as there are, with replacement, and averages over the
-    classes that it can score.
+    classes that it can score and over the classifiers. The interval is the resamples' percentiles,
+    moved so that their mean lies at the estimate: a clip drawn twice is a positive beside another,
+    which lifts average precision in every resample, by as much as half the interval where a class
+    has few positives.
 
     Args:
         targets: [clips, classes], 0 or 1 (or bool).
-        scores: [clips, classes] finite float.
+        scores: [clips, classes] finite float; or [classifiers, clips, classes] for the averages
+            over several classifiers.
         num_resamples: the more, the steadier the bounds.
         confidence: share of resamples within the interval, in 0..1.
         seed: of the resampling; the same seed gives the same interval.
@@ -170,20 +174,31 @@ def bootstrap_interval(
             "num_resamples must be at least 1 and confidence between 0 and 1, got "
             f"{num_resamples} and {confidence}"
         )
-    classification_scores(targets=targets, scores=scores)  # for its checks
+    classifiers = [scores] if np.ndim(scores) == 2 else list(scores)
+    point = [classification_scores(targets=targets, scores=each) for each in classifiers]
     rng = np.random.default_rng(seed)
-    num_clips = len(scores)
+    num_clips = len(targets)
     block = max(1, min(num_resamples, _BLOCK_WEIGHTS // num_clips))
     precisions, sensitivities = [], []
     for start in range(0, num_resamples, block):
         size = min(block, num_resamples - start)
         weights = rng.multinomial(num_clips, np.full(num_clips, 1 / num_clips), size=size)
-        by_class = _score_classes(targets, scores, weights.T)
-        precisions.append(_mean_of_known(by_class.average_precision))
-        sensitivities.append(_mean_of_known(by_class.d_prime))
+        resampled = [_score_classes(targets, each, weights.T) for each in classifiers]
+        precisions.append(
+            np.mean([_mean_of_known(each.average_precision) for each in resampled], axis=0)
+        )
+        sensitivities.append(np.mean([_mean_of_known(each.d_prime) for each in resampled], axis=0))
     return BootstrapInterval(
-        mean_average_precision=_percentile_interval(np.concatenate(precisions), confidence),
-        d_prime=_percentile_interval(np.concatenate(sensitivities), confidence),
+        mean_average_precision=_interval_around(
+            float(np.mean([each.mean_average_precision for each in point])),
+            np.concatenate(precisions),
+            confidence,
+        ),
+        d_prime=_interval_around(
+            float(np.mean([each.d_prime for each in point])),
+            np.concatenate(sensitivities),
+            confidence,
+        ),
         confidence=confidence,
         num_resamples=num_resamples,
     )
@@ -269,8 +284,8 @@ def _mean_of_known(values: np.ndarray) -> np.ndarray:
     return total[known.any(axis=0)] / known.sum(axis=0)[known.any(axis=0)]
 
 
-def _percentile_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Returns the bounds that leave out equal shares of the values at both ends."""
+def _interval_around(estimate: float, values: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Bounds that leave out equal shares of the values, moved from their mean to the estimate."""
     outside = 50 * (1 - confidence)
-    lower, upper = np.percentile(values, [outside, 100 - outside])
+    lower, upper = np.percentile(values, [outside, 100 - outside]) + (estimate - values.mean())
     return float(lower), float(upper)

@@ -126,7 +126,9 @@ def resample_by_loops(targets, scores, num_resamples, seed):
         clips = rng.integers(0, len(scores), len(scores))
         result = metrics.classification_scores(targets=targets[clips], scores=scores[clips])
         means.append((result.mean_average_precision, result.d_prime))
-    return np.percentile(means, [2.5, 97.5], axis=0).T
+    point = metrics.classification_scores(targets=targets, scores=scores)
+    off_by = np.mean(means, axis=0) - [point.mean_average_precision, point.d_prime]
+    return (np.percentile(means, [2.5, 97.5], axis=0) - off_by).T
 
 
 def test_bootstrap_agrees_with_drawing_clips():
@@ -151,6 +153,34 @@ def test_bootstrap_is_seeded_and_widens_with_confidence():
     result = metrics.classification_scores(targets=targets, scores=scores)
     low, high = first.mean_average_precision
     assert low < result.mean_average_precision < high
+
+
+def test_bootstrap_lies_around_the_estimate_where_positives_are_few():
+    random = np.random.default_rng(9)
+    targets = np.zeros((200, 30), int)
+    for column in targets.T:
+        column[random.choice(200, 5, replace=False)] = 1
+    scores = random.normal(size=targets.shape) + 1.5 * targets
+    interval = metrics.bootstrap_interval(targets=targets, scores=scores, num_resamples=400)
+    estimate = metrics.classification_scores(targets=targets, scores=scores).mean_average_precision
+    low, high = interval.mean_average_precision
+    assert 0.35 < (estimate - low) / (high - low) < 0.65
+
+
+def test_bootstrap_of_several_classifiers():
+    targets, scores = ranking(np.random.default_rng(10))
+    arguments = {"targets": targets, "num_resamples": 50}
+    one = metrics.bootstrap_interval(scores=scores, **arguments)
+    twice = metrics.bootstrap_interval(scores=np.stack([scores, scores]), **arguments)
+    np.testing.assert_allclose(twice.mean_average_precision, one.mean_average_precision)
+    other = np.random.default_rng(11).normal(size=scores.shape)
+    mixed = metrics.bootstrap_interval(scores=np.stack([scores, other]), **arguments)
+    points = [
+        metrics.classification_scores(targets=targets, scores=each).mean_average_precision
+        for each in (scores, other)
+    ]
+    low, high = mixed.mean_average_precision
+    assert low < np.mean(points) < high
 
 
 def test_bootstrap_does_not_depend_on_its_blocks(monkeypatch):
