@@ -6,17 +6,26 @@ Run by separation_task_test.py in a process of its own: devices are split before
 import json
 
 import tensorflow as tf
-from separation_task_test import make_batch, make_task
+from separation_task_test import make_batch, make_scenes, make_task
+
+CASES = {
+    "mixit": (make_batch, {}),
+    "semi_supervised": (
+        make_scenes,
+        {"supervised_share": 0.5, "sparsity_weight": 1.0, "covariance_weight": 1.0},
+    ),
+}
 
 
-def one_step(strategy):
+def one_step(strategy, name):
+    make, options = CASES[name]
     with strategy.scope():
-        task = make_task()
-    batch = make_batch()
+        task = make_task(**options)
+    batch = make()
     replicas = strategy.num_replicas_in_sync
 
     def rows(context):
-        share = 4 // replicas
+        share = len(batch["audio"]) // replicas
         start = context.replica_id_in_sync_group * share
         return {name: value[start : start + share] for name, value in batch.items()}
 
@@ -42,7 +51,14 @@ def main():
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     one = tf.distribute.OneDeviceStrategy("CPU:0")
-    results = {"replicas": two.num_replicas_in_sync, "one": one_step(one), "two": one_step(two)}
+    results = {
+        name: {
+            "replicas": two.num_replicas_in_sync,
+            "one": one_step(one, name),
+            "two": one_step(two, name),
+        }
+        for name in CASES
+    }
     print(json.dumps(results))
 
 

@@ -11,10 +11,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sepcon.errors import SepconError
 from sepcon.losses.mixit import mixit_loss
 from sepcon.losses.mixit_snr import mixit_negative_snr_db
+from sepcon.losses.overseparation import source_covariance, source_sparsity
+from sepcon.losses.permutation import permutation_invariant_loss
 from sepcon.models.separator import Separator, SeparatorConfig
-from sepcon.tasks.separation import SeparationTask, count_active_sources, spectrograms
+from sepcon.tasks.separation import (
+    SeparationTask,
+    count_active_sources,
+    spectrograms,
+    supervised_pairs,
+)
 
 HERE = Path(__file__).parent
 TINY = SeparatorConfig(num_sources=3, bottleneck=6, conv_channels=8, num_repeats=1, num_dilations=2)
@@ -35,13 +43,27 @@ def make_batch(rows=4, seed=0):
     }
 
 
-def references(batch, gain_range_db):
-    """Neighbouring pairs of cut and scaled clips, by loops."""
-    clips = []
-    for audio, (place, gain) in zip(batch["audio"].numpy(), batch["uniforms"].numpy(), strict=True):
+def make_scenes(rows=8):
+    """A batch of scenes with two sources, or one."""
+    sources = np.random.default_rng(1).integers(-9000, 9000, [rows, 2, CLIP])
+    sources[::3, 1] = 0
+    audio = {"audio": sources.sum(axis=1), "sources": sources}
+    return make_batch(rows) | {name: tf.constant(x, tf.int16) for name, x in audio.items()}
+
+
+def cut(batch, name, gain_range_db):
+    """Cut and scaled waveforms, by loops."""
+    rows = []
+    for x, (place, gain) in zip(batch[name].numpy(), batch["uniforms"].numpy(), strict=True):
         start = int(place * (CLIP - SEGMENT + 1))
         factor = 10 ** (gain_range_db * (2 * gain - 1) / 20)
-        clips.append(audio[start : start + SEGMENT] / 32768 * factor)
+        rows.append(x[..., start : start + SEGMENT] / 32768 * factor)
+    return np.float32(rows)
+
+
+def references(batch, gain_range_db):
+    """Neighbouring pairs of cut and scaled clips."""
+    clips = cut(batch, "audio", gain_range_db)
     return np.float32([[clips[i], clips[i + 1]] for i in range(0, len(clips), 2)])
 
 
@@ -77,8 +99,81 @@ def test_clips_shorter_than_the_segment_are_taken_whole():
 
 
 def test_an_odd_number_of_clips_is_refused():
-    with pytest.raises(ValueError, match="even number"):
+    with pytest.raises(SepconError, match="batch_size: got 3 clips per replica, expected an even"):
         make_task().loss(make_batch(rows=3), training=False)
+
+
+@pytest.mark.parametrize("share, pairs", [(0.5, [1, 3]), (0.25, [3]), (1.0, [0, 1, 2, 3])])
+def test_supervised_scenes_are_compared_with_their_sources(share, pairs):
+    task, batch = make_task(supervised_share=share, gain_range_db=6.0), make_scenes()
+    assert supervised_pairs(4, share) == pairs
+    losses = []
+    for pair in range(4):
+        if pair in pairs:
+            reference = cut(batch, "sources", 6.0)[2 * pair : 2 * pair + 2]  # two scenes
+            loss = permutation_invariant_loss
+        else:
+            reference = references(batch, 6.0)[pair : pair + 1]
+            loss = mixit_loss
+        estimate = task.model(reference.sum(axis=1))
+        losses.append(np.mean(loss(reference=reference, estimate=estimate).loss))
+    values = tf.function(task.loss, autograph=False)(batch, training=True)
+    np.testing.assert_allclose(values["loss"], np.mean(losses), rtol=1e-4)
+    supervised = np.mean([losses[pair] for pair in pairs])
+    np.testing.assert_allclose(values["supervised_loss"], supervised, rtol=1e-4)
+    assert ("negative_snr_db" in values) == (share < 1)
+
+
+def test_without_a_share_the_sources_change_nothing():
+    with_sources = make_scenes()
+    without = {name: value for name, value in with_sources.items() if name != "sources"}
+    one, other = (make_task().loss(batch, training=False) for batch in (with_sources, without))
+    assert one == other
+
+
+@pytest.mark.parametrize("num_pairs", [1, 2, 3, 8, 48])
+def test_replicas_hold_the_supervised_pairs_of_the_whole_batch(num_pairs):
+    for count in range(num_pairs + 1):
+        here = supervised_pairs(num_pairs, count / num_pairs)
+        assert len(here) == count
+        assert np.max(np.diff(here), initial=0) <= -(-num_pairs // max(count, 1))
+        everywhere = supervised_pairs(3 * num_pairs, count / num_pairs)
+        assert everywhere == [r * num_pairs + pair for r in range(3) for pair in here]
+
+
+@pytest.mark.parametrize("form", ["l1", "log"])
+def test_weights_of_the_losses_against_over_separation(form):
+    batch = make_batch()
+    task = make_task(sparsity_weight=2.0, sparsity_form=form, covariance_weight=3.0)
+    values, plain = task.loss(batch, training=False), make_task().loss(batch, training=False)
+    mixture = references(batch, 0.0).sum(axis=1)
+    signals = {"mixture": mixture, "estimate": task.model(mixture)}
+    sparsity = np.mean(source_sparsity(**signals, form=form))
+    covariance = np.mean(source_covariance(**signals))
+    np.testing.assert_allclose(values["sparsity"], sparsity, rtol=1e-4)
+    np.testing.assert_allclose(values["covariance"], covariance, rtol=1e-4)
+    expected = plain["loss"] + 2 * sparsity + 3 * covariance
+    np.testing.assert_allclose(values["loss"], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"supervised_share": 1.5}, "supervised_share: got 1.5, expected 0 to 1"),
+        ({"supervised_share": 0.3}, "0.3 with 4 pairs .* choose a multiple of 1/4"),
+        ({"supervised_share": 1.0, "sparsity_weight": 0.1}, "expected both 0"),
+    ],
+)
+def test_impossible_supervision_is_named(options, message):
+    with pytest.raises(SepconError, match=message):
+        make_task(**options).loss(make_scenes(), training=False)
+
+
+def test_more_sources_than_outputs_are_named():
+    batch = make_scenes()
+    batch["sources"] = tf.concat([batch["sources"]] * 2, axis=1)
+    with pytest.raises(SepconError, match="up to 4 sources, but the separator has 3 outputs; set"):
+        make_task(supervised_share=1.0).loss(batch, training=False)
 
 
 def test_the_ratio_is_the_loss_without_its_constant():
@@ -141,7 +236,8 @@ def test_spectrogram_has_low_frequencies_at_the_bottom_of_each_track():
     assert rows[64:].argmax() < 14
 
 
-def test_two_replicas_give_the_loss_and_gradients_of_one():
+@pytest.fixture(scope="module")
+def replicas():
     child = subprocess.run(
         [sys.executable, str(HERE / "separation_replicas_child.py")],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])},
@@ -150,7 +246,12 @@ def test_two_replicas_give_the_loss_and_gradients_of_one():
         check=False,
     )
     assert child.returncode == 0, child.stderr[-3000:]
-    results = json.loads(child.stdout.splitlines()[-1])
+    return json.loads(child.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", ["mixit", "semi_supervised"])
+def test_two_replicas_give_the_loss_and_gradients_of_one(replicas, name):
+    results = replicas[name]
     assert results["replicas"] == 2
     for name, value in results["one"]["values"].items():
         assert results["two"]["values"][name] == pytest.approx(value, rel=1e-4), name

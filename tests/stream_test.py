@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -6,8 +7,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sepcon.data.clips import SAMPLE_RATE_HZ, ClipDataset, from_reader
+from sepcon.data.clips import SAMPLE_RATE_HZ, ClipDataset, from_reader, subset
 from sepcon.data.stream import TrainingStream
+from sepcon.errors import SepconError
 
 LENGTHS = [50, 80, 120, 80, 200, 81, 79]
 
@@ -85,6 +87,51 @@ def test_shapes_are_static_and_dtypes_as_promised() -> None:
         "labels": tf.TensorSpec([4, 3], tf.float32),
         "position": tf.TensorSpec([4], tf.int32),
     }
+
+
+def make_scenes(*, random_access: bool = True) -> ClipDataset:
+    """Scenes of two sources: multiples of 1000, and the rest."""
+    read = CLIPS.read
+    assert read is not None
+
+    def read_with_sources(position: tf.Tensor) -> dict[str, tf.Tensor]:
+        clip = read(position)
+        sources = tf.stack([clip["audio"] // 1000 * 1000, clip["audio"] % 1000])
+        return clip | {"sources": sources}
+
+    clips = from_reader(
+        name="scenes",
+        num_clips=len(LENGTHS),
+        class_names=CLIPS.class_names,
+        clip_samples=None,
+        read=read,
+        read_with_sources=read_with_sources,
+    )
+    return clips if random_access else dataclasses.replace(clips, read=None, read_with_sources=None)
+
+
+@pytest.mark.parametrize("random_access", [False, True])
+def test_sources_are_cut_as_their_clip(random_access: bool) -> None:
+    clips = make_scenes(random_access=random_access)
+    batches = take(stream(clips=clips, with_sources=True), 3, 5)
+    for got, expected in zip(batches, REFERENCE[3:8], strict=True):
+        np.testing.assert_array_equal(got["audio"], expected["audio"])
+        np.testing.assert_array_equal(got["sources"].sum(axis=1), expected["audio"])
+        assert not np.any(got["sources"][:, 0] % 1000)
+    resumed = take(stream(clips=clips, with_sources=True), 5, 1)[0]
+    np.testing.assert_array_equal(resumed["sources"], batches[2]["sources"])
+
+
+def test_a_subset_keeps_the_sources() -> None:
+    part = subset(make_scenes(), start=2, num_clips=3)
+    assert part.read_with_sources is not None
+    sources = part.read_with_sources(tf.constant(1, tf.int64))["sources"]
+    np.testing.assert_array_equal(sources.numpy()[:, 0], [3000, 1])
+
+
+def test_sources_that_are_not_known_are_asked_for_in_vain() -> None:
+    with pytest.raises(SepconError, match="toy: the sources inside these clips are not known"):
+        stream(with_sources=True).batches(0)
 
 
 def test_examples_do_not_depend_on_the_batch_size() -> None:

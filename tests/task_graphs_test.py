@@ -43,14 +43,17 @@ def test_pretraining(pairs):
     assert lint_task(task, spec(task.num_uniforms, **channels)) == []
 
 
-def test_separation():
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_separation(share):
     config = SeparatorConfig(
         num_sources=3, bottleneck=8, conv_channels=8, num_repeats=1, num_dilations=2
     )
-    task = SeparationTask(Separator(config), segment_seconds=0.5)
+    weights = {} if share == 1.0 else {"sparsity_weight": 0.1, "covariance_weight": 0.1}
+    task = SeparationTask(Separator(config), segment_seconds=0.5, supervised_share=share, **weights)
     # What is traced for unknown shapes elsewhere in the process must not serve the training step.
     network = functools.partial(task.model, training=True)
     tf.function(network, input_signature=[tf.TensorSpec([None, None])]).get_concrete_function()
     # On a CPU the search for the best assignment falls back on float64; on a TPU it does not.
-    problems = lint_task(task, spec(task.num_uniforms), allowed=[r"float64"])
+    sources = {"sources": tf.TensorSpec([4, 3, SAMPLES], tf.int16)} if share else {}
+    problems = lint_task(task, spec(task.num_uniforms, **sources), allowed=[r"float64"])
     assert problems == []

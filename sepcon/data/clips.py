@@ -38,6 +38,7 @@ class ClipDataset:
         for absent ones, whose sum is `audio` to the bit. None where sources are not known.
       read: the element at a position (int64 [], in graph), for reading in any order. None where
         only going through in order is possible; `reader` then keeps the clips in memory.
+      read_with_sources: the same with `'sources'`. None where `read` or `build_with_sources` is.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ClipDataset:
     build: Callable[[], tf.data.Dataset]
     build_with_sources: Callable[[], tf.data.Dataset] | None = None
     read: ReadClip | None = None
+    read_with_sources: ReadClip | None = None
 
 
 def to_float(audio: tf.Tensor) -> tf.Tensor:
@@ -114,21 +116,27 @@ def from_reader(
         build=in_order(read),
         build_with_sources=None if read_with_sources is None else in_order(read_with_sources),
         read=read,
+        read_with_sources=read_with_sources,
     )
 
 
-def reader(clips: ClipDataset) -> ReadClip:
-    """Returns `clips.read`, or a reader of a copy in memory where the provider has none."""
-    if clips.read is not None:
-        return clips.read
-    elements = list(clips.build().as_numpy_iterator())
-    signature = clips.build().element_spec
-    keys = ("id", "audio", "labels")
+def reader(clips: ClipDataset, *, sources: bool = False) -> ReadClip:
+    """Returns a reader at any place, of a copy in memory where the provider has none.
+
+    Raises:
+      SepconError: if `sources` are asked for and not known.
+    """
+    read = clips.read_with_sources if sources else clips.read
+    if read is not None:
+        return read
+    dataset = with_sources(clips) if sources else clips.build()
+    elements, signature = list(dataset.as_numpy_iterator()), dataset.element_spec
+    keys = ("id", "audio", "labels", *(("sources",) if sources else ()))
 
     def fetch(position: np.ndarray) -> list[np.ndarray]:
         return [elements[int(position)][key] for key in keys]
 
-    def read(position: tf.Tensor) -> Element:
+    def read_copy(position: tf.Tensor) -> Element:
         values = tf.numpy_function(
             fetch, [position], [signature[key].dtype for key in keys], stateful=False
         )
@@ -136,7 +144,7 @@ def reader(clips: ClipDataset) -> ReadClip:
             value.set_shape(signature[key].shape)
         return dict(zip(keys, values, strict=True))
 
-    return read
+    return read_copy
 
 
 def subset(clips: ClipDataset, *, num_clips: int, start: int = 0) -> ClipDataset:
@@ -154,14 +162,18 @@ def subset(clips: ClipDataset, *, num_clips: int, start: int = 0) -> ClipDataset
     def part(build: Callable[[], tf.data.Dataset]) -> Callable[[], tf.data.Dataset]:
         return lambda: build().skip(start).take(num_clips)
 
-    with_sources, read = clips.build_with_sources, clips.read
+    def moved(read: ReadClip | None) -> ReadClip | None:
+        return None if read is None else lambda position: read(position + start)
+
+    with_sources = clips.build_with_sources
     return dataclasses.replace(
         clips,
         name=f"{clips.name}[{start}:{start + num_clips}]",
         num_clips=num_clips,
         build=part(clips.build),
         build_with_sources=None if with_sources is None else part(with_sources),
-        read=None if read is None else lambda position: read(position + start),
+        read=moved(clips.read),
+        read_with_sources=moved(clips.read_with_sources),
     )
 
 
@@ -174,6 +186,6 @@ def with_sources(clips: ClipDataset) -> tf.data.Dataset:
     if clips.build_with_sources is None:
         raise SepconError(
             f"{clips.name}: the sources inside these clips are not known; "
-            "measure separation on sound scenes, which keep them"
+            "take sound scenes, which keep them"
         )
     return clips.build_with_sources()

@@ -38,6 +38,7 @@ class TrainingStream:
       shuffle_buffer: clips are shuffled within runs of this many, and the runs among each other:
         for disks that suffer from reading at random places. None shuffles each epoch as a whole.
       channels: separated channels of the same clips, or None.
+      with_sources: whether the known sources of the clips come with them.
       threads: threads that read and decode.
       prefetch: batches kept ready.
     """
@@ -49,6 +50,7 @@ class TrainingStream:
     num_uniforms: int
     shuffle_buffer: int | None = None
     channels: StoredChannels | None = None
+    with_sources: bool = False
     threads: int = 2
     prefetch: int = 2
 
@@ -66,7 +68,8 @@ class TrainingStream:
 
         Elements: `audio` int16 [batch, clip_samples], `uniforms` float32 [batch, num_uniforms] in
         [0, 1), `labels` float32 [batch, classes], `position` int32 [batch] (the clip's number in
-        `clips`), and `channels` int16 [batch, channel, clip_samples] where there are any.
+        `clips`), `channels` int16 [batch, channel, clip_samples] where there are any, and
+        `sources` int16 [batch, source, clip_samples], rows of zeros for absent ones, if asked for.
         """
         return (
             self._with_ids(start_step)
@@ -86,7 +89,7 @@ class TrainingStream:
     def _with_ids(self, start_step: int) -> tf.data.Dataset:
         if start_step < 0:
             raise ValueError(f"start_step: got {start_step}, expected 0 or more")
-        read = reader(self.clips)
+        read = reader(self.clips, sources=self.with_sources)
         examples = self._places(start_step * self.batch_size).map(
             lambda epoch_seed, position: self._example(read(position), epoch_seed, position),
             num_parallel_calls=self.threads,
@@ -131,6 +134,8 @@ class TrainingStream:
         if self.channels is not None:
             channels = self.channels.read(position, clip["id"], uniforms[1])
             example["channels"] = fit_length(channels, self.clip_samples, uniforms[0])
+        if self.with_sources:
+            example["sources"] = fit_length(clip["sources"], self.clip_samples, uniforms[0])
         return example
 
 

@@ -1,14 +1,23 @@
-"""Mixture invariant training: a separator learns from pairs of clips, without labels or sources."""
+"""Mixture invariant training: a separator learns from pairs of clips, without labels or sources.
+
+A share of the pairs may be supervised: scenes whose sources are known are then separated one by
+one, by permutation invariant training.
+"""
 
 from __future__ import annotations
+
+import fractions
 
 import keras
 import tensorflow as tf
 
 from sepcon.data.clips import to_float
+from sepcon.errors import SepconError
 from sepcon.features import LogMel
 from sepcon.losses.mixit import mixit_loss
 from sepcon.losses.mixit_snr import mixit_negative_snr_db
+from sepcon.losses.overseparation import SparsityForm, source_covariance, source_sparsity
+from sepcon.losses.permutation import permutation_invariant_loss
 from sepcon.losses.snr import energy, energy_db
 from sepcon.models.separator import Separator
 from sepcon.replicas import num_replicas
@@ -27,11 +36,24 @@ class SeparationTask:
     2i and 2i + 1 form a mixture of mixtures, so that the pairs are the same on any number of
     replicas; each replica needs an even number of clips.
 
+    In a supervised pair both clips are scenes by themselves, compared with their known sources.
+    The loss is the mean over pairs, so that `supervised_share` is the share of supervision in the
+    clips as well as in the loss. The losses against over-separation concern mixtures of mixtures
+    only: supervision tells which estimates shall be silent.
+
     Args:
       separator: what is trained.
       segment_seconds: how much of a clip is used, from a random place on.
       gain_range_db: each clip is made louder or quieter by up to so much, at random.
       max_snr_db: the soft threshold of the loss.
+      supervised_share: share of the pairs, 0 to 1, that are supervised; a whole number of pairs on
+        every replica. They are at equal distances in the batch.
+      sparsity_weight: of `source_sparsity` beside the MixIT loss.
+      sparsity_form: `l1`, `l1_l2` or `log`.
+      covariance_weight: of `source_covariance` beside the MixIT loss.
+
+    Raises:
+      SepconError: an argument is not as it must be.
     """
 
     num_uniforms = _NUM_UNIFORMS
@@ -43,14 +65,28 @@ class SeparationTask:
         segment_seconds: float = 3.0,
         gain_range_db: float = 0.0,
         max_snr_db: float = 30.0,
+        supervised_share: float = 0.0,
+        sparsity_weight: float = 0.0,
+        sparsity_form: SparsityForm = "l1",
+        covariance_weight: float = 0.0,
     ) -> None:
         self._separator = separator
         self._rate_hz = separator.config.sample_rate_hz
         self._segment_samples = round(segment_seconds * self._rate_hz)
         if self._segment_samples < 1:
             raise ValueError(f"segment_seconds: got {segment_seconds}, expected more than 0")
+        if not 0.0 <= supervised_share <= 1.0:
+            raise SepconError(f"supervised_share: got {supervised_share}, expected 0 to 1")
+        if supervised_share == 1.0 and (sparsity_weight or covariance_weight):
+            raise SepconError(
+                "sparsity_weight and covariance_weight concern mixtures of mixtures, of which "
+                "there are none with supervised_share 1; expected both 0"
+            )
         self._gain_range_db = gain_range_db
         self._max_snr_db = max_snr_db
+        self._supervised_share = supervised_share
+        self._sparsity_weight, self._sparsity_form = sparsity_weight, sparsity_form
+        self._covariance_weight = covariance_weight
 
     @property
     def model(self) -> keras.Model:
@@ -61,18 +97,41 @@ class SeparationTask:
         return self._separator
 
     def loss(self, batch: dict[str, tf.Tensor], *, training: bool) -> dict[str, tf.Tensor]:
-        """This replica's share of the MixIT loss and of what is logged beside it.
+        """This replica's share of the loss and of what is logged beside it.
 
         Args:
-          batch: `audio` int16 [batch, clip_samples] and `uniforms` float32 [batch, 2].
+          batch: `audio` int16 [batch, clip_samples], `uniforms` float32 [batch, 2] and, where
+            there is supervision, `sources` int16 [batch, source, clip_samples].
           training: whether the separator's compiled operations are used; the numbers are the same.
 
         Returns:
-          `loss` (dB, without the constant that depends on the clips alone), `negative_snr_db`
-          (with it) and `active_sources` (of a mixture of mixtures, mean).
+          `loss` (dB, without the constant that depends on the clips alone). Of mixtures of
+          mixtures, where there are any: `negative_snr_db` (with the constant), `active_sources`
+          (mean), and `sparsity` and `covariance` where they have a weight. Of supervised scenes,
+          where there are any: `supervised_loss` (dB).
         """
-        reference = self._references(batch)  # [pair, 2, samples]
-        estimate = self._separator(tf.reduce_sum(reference, axis=1), training=training)
+        unsupervised, supervised = self._divided(batch)
+        references = [self._references(unsupervised)] if unsupervised else []  # [pair, 2, samples]
+        references += [self._sources(supervised)] if supervised else []  # [scene, source, samples]
+        mixtures = [tf.reduce_sum(reference, axis=1) for reference in references]
+        # In one pass: the separator does not mix examples.
+        sizes = [_rows(mixture) for mixture in mixtures]
+        estimates = tf.split(self._separator(_joined(mixtures), training=training), sizes)
+        values: dict[str, tf.Tensor] = {}
+        if unsupervised:
+            values |= _shares(self._mixit_values(references[0], estimates[0]))
+        if supervised:
+            result = permutation_invariant_loss(
+                reference=references[-1], estimate=estimates[-1], max_snr_db=self._max_snr_db
+            )
+            values |= _shares({"supervised_loss": result.loss})
+            share = self._supervised_share
+            mixit = (1.0 - share) * values["loss"] if unsupervised else 0.0
+            values["loss"] = mixit + share * values["supervised_loss"]
+        return values
+
+    def _mixit_values(self, reference: tf.Tensor, estimate: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The loss of each mixture of mixtures and what is logged beside it, [pair] each."""
         result = mixit_loss(reference=reference, estimate=estimate, max_snr_db=self._max_snr_db)
         values = {
             "loss": result.loss,
@@ -84,8 +143,16 @@ class SeparationTask:
             ),
             "active_sources": count_active_sources(estimate),
         }
-        global_pairs = tf.cast(tf.shape(reference)[0] * num_replicas(), tf.float32)
-        return {name: tf.reduce_sum(value) / global_pairs for name, value in values.items()}
+        mixture = tf.reduce_sum(reference, axis=1)
+        if self._sparsity_weight:
+            values["sparsity"] = source_sparsity(
+                mixture=mixture, estimate=estimate, form=self._sparsity_form
+            )
+            values["loss"] += self._sparsity_weight * values["sparsity"]
+        if self._covariance_weight:
+            values["covariance"] = source_covariance(mixture=mixture, estimate=estimate)
+            values["loss"] += self._covariance_weight * values["covariance"]
+        return values
 
     def summaries(self, batch: dict[str, tf.Tensor]) -> Summaries:
         """Mixtures of mixtures and their sources, to listen to and as spectrograms."""
@@ -97,20 +164,89 @@ class SeparationTask:
         audio = {name: (tracks[:, k], self._rate_hz) for k, name in enumerate(names)}
         return Summaries(audio=audio, images={"mixture_and_sources": spectrograms(tracks)})
 
+    def _divided(
+        self, batch: dict[str, tf.Tensor]
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Divides a batch into its unsupervised and its supervised pairs, empty where none are."""
+        num_clips, share = batch["audio"].shape[0], self._supervised_share
+        if num_clips is not None and num_clips % 2:
+            raise SepconError(
+                f"batch_size: got {num_clips} clips per replica, expected an even number"
+            )
+        if share in (0.0, 1.0):
+            return (batch, {}) if share == 0.0 else ({}, batch)
+        if num_clips is None:
+            raise ValueError("batch: expected a known number of clips where some are supervised")
+        supervised = supervised_pairs(num_clips // 2, share)
+        unsupervised = [pair for pair in range(num_clips // 2) if pair not in supervised]
+        return _pairs_of(batch, unsupervised), _pairs_of(batch, supervised)
+
     def _references(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """Cuts, scales and pairs the clips: [batch / 2, 2, samples] float32."""
-        audio, uniforms = batch["audio"], batch["uniforms"]
-        num_clips, clip_samples = audio.shape
-        if num_clips is not None and num_clips % 2:
-            raise ValueError(f"batch: got {num_clips} clips per replica, expected an even number")
+        segments = self._segments(batch["audio"][:, tf.newaxis], batch["uniforms"])
+        return tf.reshape(segments, [-1, 2, segments.shape[2]])
+
+    def _sources(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Cuts and scales the sources as their clips: [batch, source, samples] float32."""
+        most, outputs = batch["sources"].shape[1], self._separator.config.num_sources
+        if most > outputs:
+            raise SepconError(
+                f"supervised_share: clips have up to {most} sources, but the separator has "
+                f"{outputs} outputs; set SeparatorConfig.num_sources to {most} or more"
+            )
+        return self._segments(batch["sources"], batch["uniforms"])
+
+    def _segments(self, audio: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+        """Cuts and scales int16 [batch, row, clip_samples] to float32 [batch, row, samples]."""
+        clip_samples = audio.shape[2]
         segment_samples = min(self._segment_samples, clip_samples)
         places = clip_samples - segment_samples + 1
         start = tf.cast(uniforms[:, 0] * tf.cast(places, tf.float32), tf.int32)
         start = tf.minimum(start, places - 1)  # a product that rounded up
         index = start[:, tf.newaxis] + tf.range(segment_samples)
-        segment = to_float(tf.gather(audio, index, batch_dims=1))  # [batch, samples]
-        gain_db = self._gain_range_db * (2.0 * uniforms[:, 1:2] - 1.0)
-        return tf.reshape(segment * 10.0 ** (gain_db / 20.0), [-1, 2, segment_samples])
+        segment = to_float(tf.gather(audio, index, axis=2, batch_dims=1))
+        gain_db = self._gain_range_db * (2.0 * uniforms[:, 1, tf.newaxis, tf.newaxis] - 1.0)
+        return segment * 10.0 ** (gain_db / 20.0)
+
+
+def supervised_pairs(num_pairs: int, share: float) -> list[int]:
+    """Which pairs of a replica's batch are supervised, at equal distances.
+
+    As each replica holds a whole number of them, each has the same ones, and they are the same
+    pairs of the global batch on any number of replicas.
+
+    Raises:
+      SepconError: the share is not a whole number of pairs.
+    """
+    exact = fractions.Fraction(share).limit_denominator(10_000)
+    if (exact * num_pairs).denominator != 1:
+        raise SepconError(
+            f"supervised_share: got {share} with {num_pairs} pairs of clips per replica, expected "
+            f"a whole number of pairs; choose a multiple of 1/{num_pairs} or another batch_size"
+        )
+    return [i for i in range(num_pairs) if (i + 1) * exact // 1 > i * exact // 1]
+
+
+def _pairs_of(batch: dict[str, tf.Tensor], pairs: list[int]) -> dict[str, tf.Tensor]:
+    """The rows of some pairs of a batch."""
+    rows = [2 * pair + half for pair in pairs for half in (0, 1)]
+    return {name: tf.gather(value, rows) for name, value in batch.items()}
+
+
+def _joined(parts: list[tf.Tensor]) -> tf.Tensor:
+    return tf.concat(parts, axis=0) if len(parts) > 1 else parts[0]
+
+
+def _rows(x: tf.Tensor) -> tf.Tensor | int:
+    return tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
+
+
+def _shares(values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """This replica's shares of the means over all replicas, [example] -> [] each."""
+    return {
+        name: tf.reduce_sum(value) / tf.cast(_rows(value) * num_replicas(), tf.float32)
+        for name, value in values.items()
+    }
 
 
 def count_active_sources(estimate: tf.Tensor) -> tf.Tensor:
