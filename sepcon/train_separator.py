@@ -16,6 +16,7 @@ from sepcon.data.clips import ClipDataset, to_float, with_sources
 from sepcon.data.stream import TrainingStream
 from sepcon.errors import SepconError
 from sepcon.evaluate_separation import evaluate_separation
+from sepcon.losses.overseparation import SparsityForm
 from sepcon.models.separator import Separator, SeparatorConfig, load_separator
 from sepcon.models.separator import save_separator_config as save_config
 from sepcon.models.weights import list_states
@@ -38,6 +39,10 @@ def train_separator(
     separator: SeparatorConfig | None = None,
     segment_seconds: float = 3.0,
     gain_range_db: float = 0.0,
+    supervised_share: float = 0.0,
+    sparsity_weight: float = 0.0,
+    sparsity_form: SparsityForm = "l1",
+    covariance_weight: float = 0.0,
     measure_on: ClipDataset | None = None,
     max_measured_clips: int = 200,
     num_examples: int = 3,
@@ -49,7 +54,7 @@ def train_separator(
     """Trains a separator by MixIT; a stopped run goes on to the very step.
 
     Wisdom et al., 2020: sums of two clips are separated into channels that can be put together to
-    the two clips again. Needs no label and no source.
+    the two clips again. Needs no label, and no source unless a share of the batch is supervised.
 
     Args:
       run_dir: receives everything; states/ holds the weights of the convergence states that the
@@ -61,6 +66,11 @@ def train_separator(
       separator: the network; full TDCN++ by default.
       segment_seconds: what is taken of each clip.
       gain_range_db: random gain of each clip.
+      supervised_share: share of each batch that is trained on the known sources of the clips, 0
+        to 1; see `SeparationTask`, also for the losses against over-separation that follow.
+      sparsity_weight: of the sparsity of the estimates.
+      sparsity_form: `l1`, `l1_l2` or `log`.
+      covariance_weight: of the covariance of the estimates.
       measure_on: scenes with known sources on which every kept state is measured in the end.
       max_measured_clips: how many of them.
       num_examples: of them, how many are separated into examples/ to listen to.
@@ -82,7 +92,15 @@ def train_separator(
     scope = make_strategy(strategy)
     with scope.scope():
         network = Separator(config)
-        task = SeparationTask(network, segment_seconds=segment_seconds, gain_range_db=gain_range_db)
+        task = SeparationTask(
+            network,
+            segment_seconds=segment_seconds,
+            gain_range_db=gain_range_db,
+            supervised_share=supervised_share,
+            sparsity_weight=sparsity_weight,
+            sparsity_form=sparsity_form,
+            covariance_weight=covariance_weight,
+        )
         chosen_optimizer = optimizer()
     stream = TrainingStream(
         clips=clips,
@@ -90,7 +108,9 @@ def train_separator(
         seed=seed,
         clip_samples=_clip_samples(clips, segment_seconds),
         num_uniforms=task.num_uniforms,
+        with_sources=supervised_share > 0.0,
     )
+    task.check_batch(stream.batches(0).element_spec, scope.num_replicas_in_sync)
     if is_chief(scope):
         save_config(config, folder)
     result = loop(

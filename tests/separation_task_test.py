@@ -51,6 +51,10 @@ def make_scenes(rows=8):
     return make_batch(rows) | {name: tf.constant(x, tf.int16) for name, x in audio.items()}
 
 
+def spec(batch):
+    return {name: tf.TensorSpec(value.shape, value.dtype) for name, value in batch.items()}
+
+
 def cut(batch, name, gain_range_db):
     """Cut and scaled waveforms, by loops."""
     rows = []
@@ -100,7 +104,7 @@ def test_clips_shorter_than_the_segment_are_taken_whole():
 
 def test_an_odd_number_of_clips_is_refused():
     with pytest.raises(SepconError, match="batch_size: got 3 clips per replica, expected an even"):
-        make_task().loss(make_batch(rows=3), training=False)
+        make_task().check_batch(spec(make_batch(rows=6)), 2)
 
 
 @pytest.mark.parametrize("share, pairs", [(0.5, [1, 3]), (0.25, [3]), (1.0, [0, 1, 2, 3])])
@@ -166,14 +170,14 @@ def test_weights_of_the_losses_against_over_separation(form):
 )
 def test_impossible_supervision_is_named(options, message):
     with pytest.raises(SepconError, match=message):
-        make_task(**options).loss(make_scenes(), training=False)
+        make_task(**options).check_batch(spec(make_scenes()), 1)
 
 
 def test_more_sources_than_outputs_are_named():
     batch = make_scenes()
     batch["sources"] = tf.concat([batch["sources"]] * 2, axis=1)
     with pytest.raises(SepconError, match="up to 4 sources, but the separator has 3 outputs; set"):
-        make_task(supervised_share=1.0).loss(batch, training=False)
+        make_task(supervised_share=1.0).check_batch(spec(batch), 1)
 
 
 def test_the_ratio_is_the_loss_without_its_constant():

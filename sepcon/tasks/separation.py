@@ -21,6 +21,7 @@ from sepcon.losses.permutation import permutation_invariant_loss
 from sepcon.losses.snr import energy, energy_db
 from sepcon.models.separator import Separator
 from sepcon.replicas import num_replicas
+from sepcon.training.distribution import check_batch
 from sepcon.training.task import Summaries
 
 _NUM_UNIFORMS = 2  # where a clip is cut, and how loud it becomes
@@ -96,6 +97,21 @@ class SeparationTask:
     def product(self) -> keras.Model:
         return self._separator
 
+    def check_batch(self, spec: dict[str, tf.TensorSpec], replicas: int) -> None:
+        """Checks what would else be said in the middle of tracing the first step.
+
+        Args:
+          spec: of the global batch.
+          replicas: that share it.
+
+        Raises:
+          SepconError: the replicas cannot share the batch as the task needs it, or clips have more
+            sources than the separator has outputs.
+        """
+        self._divided_pairs(check_batch(spec, replicas) // replicas)
+        if self._supervised_share:
+            self._check_sources(spec["sources"].shape[1])
+
     def loss(self, batch: dict[str, tf.Tensor], *, training: bool) -> dict[str, tf.Tensor]:
         """This replica's share of the loss and of what is logged beside it.
 
@@ -168,18 +184,29 @@ class SeparationTask:
         self, batch: dict[str, tf.Tensor]
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """Divides a batch into its unsupervised and its supervised pairs, empty where none are."""
-        num_clips, share = batch["audio"].shape[0], self._supervised_share
-        if num_clips is not None and num_clips % 2:
+        if self._supervised_share == 0.0:
+            return batch, {}
+        if self._supervised_share == 1.0:
+            return {}, batch
+        unsupervised, supervised = self._divided_pairs(batch["audio"].shape[0])
+        return _pairs_of(batch, unsupervised), _pairs_of(batch, supervised)
+
+    def _divided_pairs(self, num_clips: int) -> tuple[list[int], list[int]]:
+        """The numbers of the unsupervised and of the supervised pairs of a replica."""
+        if num_clips % 2:
             raise SepconError(
                 f"batch_size: got {num_clips} clips per replica, expected an even number"
             )
-        if share in (0.0, 1.0):
-            return (batch, {}) if share == 0.0 else ({}, batch)
-        if num_clips is None:
-            raise ValueError("batch: expected a known number of clips where some are supervised")
-        supervised = supervised_pairs(num_clips // 2, share)
-        unsupervised = [pair for pair in range(num_clips // 2) if pair not in supervised]
-        return _pairs_of(batch, unsupervised), _pairs_of(batch, supervised)
+        supervised = supervised_pairs(num_clips // 2, self._supervised_share)
+        return [pair for pair in range(num_clips // 2) if pair not in supervised], supervised
+
+    def _check_sources(self, most: int) -> None:
+        outputs = self._separator.config.num_sources
+        if most > outputs:
+            raise SepconError(
+                f"supervised_share: clips have up to {most} sources, but the separator has "
+                f"{outputs} outputs; set SeparatorConfig.num_sources to {most} or more"
+            )
 
     def _references(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """Cuts, scales and pairs the clips: [batch / 2, 2, samples] float32."""
@@ -188,12 +215,6 @@ class SeparationTask:
 
     def _sources(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """Cuts and scales the sources as their clips: [batch, source, samples] float32."""
-        most, outputs = batch["sources"].shape[1], self._separator.config.num_sources
-        if most > outputs:
-            raise SepconError(
-                f"supervised_share: clips have up to {most} sources, but the separator has "
-                f"{outputs} outputs; set SeparatorConfig.num_sources to {most} or more"
-            )
         return self._segments(batch["sources"], batch["uniforms"])
 
     def _segments(self, audio: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
