@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sepcon.models.cumulative_norm import cumulative_norm
 from sepcon.models.xla_island import xla_island
 
 _LAYER_NORM_EPSILON = 1e-3
@@ -24,11 +25,20 @@ class StftBasis(keras.layers.Layer):
     Args:
       window_samples: length of a frame, a multiple of `hop_samples`.
       hop_samples: from frame to frame.
+      causal: whether magnitudes are normalised by those up to their frame.
     """
 
-    def __init__(self, *, window_samples: int, hop_samples: int, name: str = "stft_basis") -> None:
+    def __init__(
+        self,
+        *,
+        window_samples: int,
+        hop_samples: int,
+        causal: bool = False,
+        name: str = "stft_basis",
+    ) -> None:
         super().__init__(name=name, dtype="float32")
         self._hop = hop_samples
+        self._causal = causal
         self._fft_length = 1 << (window_samples - 1).bit_length()
         self.num_coefficients = self._fft_length // 2 + 1
         self._window = np.sqrt(
@@ -51,6 +61,9 @@ class StftBasis(keras.layers.Layer):
     def features(self, coefficients: tf.Tensor) -> tf.Tensor:
         """Magnitudes, normalised over a clip's frames and bins: [batch, frames, bins] float32."""
         magnitude = tf.abs(coefficients)
+        if self._causal:
+            gain, bias = tf.convert_to_tensor(self.gain), tf.convert_to_tensor(self.bias)
+            return cumulative_norm(magnitude, gain=gain, bias=bias, over_channels=True)
         mean, variance = tf.nn.moments(magnitude, [1, 2], keepdims=True)
         scale = tf.convert_to_tensor(self.gain) * tf.math.rsqrt(variance + _LAYER_NORM_EPSILON)
         return magnitude * scale + (tf.convert_to_tensor(self.bias) - mean * scale)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from sepcon.errors import SepconError
 from sepcon.models import mixture_consistency
 from sepcon.models.basis import LearnedBasis, StftBasis
+from sepcon.models.cumulative_norm import cumulative_mean
 from sepcon.models.prelu_norm import NORM_AXES
 from sepcon.models.tdcn import ScaledDense, Tdcn
 from sepcon.models.weights import list_states, read_weights, state_folder
@@ -26,6 +27,7 @@ _CHOICES = {
     "block_scale": ("exponential", "none"),
     "mixture_consistency": ("predicted", "magnitude_squared", "uniform"),
     "matmul_dtype": ("float32", "bfloat16"),
+    "causal": (False, True),
 }
 
 
@@ -51,6 +53,10 @@ class SeparatorConfig:
       mixture_consistency: what distributes the residual over the sources: `predicted` weights,
         `magnitude_squared` shares of energy, or `uniform`.
       matmul_dtype: `float32`, or `bfloat16` to round the inputs of the matrix products.
+      causal: whether no output waits for input later than one window: convolutions reach back
+        only, norms and weights of the mixture consistency know what was up to their frame. A
+        sample's sources are then final once the mixture is known up to `window_seconds` after it
+        (the algorithmic latency), whatever follows.
     """
 
     num_sources: int = 4
@@ -69,6 +75,7 @@ class SeparatorConfig:
     skip_residual: bool = False
     mixture_consistency: str = "predicted"
     matmul_dtype: str = "float32"
+    causal: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -121,6 +128,7 @@ class Separator(keras.Model):
             block_scale=config.block_scale,
             skip_residual=config.skip_residual,
             matmul_dtype=config.matmul_dtype,
+            causal=config.causal,
             name="tdcn",
         )
         self.mask_dense = ScaledDense(
@@ -137,7 +145,6 @@ class Separator(keras.Model):
         self.built = True
 
     def call(self, mixture: tf.Tensor, training: bool = False) -> tf.Tensor:
-        num_samples = tf.shape(mixture)[1] if mixture.shape[1] is None else mixture.shape[1]
         coefficients = self.basis.encode(mixture)  # [batch, frames, bins]
         activations = self.tdcn(self.basis.features(coefficients), training=training)
         logits = self.mask_dense(activations)  # [batch, frames, source * bins]
@@ -145,16 +152,29 @@ class Separator(keras.Model):
         logits = tf.reshape(
             logits, [-1, frames, self.config.num_sources, self.basis.num_coefficients]
         )
-        estimate = self.basis.decode(logits, coefficients, num_samples, compiled=training)
+        estimate = self.basis.decode(logits, coefficients, _samples(mixture), compiled=training)
         return mixture_consistency.enforce_mixture_consistency(
             mixture=mixture, estimate=estimate, weights=self._weights(activations, estimate)
         )
 
     def _weights(self, activations: tf.Tensor, estimate: tf.Tensor) -> tf.Tensor:
+        if self.config.causal:
+            return self._causal_weights(activations, estimate)
         if self.mix_weights is not None:
             return tf.nn.softmax(self.mix_weights(tf.reduce_mean(activations, axis=1)))
         if self.config.mixture_consistency == "magnitude_squared":
             return mixture_consistency.magnitude_squared_weights(estimate)
+        return mixture_consistency.uniform_weights(self.config.num_sources)
+
+    def _causal_weights(self, activations: tf.Tensor, estimate: tf.Tensor) -> tf.Tensor:
+        """The same with means up to each frame or sample instead of those of the whole clip."""
+        if self.mix_weights is not None:
+            of_frames = tf.nn.softmax(self.mix_weights(cumulative_mean(activations)))
+            return mixture_consistency.weights_of_samples(
+                of_frames, hop_samples=self.config.hop_samples, num_samples=_samples(estimate)
+            )
+        if self.config.mixture_consistency == "magnitude_squared":
+            return mixture_consistency.cumulative_magnitude_squared_weights(estimate)
         return mixture_consistency.uniform_weights(self.config.num_sources)
 
 
@@ -213,12 +233,20 @@ def load_separator(run_dir: str | os.PathLike, step: int | None = None) -> Separ
 
 def _basis(config: SeparatorConfig) -> StftBasis | LearnedBasis:
     if config.basis == "stft":
-        return StftBasis(window_samples=config.window_samples, hop_samples=config.hop_samples)
+        return StftBasis(
+            window_samples=config.window_samples,
+            hop_samples=config.hop_samples,
+            causal=config.causal,
+        )
     return LearnedBasis(
         window_samples=config.window_samples,
         hop_samples=config.hop_samples,
         num_coefficients=config.num_coefficients,
     )
+
+
+def _samples(waveform: tf.Tensor) -> tf.Tensor | int:
+    return tf.shape(waveform)[-1] if waveform.shape[-1] is None else waveform.shape[-1]
 
 
 def _refuse(field: str, value: object, expected: str) -> None:

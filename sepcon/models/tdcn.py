@@ -9,8 +9,9 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from sepcon.models.cumulative_norm import cumulative_norm
 from sepcon.models.prelu_norm import prelu_norm
-from sepcon.models.time_convolution import depthwise_time_convolution
+from sepcon.models.time_convolution import causal_time_convolution, depthwise_time_convolution
 
 _BLOCK_SCALE_BASE = 0.9
 _PRELU_SLOPE = 0.1
@@ -72,17 +73,26 @@ class PReluNorm(keras.layers.Layer):
 
     Args:
       norm: `instance`, `layer` or `global`, see `sepcon.models.prelu_norm`.
+      causal: whether a frame's statistics are those of the frames up to it.
     """
 
-    def __init__(self, norm: str, *, name: str | None = None) -> None:
+    def __init__(self, norm: str, *, causal: bool = False, name: str | None = None) -> None:
         super().__init__(name=name, dtype="float32")
         self.slope = _scalar(self, _PRELU_SLOPE, "slope")
         self.gain = _scalar(self, 1.0, "gain")
         self.bias = _scalar(self, 0.0, "bias")
         self._norm = norm
+        self._cumulative = causal and norm != "layer"  # which sees nothing but the frame anyway
         self.built = True
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if self._cumulative:
+            return cumulative_norm(
+                tf.maximum(x, 0.0) + tf.convert_to_tensor(self.slope) * tf.minimum(x, 0.0),
+                gain=tf.convert_to_tensor(self.gain),
+                bias=tf.convert_to_tensor(self.bias),
+                over_channels=self._norm == "global",
+            )
         return prelu_norm(
             x,
             slope=tf.convert_to_tensor(self.slope),
@@ -101,10 +111,17 @@ class TimeConvolution(keras.layers.Layer):
       channels: size of the last axis.
       kernel_size: taps, an odd number.
       dilation: frames from tap to tap.
+      causal: whether the last tap, instead of the middle one, is at the frame itself.
     """
 
     def __init__(
-        self, channels: int, *, kernel_size: int, dilation: int, name: str | None = None
+        self,
+        channels: int,
+        *,
+        kernel_size: int,
+        dilation: int,
+        causal: bool = False,
+        name: str | None = None,
     ) -> None:
         super().__init__(name=name, dtype="float32")
         self.kernel = self.add_weight(
@@ -112,10 +129,11 @@ class TimeConvolution(keras.layers.Layer):
         )
         self.bias = self.add_weight(shape=(channels,), initializer="zeros", name="bias")
         self._dilation = dilation
+        self._convolution = causal_time_convolution if causal else depthwise_time_convolution
         self.built = True
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        y = depthwise_time_convolution(x, tf.convert_to_tensor(self.kernel), self._dilation)
+        y = self._convolution(x, tf.convert_to_tensor(self.kernel), self._dilation)
         return tf.nn.bias_add(y, tf.convert_to_tensor(self.bias))
 
 
@@ -130,6 +148,7 @@ class TdcnBlock(keras.layers.Layer):
       norm: what normalisation averages over.
       scale: where the trainable factor of the block's output starts, None for none.
       matmul_dtype: what the matrix products' inputs are rounded to.
+      causal: whether no frame sees later ones.
     """
 
     def __init__(
@@ -142,17 +161,22 @@ class TdcnBlock(keras.layers.Layer):
         norm: str,
         scale: float | None,
         matmul_dtype: str,
+        causal: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(name=name, dtype="float32")
         self.dense1 = ScaledDense(
             bottleneck, conv_channels, scale=1.0, matmul_dtype=matmul_dtype, name="dense1"
         )
-        self.normact1 = PReluNorm(norm, name="normact1")
+        self.normact1 = PReluNorm(norm, causal=causal, name="normact1")
         self.timeconv = TimeConvolution(
-            conv_channels, kernel_size=kernel_size, dilation=dilation, name="timeconv"
+            conv_channels,
+            kernel_size=kernel_size,
+            dilation=dilation,
+            causal=causal,
+            name="timeconv",
         )
-        self.normact2 = PReluNorm(norm, name="normact2")
+        self.normact2 = PReluNorm(norm, causal=causal, name="normact2")
         self.dense2 = ScaledDense(
             conv_channels, bottleneck, scale=scale, matmul_dtype=matmul_dtype, name="dense2"
         )
@@ -180,6 +204,7 @@ class Tdcn(keras.layers.Layer):
       skip_residual: whether the input of every repeat goes through a dense layer to the input of
         every later one.
       matmul_dtype: what the matrix products' inputs are rounded to.
+      causal: whether no frame sees later ones.
     """
 
     def __init__(
@@ -195,6 +220,7 @@ class Tdcn(keras.layers.Layer):
         block_scale: str,
         skip_residual: bool,
         matmul_dtype: str,
+        causal: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(name=name, dtype="float32")
@@ -218,6 +244,7 @@ class Tdcn(keras.layers.Layer):
                 norm=norm,
                 scale=_BLOCK_SCALE_BASE**b if block_scale == "exponential" else None,
                 matmul_dtype=matmul_dtype,
+                causal=causal,
                 name=f"block_{b}",
             )
             setattr(self, block.name, block)

@@ -39,6 +39,17 @@ def depthwise_time_convolution(x: tf.Tensor, kernel: tf.Tensor, dilation: int) -
     return operation(x, kernel)
 
 
+def causal_time_convolution(x: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
+    """The same, of this frame and earlier ones only; see `depthwise_time_convolution`.
+
+    It is the other one, later by half the kernel's reach.
+    """
+    delay = kernel.shape[0] // 2 * dilation
+    delayed = tf.pad(x, [[0, 0], [delay, 0], [0, 0]])
+    y = tf.slice(depthwise_time_convolution(delayed, kernel, dilation), [0, 0, 0], tf.shape(x))
+    return tf.ensure_shape(y, x.shape)
+
+
 def _filter(x: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
     folded = tf.nn.depthwise_conv2d(_fold(x, dilation), kernel, _STRIDES, "SAME")
     shape = tf.shape(x)
