@@ -93,6 +93,20 @@ def test_the_full_separator(place, common):
     assert np.isfinite(losses(run)).all()
 
 
+def test_a_causal_separator_of_half_supervised_batches(place, common):
+    words = ["--gin_file=models/separator_causal.gin"]
+    for name in ("SUPERVISED_SHARE", "SPARSITY_WEIGHT", "COVARIANCE_WEIGHT"):
+        words.append(f"--gin_bindings={name}=0.5")
+    run = place / "separator_causal"
+    start = ("train_separator", "--gin_file=runs/train_separator.gin")
+    sepcon(*start, *common, *words, f"--run_dir={run}")
+    assert np.isfinite(losses(run)).all()
+    assert {"supervised_loss", "sparsity", "covariance"} <= set(
+        json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    )
+    assert json.loads((run / "model.json").read_text())["config"]["causal"]
+
+
 def test_no_gin_file_is_left_out():
     tested = {"models", "views"}
     in_documents = _documents()

@@ -82,18 +82,40 @@ def test_exhaustive_search(num_references, num_sources, snr_db, max_snr_db):
     np.testing.assert_allclose(result.loss, expected, rtol=0, atol=1e-4)
 
 
-def test_exhaustive_search_at_sixteen_sources():
-    reference, estimate = scene(np.random.default_rng(0), num_sources=16, samples=40, batch=1)
-    winners = np.array(list(itertools.product((0, 1), repeat=16)))
+def best_of_all(reference, estimate, max_snr_db=30.0):
+    """The lowest loss of one example as `exhaustive`, for as many sources as memory holds."""
+    reference, estimate = np.float64(reference), np.float64(estimate)
+    num_references, num_sources = len(reference), len(estimate)
+    numbers = np.arange(num_references**num_sources)[:, np.newaxis]
+    winners = numbers // num_references ** np.arange(num_sources) % num_references
     total = np.float64(0)
-    for n in (0, 1):
-        error = reference[0, n] - (winners == n) @ np.float64(estimate[0])
-        floor = 1e-8 + 1e-3 * np.sum(np.float64(reference[0, n]) ** 2)
-        total = total + 5 * np.log10(np.sum(error**2, axis=1) + floor)
+    for n in range(num_references):
+        error = reference[n] - (winners == n) @ estimate
+        floor = 1e-8 + 10 ** (-max_snr_db / 10) * np.sum(reference[n] ** 2)
+        total = total + 10 * np.log10(np.sum(error**2, axis=1) + floor) / num_references
+    best = winners[total.argmin()]
+    return total.min(), np.float32(best == np.arange(num_references)[:, np.newaxis])
+
+
+MANY = [(2, 8), (2, 12), (2, 16), (3, 6), (3, 9), (4, 6)]
+
+
+@pytest.mark.parametrize("num_references, num_sources", MANY)
+@pytest.mark.parametrize("snr_db", [10.0, 60.0])
+def test_many_sources(num_references, num_sources, snr_db):
+    rng = np.random.default_rng(num_sources)
+    reference, estimate = scene(
+        rng,
+        num_references=num_references,
+        num_sources=num_sources,
+        samples=40,
+        snr_db=snr_db,
+        batch=1,
+    )
     result = mixit_loss(reference=reference, estimate=estimate, search="exact")
-    assert float(result.loss[0]) == pytest.approx(total.min(), abs=1e-4)
-    best = (winners[total.argmin()] == np.array([[0], [1]])).astype(np.float32)
-    np.testing.assert_array_equal(result.mixing_matrix[0], best)
+    expected, matrix = best_of_all(reference[0], estimate[0])
+    assert float(result.loss[0]) == pytest.approx(expected, abs=1e-4)
+    np.testing.assert_array_equal(result.mixing_matrix[0], matrix)
 
 
 def silent_reference(x, s):
@@ -183,6 +205,27 @@ def test_special_signals(transform, snr_db):
     transform(reference, estimate)
     result = mixit_loss(reference=reference, estimate=estimate)
     np.testing.assert_allclose(result.loss, exhaustive(reference, estimate), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("num_references, num_sources", [(2, 8), (2, 16), (3, 9)])
+@pytest.mark.parametrize(
+    "transform",
+    [silent_reference, silent_estimates, all_silent, identical_estimates, clipped, perfect],
+)
+@pytest.mark.parametrize("snr_db", [10.0, 60.0])
+def test_special_signals_of_many_sources(num_references, num_sources, transform, snr_db):
+    reference, estimate = scene(
+        np.random.default_rng(8),
+        num_references=num_references,
+        num_sources=num_sources,
+        samples=30,
+        snr_db=snr_db,
+        batch=1,
+    )
+    transform(reference, estimate)
+    result = mixit_loss(reference=reference, estimate=estimate, search="exact")
+    expected, _ = best_of_all(reference[0], estimate[0])
+    assert float(result.loss[0]) == pytest.approx(expected, abs=1e-4)
 
 
 @settings(max_examples=40, deadline=None)
@@ -385,6 +428,15 @@ def test_least_squares_is_never_better_than_exact(seed, snr_db, transforms):
     approximate = mixit_loss(reference=reference, estimate=estimate, search="least_squares").loss
     assert np.all(np.isfinite(approximate))
     assert np.all(approximate >= exact - 1e-4)
+
+
+@pytest.mark.parametrize("snr_db", [0.0, 10.0, 60.0])
+def test_beyond_the_exact_search_no_loss_is_lower_than_the_lowest(snr_db):
+    reference, estimate = scene(
+        np.random.default_rng(10), num_sources=18, samples=30, snr_db=snr_db, batch=1
+    )
+    approximate = float(mixit_loss(reference=reference, estimate=estimate).loss[0])
+    assert approximate >= best_of_all(reference[0], estimate[0])[0] - 1e-4
 
 
 def test_least_squares_is_sometimes_worse():

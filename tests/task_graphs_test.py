@@ -43,10 +43,15 @@ def test_pretraining(pairs):
     assert lint_task(task, spec(task.num_uniforms, **channels)) == []
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_separation(share):
+@pytest.mark.parametrize("share, causal", [(0.0, False), (0.5, True), (1.0, False)])
+def test_separation(share, causal):
     config = SeparatorConfig(
-        num_sources=3, bottleneck=8, conv_channels=8, num_repeats=1, num_dilations=2
+        num_sources=3,
+        bottleneck=8,
+        conv_channels=8,
+        num_repeats=1,
+        num_dilations=2,
+        causal=causal,
     )
     weights = {} if share == 1.0 else {"sparsity_weight": 0.1, "covariance_weight": 0.1}
     task = SeparationTask(Separator(config), segment_seconds=0.5, supervised_share=share, **weights)
