@@ -164,6 +164,7 @@ def test_weights_of_the_losses_against_over_separation(form):
     "options, message",
     [
         ({"supervised_share": 1.5}, "supervised_share: got 1.5, expected 0 to 1"),
+        ({"sparsity_form": "l3"}, "sparsity_form: got 'l3', expected one of l1, l1_l2, log"),
         ({"supervised_share": 0.3}, "0.3 with 4 pairs .* choose a multiple of 1/4"),
         ({"supervised_share": 1.0, "sparsity_weight": 0.1}, "expected both 0"),
     ],

@@ -111,6 +111,7 @@ def test_default_network_has_the_papers_size(config, millions):
         ("mixture_consistency", ""),
         ("hop_seconds", 0.007),
         ("matmul_dtype", "float16"),
+        ("causal", "yes"),
     ],
 )
 def test_impossible_config_names_the_field(field, value):

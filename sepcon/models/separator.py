@@ -21,7 +21,7 @@ from sepcon.run_folder import write_model_file
 
 MODEL_FILE = "model.json"
 _KIND = "separator"
-_CHOICES = {
+_CHOICES: dict[str, tuple[object, ...]] = {
     "basis": ("stft", "learned"),
     "norm": tuple(NORM_AXES),
     "block_scale": ("exponential", "none"),
@@ -80,7 +80,7 @@ class SeparatorConfig:
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                _refuse(name, getattr(self, name), f"one of {', '.join(choices)}")
+                _refuse(name, getattr(self, name), f"one of {', '.join(map(str, choices))}")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type == "int" and (not isinstance(value, int) or value < 1):

@@ -7,6 +7,7 @@ one, by permutation invariant training.
 from __future__ import annotations
 
 import fractions
+from typing import get_args
 
 import keras
 import tensorflow as tf
@@ -78,6 +79,9 @@ class SeparationTask:
             raise ValueError(f"segment_seconds: got {segment_seconds}, expected more than 0")
         if not 0.0 <= supervised_share <= 1.0:
             raise SepconError(f"supervised_share: got {supervised_share}, expected 0 to 1")
+        if sparsity_form not in get_args(SparsityForm):
+            forms = ", ".join(get_args(SparsityForm))
+            raise SepconError(f"sparsity_form: got {sparsity_form!r}, expected one of {forms}")
         if supervised_share == 1.0 and (sparsity_weight or covariance_weight):
             raise SepconError(
                 "sparsity_weight and covariance_weight concern mixtures of mixtures, of which "
