@@ -79,5 +79,7 @@ def weights_of_samples(
       [batch, source, samples] float32.
     """
     last = (tf.shape(weights)[1] if weights.shape[1] is None else weights.shape[1]) - 1
-    frame = tf.minimum(tf.range(num_samples) // hop_samples, last)
-    return tf.gather(tf.transpose(weights, [0, 2, 1]), frame, axis=2)
+    frame = tf.minimum(tf.range(-(-num_samples // hop_samples)), last)
+    weights = tf.transpose(tf.gather(weights, frame, axis=1), [0, 2, 1])
+    repeated = tf.repeat(weights, hop_samples, axis=2)
+    return tf.slice(repeated, [0, 0, 0], [-1, -1, num_samples])

@@ -92,6 +92,7 @@ class PReluNorm(keras.layers.Layer):
                 gain=tf.convert_to_tensor(self.gain),
                 bias=tf.convert_to_tensor(self.bias),
                 over_channels=self._norm == "global",
+                compiled=training,
             )
         return prelu_norm(
             x,
