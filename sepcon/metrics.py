@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from sepcon.bootstrap import percentile_interval
+
 # Resamples are done in blocks of about this many weights, which stay in the processor's cache.
 _BLOCK_WEIGHTS = 200_000
 
@@ -286,6 +288,4 @@ def _mean_of_known(values: np.ndarray) -> np.ndarray:
 
 def _interval_around(estimate: float, values: np.ndarray, confidence: float) -> tuple[float, float]:
     """Bounds that leave out equal shares of the values, moved from their mean to the estimate."""
-    outside = 50 * (1 - confidence)
-    lower, upper = np.percentile(values, [outside, 100 - outside]) + (estimate - values.mean())
-    return float(lower), float(upper)
+    return percentile_interval(values - values.mean() + estimate, confidence)

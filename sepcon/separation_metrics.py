@@ -109,6 +109,35 @@ def si_snr_improvement(
     )
 
 
+def active_channels(
+    *, reference: np.ndarray, estimate: np.ndarray, threshold_db: float = 20.0
+) -> np.ndarray:
+    """Tells which channels are more than a remainder.
+
+    A channel is active if its mean power is above that of the quietest active reference less
+    `threshold_db`. A scene with fewer active channels than active references is under-separated,
+    one with more over-separated. This is how the evaluation that was published with FUSS counts
+    (Wisdom et al., "What's all the FUSS about free universal sound separation data?", 2021), with
+    20 dB.
+
+    Args:
+        reference: [references, samples] float; silent ones (all zero) are left out.
+        estimate: [channels, samples] float.
+        threshold_db: how far below the quietest reference a channel may be, in dB.
+
+    Returns:
+        [channels] bool.
+
+    Raises:
+        ValueError: if all references are silent.
+    """
+    power = np.mean(np.square(np.asarray(reference, np.float64)), axis=-1)
+    if not power.any():
+        raise ValueError("reference has no row that is not silent, expected at least one")
+    floor = power[power > 0].min() * 10 ** (-threshold_db / 10)
+    return np.mean(np.square(np.asarray(estimate, np.float64)), axis=-1) > floor
+
+
 def _match_channels(reference: np.ndarray, estimate: np.ndarray) -> np.ndarray:
     """Returns each channel's reference, -1 for none, one channel for every reference."""
     scores = np.stack([si_snr(reference=row, estimate=estimate) for row in reference])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sepcon.separation_metrics import si_snr, si_snr_improvement
+from sepcon.separation_metrics import active_channels, si_snr, si_snr_improvement
 
 
 def by_projection(reference, estimate):
@@ -166,3 +166,23 @@ def test_one_source_spread_over_channels():
 def test_bad_input_is_named(reference, estimate, match):
     with pytest.raises(ValueError, match=match):
         si_snr_improvement(reference=reference, estimate=estimate, matching="channel_groups")
+
+
+def test_active_channels_are_those_above_the_quietest_reference_less_the_threshold():
+    rng = np.random.default_rng(0)
+    reference = rng.standard_normal((3, 500)) * [[1.0], [0.1], [0.0]]
+    quiet = np.sqrt(np.mean(reference[1] ** 2))
+    unit = np.ones((1, 500))
+    levels_db = np.array([6.0, -19.9, -20.1, -60.0])
+    estimate = quiet * 10 ** (levels_db[:, np.newaxis] / 20) * unit
+    got = active_channels(reference=reference, estimate=estimate)
+    np.testing.assert_array_equal(got, [True, True, False, False])
+    wider = active_channels(reference=reference, estimate=estimate, threshold_db=30)
+    np.testing.assert_array_equal(wider, [True, True, True, False])
+
+
+def test_silent_channels_are_never_active():
+    reference = np.array([[1.0, -1.0], [0.0, 0.0]])
+    assert not active_channels(reference=reference, estimate=np.zeros((2, 2))).any()
+    with pytest.raises(ValueError, match="not silent"):
+        active_channels(reference=0 * reference, estimate=reference)
