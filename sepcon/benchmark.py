@@ -1,383 +1,64 @@
-"""`sepcon benchmark`: how much a shallow classifier gets out of frozen embeddings."""
+"""`sepcon benchmark`: measures what was trained; writes the results down and shows the table."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import hashlib
-import io
 import json
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sepcon import run_folder
 from sepcon.comparison import align
-from sepcon.data.clips import ClipDataset
-from sepcon.data.embeddings import Embeddings
-from sepcon.embed import write_embeddings
 from sepcon.errors import SepconError, one_line
-from sepcon.metrics import ClassificationScores, bootstrap_interval, classification_scores
-from sepcon.models.embedders import (
-    Embedder,
-    find_model,
-    load_embedder,
-    load_reference_config,
-    log_mel_statistics,
-    untrained_encoder,
-)
-from sepcon.models.encoder_files import EncoderConfig
-from sepcon.models.shallow import (
-    LINEAR_PROBE,
-    ShallowClassifier,
-    ShallowSettings,
-    train_shallow_classifier,
-)
 
 RESULTS_FILE = "results.json"
-CLASSES_FILE = "per_class.csv"
-LOG_MEL_STATISTICS = "log_mel_statistics"
-UNTRAINED_ENCODER = "untrained_encoder"
 
-Model = str | Path | Embedder
 Row = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Entry:
-    """One line of the table to be: a model and the seed of what is trained on it."""
+class Results:
+    """What was measured. Attributes: rows, for programs; table, for people, the head first."""
 
-    name: str
-    seed: int
-    load: Callable[[], Embedder]
+    rows: list[Row]
+    table: Sequence[Sequence[str]]
 
 
 def benchmark(
-    *,
-    run_dir: str | Path,
-    models: Mapping[str, Model | Sequence[Model]],
-    train: ClipDataset,
-    validation: ClipDataset,
-    test: ClipDataset,
-    seeds: Sequence[int] = (0,),
-    baselines: Sequence[str] = (LOG_MEL_STATISTICS, UNTRAINED_ENCODER),
-    reference: str | Path | None = None,
-    classifier: ShallowSettings | None = None,
-    linear_probe: ShallowSettings | None = None,
-    num_classifiers: int = 5,
-    bootstrap_resamples: int = 1000,
-    batch_size: int = 32,
-    shard_size: int = 1024,
-    config_text: str = "",
+    *, run_dir: str | Path, measure: Callable[[Path], Results], config_text: str = ""
 ) -> list[Row]:
-    """Embeds three splits with each model, trains a classifier on top, and tests it once.
-
-    A clip's embedding is the mean over its patches. Training stops, and penalties are chosen, on
-    `validation`; `test` is looked at once per row, when all is decided. The seed of a classifier
-    alone can move a row by as much as two ways of pretraining differ, so several are trained on
-    the same embeddings and all figures are means over them. Embeddings are kept under
-    run_dir/embeddings and a killed run goes on after the last finished shard; results.json (the
-    rows), per_class.csv and a printed table come at the end.
+    """Measures once; a folder that holds the results already is left as it is.
 
     Args:
-      run_dir: where to write.
-      models: name in the table -> a model (SavedModel, run folder of `sepcon export` or `sepcon
-        pretrain`, or Embedder), or as many of them as there are seeds, one for each.
-      train: labelled clips the classifier learns from.
-      validation: labelled clips for its decisions.
-      test: labelled clips it is measured on.
-      seeds: seeds of the classifiers and of the untrained encoder; a row for each model and seed.
-      baselines: rows put before the models: 'log_mel_statistics', 'untrained_encoder'.
-      reference: the run or export whose front-end and architecture the baselines have; by default
-        the first of the models that tells them.
-      classifier: how the classifier is trained, one hidden layer of 512 by default.
-      linear_probe: how the linear probe is trained.
-      num_classifiers: how many of either are trained for each row, from different seeds.
-      bootstrap_resamples: resamples of the test clips behind the 95 % intervals.
-      batch_size: clips embedded at a time.
-      shard_size: clips per file of embeddings.
+      run_dir: where to write; results.json, the rows, comes last.
+      measure: what is measured: `benchmark_embeddings` or `benchmark_separation` with its
+        arguments bound. Called with the run folder, in which it may keep what helps a killed run
+        to go on.
       config_text: the resolved configuration, saved as config.gin.
 
     Returns:
-      The rows of results.json: name, seed, mAP, mAP_low, mAP_high, d_prime, d_prime_low,
-      d_prime_high, AUC, validation_mAP, linear_mAP, linear_d_prime, mAP_deviation (between the
-      classifiers), num_classifiers, seconds, num_train_clips, num_validation_clips,
-      num_test_clips, num_classes, classes_left_out, epochs, embedding_size.
+      The rows of results.json.
 
     Raises:
-      SepconError: a model is missing or broken, the splits differ in their classes or share a
-        clip, the models are not as many as the seeds, or the folder cannot be written.
-      ValueError: num_classifiers is less than 1.
+      SepconError: what is measured is not as it must be, or the folder cannot be written.
     """
-    if num_classifiers < 1:
-        raise ValueError(f"num_classifiers={num_classifiers} must be at least 1")
     folder = Path(run_dir)
     if not run_folder.begin(folder, config_text=config_text):
-        return _read_results(folder)
-    splits = {"train": train, "validation": validation, "test": test}
-    _check_splits(splits)
-    entries = _entries(models, baselines, reference, seeds, train)
-    settings = (classifier or ShallowSettings(), linear_probe or LINEAR_PROBE)
-    rows: list[Row] = []
-    classes: list[Row] = []
-    for number, entry in enumerate(entries, start=1):
-        start = time.monotonic()
-        title = f"[{number}/{len(entries)}] {entry.name}, seed {entry.seed}"
-        embedded = _embed_splits(folder, entry, splits, title, batch_size, shard_size)
-        row, row_classes = _measure(entry, embedded, settings, num_classifiers, bootstrap_resamples)
-        rows.append({**row, "seconds": round(time.monotonic() - start, 2)})
-        classes += row_classes
-    _write_results(folder, rows, classes)
-    print(format_table(rows))
-    return rows
-
-
-def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the rows of results.json as a table for the terminal."""
-    head = ["row", "seed", "mAP", "95 % interval", "d-prime", "95 % interval", "linear mAP", "s"]
-    cells = [
-        [
-            str(row["name"]),
-            str(row["seed"]),
-            f"{row['mAP']:.3f}",
-            f"{row['mAP_low']:.3f} to {row['mAP_high']:.3f}",
-            f"{row['d_prime']:.2f}",
-            f"{row['d_prime_low']:.2f} to {row['d_prime_high']:.2f}",
-            f"{row['linear_mAP']:.3f}",
-            f"{row['seconds']:.0f}",
-        ]
-        for row in rows
-    ]
-    return align([head, *cells])
-
-
-def _check_splits(splits: Mapping[str, ClipDataset]) -> None:
-    names = splits["train"].class_names
-    if not names:
-        raise SepconError(f"{splits['train'].name} has no labels; the benchmark needs some")
-    for role, clips in splits.items():
-        if clips.class_names != names:
-            different = sorted(set(names) ^ set(clips.class_names))
-            what = f"{different[:3]} are in one only" if different else "their order differs"
-            raise SepconError(
-                f"{role} clips ({clips.name}) and train clips ({splits['train'].name}) differ in "
-                f"their classes: {what}; use splits of one dataset"
-            )
-
-
-def _entries(
-    models: Mapping[str, Model | Sequence[Model]],
-    baselines: Sequence[str],
-    reference: str | Path | None,
-    seeds: Sequence[int],
-    train: ClipDataset,
-) -> list[_Entry]:
-    if not seeds or not (models or baselines):
-        raise SepconError("nothing to measure: give models or baselines, and at least one seed")
-    per_seed = {name: _one_per_seed(name, given, seeds) for name, given in models.items()}
-    paths = [m for given in per_seed.values() for m in given if not isinstance(m, Embedder)]
-    for path in paths:
-        find_model(path)  # A wrong path is told now, not after an hour.
-    entries = [
-        entry
-        for baseline in baselines
-        for entry in _baseline_entries(baseline, reference, paths, seeds, train)
-    ]
-    for name, given in per_seed.items():
-        for model, seed in zip(given, seeds, strict=True):
-            entries.append(_Entry(name, seed, lambda model=model: load_embedder(model)))  # type: ignore[misc]
-    names = [entry.name for entry in entries if entry.seed == seeds[0]]
-    if len(set(names)) < len(names):
-        raise SepconError(f"two rows have the same name: {sorted(names)}; rename one")
-    return entries
-
-
-def _one_per_seed(
-    name: str, given: Model | Sequence[Model], seeds: Sequence[int]
-) -> Sequence[Model]:
-    if isinstance(given, str | Path | Embedder):
-        return [given] * len(seeds)
-    if len(given) != len(seeds):
-        raise SepconError(
-            f"row {name!r} has {len(given)} models for {len(seeds)} seeds {list(seeds)}; "
-            "give one model, or one for each seed"
-        )
-    return given
-
-
-def _baseline_entries(
-    baseline: str,
-    reference: str | Path | None,
-    paths: Sequence[str | Path],
-    seeds: Sequence[int],
-    train: ClipDataset,
-) -> list[_Entry]:
-    if baseline not in (LOG_MEL_STATISTICS, UNTRAINED_ENCODER):
-        raise SepconError(
-            f"unknown baseline {baseline!r}; known are {LOG_MEL_STATISTICS!r} and "
-            f"{UNTRAINED_ENCODER!r}"
-        )
-    config = _reference_config(reference, paths)
-    if baseline == LOG_MEL_STATISTICS:
-        return [
-            _Entry("log-mel statistics", seed, lambda: log_mel_statistics(config.log_mel))
-            for seed in seeds
-        ]
-    return [
-        _Entry(
-            "untrained encoder",
-            seed,
-            lambda seed=seed: untrained_encoder(config, clips=train, seed=seed),  # type: ignore[misc]
-        )
-        for seed in seeds
-    ]
-
-
-def _reference_config(reference: str | Path | None, paths: Sequence[str | Path]) -> EncoderConfig:
-    for path in paths if reference is None else [reference]:
-        try:
-            return load_reference_config(path)
-        except SepconError:
-            if reference is not None:
-                raise
-    raise SepconError(
-        "the baselines need the front-end and architecture of an encoder of sepcon, and no model "
-        "tells them: set `reference` to a pretraining run, or leave the baselines out"
-    )
-
-
-def _embed_splits(
-    folder: Path,
-    entry: _Entry,
-    splits: Mapping[str, ClipDataset],
-    title: str,
-    batch_size: int,
-    shard_size: int,
-) -> dict[str, Embeddings]:
-    embedder = entry.load()
-    # By fingerprint: rows of one model share its embeddings, and a changed model gets new ones.
-    place = hashlib.sha256(embedder.fingerprint.encode()).hexdigest()[:16]
-    embedded = {
-        role: write_embeddings(
-            folder=folder / "embeddings" / place / role,
-            embedder=embedder,
-            clips=clips,
-            batch_size=batch_size,
-            shard_size=shard_size,
-            description=f"{title}: {role}",
-        ).load()
-        for role, clips in splits.items()
-    }
-    for role in ("validation", "test"):
-        shared = np.intersect1d(embedded["train"].ids, embedded[role].ids)
-        if len(shared):
-            raise SepconError(
-                f"{len(shared)} clips are in both train and {role} ({shared[0]!r}, ...): "
-                "the result would be worthless; use disjoint splits"
-            )
-    return embedded
-
-
-def _measure(
-    entry: _Entry,
-    embedded: Mapping[str, Embeddings],
-    settings: tuple[ShallowSettings, ShallowSettings],
-    num_classifiers: int,
-    bootstrap_resamples: int,
-) -> tuple[Row, list[Row]]:
-    """Returns the row of results.json and the rows of per_class.csv."""
-    train, test = embedded["train"], embedded["test"]
-    # Rows of one seed share their classifiers' seeds; no two seeds have one in common.
-    seeds = [num_classifiers * entry.seed + k for k in range(num_classifiers)]
-    by_hidden, by_linear = ([_train(embedded, each, seed) for seed in seeds] for each in settings)
-    predicted = np.stack([classifier.predict(test.embedding) for classifier in by_hidden])
+        return _read_rows(folder / RESULTS_FILE)
+    results = measure(folder)
     try:
-        scores = [classification_scores(targets=test.labels, scores=each) for each in predicted]
-        interval = bootstrap_interval(
-            targets=test.labels, scores=predicted, num_resamples=bootstrap_resamples
-        )
-        linear = [
-            classification_scores(targets=test.labels, scores=each.predict(test.embedding))
-            for each in by_linear
-        ]
-    except ValueError as error:
-        raise SepconError(f"{entry.name} cannot be scored: {one_line(error)}") from error
-    row = {
-        "name": entry.name,
-        "seed": entry.seed,
-        "mAP": _mean(each.mean_average_precision for each in scores),
-        "mAP_low": interval.mean_average_precision[0],
-        "mAP_high": interval.mean_average_precision[1],
-        "d_prime": _mean(each.d_prime for each in scores),
-        "d_prime_low": interval.d_prime[0],
-        "d_prime_high": interval.d_prime[1],
-        "AUC": _mean(each.auc for each in scores),
-        # What choices are to be made by: the test is looked at when they are made.
-        "validation_mAP": _mean(max(each.validation_mean_average_precision) for each in by_hidden),
-        "linear_mAP": _mean(each.mean_average_precision for each in linear),
-        "linear_d_prime": _mean(each.d_prime for each in linear),
-        "mAP_deviation": float(np.std([each.mean_average_precision for each in scores])),
-        "num_classifiers": num_classifiers,
-        "num_train_clips": len(train.ids),
-        "num_validation_clips": len(embedded["validation"].ids),
-        "num_test_clips": len(test.ids),
-        "num_classes": scores[0].num_classes_used,
-        "classes_left_out": scores[0].num_classes_left_out,
-        "epochs": _mean(each.best_epoch + 1 for each in by_hidden),
-        "embedding_size": test.embedding.shape[1],
-    }
-    return row, _class_rows(entry, test, scores)
+        text = json.dumps(results.rows, indent=1) + "\n"
+        run_folder.write_text(folder / RESULTS_FILE, text)
+        run_folder.finish(folder, {"rows": len(results.rows)})
+    except OSError as error:
+        raise SepconError(f"cannot write results to {folder}: {one_line(error)}") from error
+    print(align(results.table))
+    return results.rows
 
 
-def _train(
-    embedded: Mapping[str, Embeddings], settings: ShallowSettings, seed: int
-) -> ShallowClassifier:
-    return train_shallow_classifier(
-        train=embedded["train"], validation=embedded["validation"], settings=settings, seed=seed
-    )
-
-
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
-
-
-def _class_rows(
-    entry: _Entry, test: Embeddings, scores: Sequence[ClassificationScores]
-) -> list[Row]:
-    """Means over the classifiers; a class that cannot be scored is NaN with all of them."""
-    return [
-        {
-            "name": entry.name,
-            "seed": entry.seed,
-            "class": class_name,
-            "positive_test_clips": int(test.labels[:, column].sum()),
-            "average_precision": _mean(each.class_average_precision[column] for each in scores),
-            "AUC": _mean(each.class_auc[column] for each in scores),
-            "d_prime": _mean(each.class_d_prime[column] for each in scores),
-        }
-        for column, class_name in enumerate(test.class_names)
-    ]
-
-
-def _read_results(folder: Path) -> list[Row]:
-    path = folder / RESULTS_FILE
+def _read_rows(path: Path) -> list[Row]:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise SepconError(f"{path} cannot be read: {one_line(error)}") from error
-
-
-def _write_results(folder: Path, rows: Sequence[Row], classes: Sequence[Row]) -> None:
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(classes[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(classes)
-    try:
-        run_folder.write_text(folder / CLASSES_FILE, table.getvalue())
-        run_folder.write_text(folder / RESULTS_FILE, json.dumps(rows, indent=1) + "\n")
-        run_folder.finish(folder, {"rows": len(rows)})
-    except OSError as error:
-        raise SepconError(f"cannot write results to {folder}: {one_line(error)}") from error

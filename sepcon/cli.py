@@ -85,11 +85,12 @@ VERBS = {
     ),
     "benchmark": Verb(
         "sepcon.benchmark:benchmark",
-        "measure frozen embeddings with a shallow classifier: mAP and d-prime",
+        "measure encoders (mAP, d-prime of a shallow classifier) or separators (SI-SNR by step)",
         "sepcon benchmark --gin_file=runs/benchmark.gin --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
         "--run_dir=/tmp/sepcon/benchmark",
-        "Writes results.json and prints the table.",
+        "Writes results.json and prints the table. runs/benchmark.gin measures encoders, "
+        "runs/benchmark_separation.gin separators on scenes with known sources.",
     ),
 }
 
@@ -97,8 +98,11 @@ VERBS = {
 CONFIGURABLES = (
     "sepcon.augment:RandomEqualization",
     "sepcon.augment:SpecAugment",
+    "sepcon.benchmark_embeddings:benchmark_embeddings",
+    "sepcon.benchmark_separation:benchmark_separation",
     "sepcon.data.mixing:SceneRecipe",
     "sepcon.data.folder:folder",
+    "sepcon.data.fuss:fuss",
     "sepcon.data.providers:esc50",
     "sepcon.data.providers:sound_scenes",
     "sepcon.features:LogMel",

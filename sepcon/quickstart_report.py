@@ -125,12 +125,16 @@ def _cell(value: float) -> str:
 def _listening_section(examples: Path) -> Section:
     clips: list[Clip] = []
     for folder in sorted(examples.glob("*")):
-        for file in [folder / "mixture.flac", *sorted(folder.glob("channel_*.flac"))]:
+        tracks = [*sorted(folder.glob("source_*.flac")), *sorted(folder.glob("channel_*.flac"))]
+        for file in [folder / "mixture.flac", *tracks]:
             waveform, rate = soundfile.read(file, dtype="float32")
             clips.append(audio_clip(f"{folder.name}: {file.stem}", waveform, rate))
     return Section(
         "Listen",
-        ["Scenes of two sources from held-out recordings, and what the separator makes of them."],
+        [
+            "Scenes from held-out recordings, their true sources, and the channels that the separator "
+            "makes of them.",
+        ],
         clips=clips,
     )
 

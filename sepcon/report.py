@@ -1,4 +1,4 @@
-"""A report page that is one file: tables, plots, and sounds with their spectrograms inside it."""
+"""A report page: tables, plots, and sounds with their spectrograms, inside it or beside it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,16 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """A sound to play. Attributes: label, flac and png (its spectrogram), both in base64."""
+    """A sound to play.
+
+    Attributes:
+      label: what it is.
+      source: its address: a link, or the file itself as a data URL.
+      png: its spectrogram, the file's bytes in base64.
+    """
 
     label: str
-    flac: str
+    source: str
     png: str
 
 
@@ -74,6 +80,16 @@ def write_report(path: Path, *, title: str, subtitle: str, sections: Sequence[Se
     temporary.replace(path)
 
 
+def require_libraries() -> None:
+    """Tells now, not after an hour of work, that a report cannot be made.
+
+    Raises:
+      SepconError: the libraries of the extra `report` are not installed.
+    """
+    for name in ("jinja2", "matplotlib"):
+        _library(name)
+
+
 def audio_clip(label: str, waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> Clip:
     """Returns a player for a waveform [samples] in [-1, 1] with its log spectrogram.
 
@@ -82,7 +98,22 @@ def audio_clip(label: str, waveform: npt.NDArray[np.float32], sample_rate_hz: in
     """
     file = io.BytesIO()
     soundfile.write(file, waveform, sample_rate_hz, format="FLAC", subtype="PCM_16")
-    return Clip(label, _base64(file.getvalue()), _spectrogram(waveform, sample_rate_hz))
+    source = f"data:audio/flac;base64,{_base64(file.getvalue())}"
+    return Clip(label, source, _spectrogram(waveform, sample_rate_hz))
+
+
+def linked_clip(
+    label: str, link: str, waveform: npt.NDArray[np.float32], sample_rate_hz: int
+) -> Clip:
+    """Returns a player for a file beside the page, with the log spectrogram of its beginning.
+
+    Args:
+      label: what it is.
+      link: the file's address, relative to the page and quoted for a URL.
+      waveform: [samples] in [-1, 1], what the spectrogram shows.
+      sample_rate_hz: of the waveform.
+    """
+    return Clip(label, link, _spectrogram(waveform, sample_rate_hz))
 
 
 def line_figure(
@@ -101,6 +132,38 @@ def line_figure(
     axes.grid(alpha=0.3)
     if len(series) > 1:
         axes.legend(fontsize=8)
+    return Figure(caption, _png(figure))
+
+
+def interval_curves_figure(
+    caption: str,
+    series: Mapping[str, Sequence[tuple[float, float, float, float]]],
+    *,
+    x_label: str,
+    y_label: str,
+) -> Figure:
+    """Returns a plot of named curves with their intervals, over a logarithmic axis that has a zero.
+
+    Args:
+      caption: what stands under it.
+      series: by name, points (x, value, low, high) in the order of x, which is not negative.
+      x_label: text at the axis.
+      y_label: text at the axis.
+    """
+    figure, axes = _axes((7.0, 3.6))
+    places = sorted({point[0] for points in series.values() for point in points})
+    for name, points in series.items():
+        x, value, low, high = np.array(points, np.float64).reshape(-1, 4).T
+        (line,) = axes.plot(x, value, label=name, linewidth=1.2, marker="o", markersize=3)
+        axes.fill_between(x, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xscale("symlog", linthresh=min((x for x in places if x > 0), default=1))
+    axes.set_xticks(places, [f"{x:g}" for x in places], fontsize=8)
+    axes.minorticks_off()
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
     return Figure(caption, _png(figure))
 
 

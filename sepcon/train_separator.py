@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import soundfile
 
 from sepcon import run_folder
-from sepcon.data.clips import ClipDataset, to_float, with_sources
+from sepcon.data.clips import ClipDataset
 from sepcon.data.stream import TrainingStream
-from sepcon.errors import SepconError
 from sepcon.evaluate_separation import evaluate_separation
 from sepcon.losses.overseparation import SparsityForm
 from sepcon.models.separator import Separator, SeparatorConfig, load_separator
 from sepcon.models.separator import save_separator_config as save_config
 from sepcon.models.weights import list_states
+from sepcon.separation_examples import example_scenes, write_example
 from sepcon.tasks.separation import SeparationTask
 from sepcon.training.distribution import is_chief, make_strategy
 from sepcon.training.loop import FitResult, fit
@@ -127,7 +126,7 @@ def train_separator(
         return folder
     if measure_on is not None:
         _measure(folder, measure_on, max_measured_clips)
-        write_examples(folder, measure_on, num_examples)
+        _write_examples(folder, measure_on, num_examples)
     run_folder.finish(folder, {"steps": result.step, "seconds": result.seconds})
     return folder
 
@@ -153,34 +152,10 @@ def _line(row: Mapping[str, Any]) -> str:
     return f"step {row['step']}: " + ", ".join(f"{key} {value:.2f}" for key, value in shown)
 
 
-def write_examples(folder: Path, clips: ClipDataset, num_examples: int) -> Sequence[Path]:
-    """Separates the first clips that hold two sources with the last state, as files to listen to.
-
-    Args:
-      folder: run folder of the separator; examples/<clip>/{mixture,channel_0,...}.flac go there.
-      clips: scenes with known sources.
-      num_examples: how many.
-
-    Returns:
-      The examples' folders.
-    """
+def _write_examples(folder: Path, clips: ClipDataset, num_examples: int) -> None:
+    """Separates the first scenes of several sources with the last state, to listen to."""
     separator = load_separator(folder)
-    written: list[Path] = []
-    for clip in with_sources(clips).as_numpy_iterator():
-        if len(written) == num_examples:
-            break
-        if np.count_nonzero(np.any(clip["sources"], axis=1)) != 2:
-            continue
-        mixture = to_float(clip["audio"]).numpy()
-        channels = separator(mixture[np.newaxis]).numpy()[0]  # [channel, samples]
-        place = folder / EXAMPLES_FOLDER / clip["id"].decode()
-        place.mkdir(parents=True, exist_ok=True)
-        tracks = {"mixture": mixture}
-        tracks |= {f"channel_{number}": channel for number, channel in enumerate(channels)}
-        try:
-            for name, track in tracks.items():
-                soundfile.write(place / f"{name}.flac", track, clips.sample_rate_hz)
-        except (OSError, soundfile.LibsndfileError) as error:
-            raise SepconError(f"{place}: examples cannot be written: {error}") from error
-        written.append(place)
-    return written
+    for scene in example_scenes(clips, num_examples):
+        channels = separator(scene.mixture[np.newaxis]).numpy()[0]  # [channel, samples]
+        place = folder / EXAMPLES_FOLDER / scene.id
+        write_example(place, scene, {"channel": channels}, clips.sample_rate_hz)

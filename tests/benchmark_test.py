@@ -1,7 +1,10 @@
 """The benchmark from clips to table, with each number recomputed by scikit-learn."""
 
+import contextlib
 import csv
 import dataclasses
+import functools
+import io
 import json
 from collections import defaultdict
 
@@ -13,7 +16,8 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import sepcon.benchmark
-from sepcon.benchmark import benchmark, format_table
+import sepcon.benchmark_embeddings
+from sepcon.benchmark_embeddings import benchmark_embeddings
 from sepcon.data.clips import ClipDataset
 from sepcon.data.embeddings import EmbeddingStore
 from sepcon.errors import SepconError
@@ -27,6 +31,12 @@ SMALL = {
     "num_classifiers": 2,
     "bootstrap_resamples": 50,
 }
+
+
+def benchmark(run_dir, **arguments):
+    return sepcon.benchmark.benchmark(
+        run_dir=run_dir, measure=functools.partial(benchmark_embeddings, **arguments)
+    )
 
 
 def dataset(name, num_clips, seed, rare=True, names=CLASSES):
@@ -75,11 +85,17 @@ def halves(waveform):
 
 
 @pytest.fixture(scope="module")
-def finished(splits, run, tmp_path_factory):
+def finished_and_printed(splits, run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmark")
     models = {"stub encoder": run, "halves": [Embedder("halves", halves)] * 2}
-    rows = benchmark(run_dir=folder, models=models, seeds=(0, 1), **splits, **SMALL)
-    return folder, rows
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        rows = benchmark(run_dir=folder, models=models, seeds=(0, 1), **splits, **SMALL)
+    return folder, rows, printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def finished(finished_and_printed):
+    return finished_and_printed[:2]
 
 
 def test_rows_are_baselines_and_models_by_seed(finished):
@@ -142,9 +158,9 @@ def test_table_of_classes(finished, splits):
     assert mine[2]["average_precision"] == "nan"
 
 
-def test_printed_table_has_a_line_for_each_row(finished):
-    _, rows = finished
-    lines = format_table(rows).splitlines()
+def test_printed_table_has_a_line_for_each_row(finished_and_printed):
+    _, rows, printed = finished_and_printed
+    lines = printed.splitlines()
     assert len(lines) == 2 + len(rows)
     assert "mAP" in lines[0]
     assert f"{rows[-1]['mAP']:.3f}" in lines[-1]
@@ -174,7 +190,7 @@ def test_killed_run_goes_on_with_the_same_result(splits, tmp_path, monkeypatch):
         def kill(*_, **__):
             raise KeyboardInterrupt
 
-        patch.setattr(sepcon.benchmark, "_measure", kill)
+        patch.setattr(sepcon.benchmark_embeddings, "_measure", kill)
         with pytest.raises(KeyboardInterrupt):
             benchmark(run_dir=tmp_path / "killed", **splits, **arguments)
     assert not (tmp_path / "killed" / "results.json").exists()

@@ -208,7 +208,7 @@ def _jobs(plan: Plan, seeds: range, options: argparse.Namespace, root: Path) -> 
         "benchmark",
         "benchmark/baselines",
         _bind("MODELS={}"),
-        _bind(f"benchmark.reference='{root / first}'"),
+        _bind(f"benchmark_embeddings.reference='{root / first}'"),
         _bind(f"SEEDS={tuple(seeds)}"),
         needs=[first.replace("/", "-")],
         seconds=2 * len(seeds) * benchmark_seconds,

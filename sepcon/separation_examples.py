@@ -1,0 +1,84 @@
+"""Separated scenes as files to listen to: the mixture, its sources, and what was made of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from sepcon.data.clips import ClipDataset, to_float, with_sources
+from sepcon.errors import SepconError
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleScene:
+    """A scene to listen to.
+
+    Attributes:
+      id: of the scene.
+      title: the id and what can be heard, where that is known.
+      mixture: [samples] float32.
+      sources: [active source, samples] float32.
+    """
+
+    id: str
+    title: str
+    mixture: np.ndarray
+    sources: np.ndarray
+
+
+def example_scenes(clips: ClipDataset, num_examples: int) -> list[ExampleScene]:
+    """Returns the first scenes that hold at least two sources.
+
+    Args:
+      clips: scenes with known sources.
+      num_examples: how many, if there are so many.
+    """
+    found: list[ExampleScene] = []
+    if num_examples < 1:
+        return found
+    for clip in with_sources(clips).as_numpy_iterator():
+        active = clip["sources"][np.any(clip["sources"], axis=1)]
+        if len(active) < 2:
+            continue
+        mixture, sources = to_float(clip["audio"]).numpy(), to_float(active).numpy()
+        present = zip(clips.class_names, clip["labels"], strict=True)
+        heard = ", ".join(name for name, label in present if label)
+        scene_id = clip["id"].decode()
+        title = f"{scene_id} ({heard})" if heard else scene_id
+        found.append(ExampleScene(scene_id, title, mixture, sources))
+        if len(found) == num_examples:
+            break
+    return found
+
+
+def write_example(
+    folder: Path, scene: ExampleScene, channels: Mapping[str, np.ndarray], sample_rate_hz: int
+) -> dict[str, Path]:
+    """Writes a scene as FLAC files.
+
+    Args:
+      folder: receives mixture.flac, source_0.flac ... and those of the channels.
+      scene: what was separated.
+      channels: by the beginning of their files' names, [channel, samples] float32.
+      sample_rate_hz: of all of them.
+
+    Returns:
+      The files by their names without ending.
+
+    Raises:
+      SepconError: a file cannot be written.
+    """
+    tracks = {"mixture": scene.mixture}
+    for prefix, waveforms in {"source": scene.sources, **channels}.items():
+        tracks |= {f"{prefix}_{number}": waveform for number, waveform in enumerate(waveforms)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, track in tracks.items():
+            soundfile.write(folder / f"{name}.flac", track, sample_rate_hz)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise SepconError(f"{folder}: examples cannot be written: {error}") from error
+    return {name: folder / f"{name}.flac" for name in tracks}
