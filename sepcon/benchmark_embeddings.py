@@ -97,9 +97,9 @@ def benchmark_embeddings(
 
     Returns:
       The table, and the rows: name, seed, mAP, mAP_low, mAP_high, d_prime, d_prime_low,
-      d_prime_high, AUC, validation_mAP, linear_mAP, linear_d_prime, mAP_deviation (between the classifiers),
-      num_classifiers, seconds, num_train_clips, num_validation_clips, num_test_clips, num_classes,
-      classes_left_out, epochs, embedding_size.
+      d_prime_high, AUC, validation_mAP, linear_mAP, linear_d_prime, mAP_deviation (between the
+      classifiers), num_classifiers, seconds, num_train_clips, num_validation_clips,
+      num_test_clips, num_classes, classes_left_out, epochs, embedding_size.
 
     Raises:
       SepconError: a model is missing or broken, the splits differ in their classes or share a

@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from sepcon import run_folder
 from sepcon.benchmark import Results, Row
+from sepcon.benchmark_separation_report import Example, table, write_page
 from sepcon.data.clips import ClipDataset, with_sources
 from sepcon.errors import SepconError, one_line
 from sepcon.evaluate_separation import (
     SceneScores,
     Separate,
     SeparateScene,
+    blind,
     mixit_measure,
     num_measured,
     score_scenes,
@@ -34,7 +35,6 @@ from sepcon.models.weights import list_states, state_folder
 from sepcon.report import require_libraries
 from sepcon.separation_examples import example_scenes, write_example
 from sepcon.separation_references import copied_mixture, ideal_ratio_masks
-from sepcon.benchmark_separation_report import Example, table, write_page
 
 SCENES_FILE = "scenes.csv"
 REPORT_FILE = "report.html"
@@ -97,7 +97,7 @@ def benchmark_separation(
       references: rows that show the ends of the scale: 'mixture' in every channel, and
         'ideal_ratio_masks', made of the true sources.
       max_scenes: the first so many scenes are measured; all by default.
-      num_examples: so many scenes of at least two sources become sounds in the report, separated
+      num_examples: so many scenes of two sources become sounds in the report, separated
         with the last checkpoint of each separator.
       batch_size: scenes that are separated at a time.
       bootstrap_resamples: resamples of the scenes behind the 95 % intervals.
@@ -135,9 +135,7 @@ def benchmark_separation(
     _write_scenes(folder / SCENES_FILE, by_scene)
     examples = list(_examples(folder / EXAMPLES_FOLDER, entries, scenes, num_examples))
     if report:
-        write_page(
-            folder / REPORT_FILE, scenes=scenes.name, rows=rows, examples=examples
-        )
+        write_page(folder / REPORT_FILE, scenes=scenes.name, rows=rows, examples=examples)
     return Results(rows, table(rows))
 
 
@@ -185,11 +183,7 @@ def _score(
         reference = REFERENCES[entry.identity]
         return score_scenes(reference, scenes, description=description, **arguments), {}
     separator = entry.load()
-
-    def separate(mixture: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-        return separator(mixture)
-
-    scores = score_scenes(separate, scenes, description=description, **arguments)
+    scores = score_scenes(blind(separator), scenes, description=description, **arguments)
     return scores, mixit_measure(separator, scenes, **arguments)
 
 
@@ -253,10 +247,6 @@ def _examples(
             for title, separator in separators.items()
         }
         prefixes = {title: f"separator_{n}_channel" for n, title in enumerate(separators)}
-        files = write_example(
-            folder / scene.id,
-            scene,
-            {prefixes[title]: found for title, found in channels.items()},
-            scenes.sample_rate_hz,
-        )
-        yield Example(scene, channels, {title: prefixes[title] for title in channels}, files)
+        named = {prefixes[title]: found for title, found in channels.items()}
+        files = write_example(folder / scene.id, scene, named, scenes.sample_rate_hz)
+        yield Example(scene, channels, prefixes, files, scenes.sample_rate_hz)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -40,12 +41,14 @@ class Example:
       channels: title of the separator -> [channel, samples] float32.
       prefixes: title of the separator -> beginning of the names of its files.
       files: name without ending -> the file, as of `write_example`.
+      sample_rate_hz: of all of it.
     """
 
     scene: ExampleScene
     channels: Mapping[str, np.ndarray]
     prefixes: Mapping[str, str]
     files: Mapping[str, Path]
+    sample_rate_hz: int
 
 
 def table(rows: Sequence[Row]) -> Cells:
@@ -141,18 +144,27 @@ def _count_section(rows: Sequence[Row]) -> Section:
 
 def _example_section(example: Example, page_folder: Path) -> Section:
     """Mixture, sources and channels of a scene, each channel with the source it is best for."""
-    scene, files = example.scene, example.files
-    labels = {"mixture": "mixture"}
-    labels |= {f"source_{k}": f"source {k}" for k in range(len(scene.sources))}
+    scene = example.scene
+    tracks = {"mixture": ("mixture", scene.mixture)}
+    tracks |= {f"source_{k}": (f"source {k}", source) for k, source in enumerate(scene.sources)}
     for title, channels in example.channels.items():
-        labels |= {
-            f"{example.prefixes[title]}_{number}": f"{title}: {text}"
-            for number, text in enumerate(_channel_labels(scene, channels))
+        prefix = f"{title}: " if len(example.channels) > 1 else ""
+        labels = _channel_labels(scene, channels)
+        tracks |= {
+            f"{example.prefixes[title]}_{number}": (prefix + label, channel)
+            for number, (label, channel) in enumerate(zip(labels, channels, strict=True))
         }
     clips: list[Clip] = [
-        linked_clip(label, files[name], page_folder=page_folder) for name, label in labels.items()
+        linked_clip(
+            label,
+            quote(example.files[name].relative_to(page_folder).as_posix()),
+            waveform,
+            example.sample_rate_hz,
+        )
+        for name, (label, waveform) in tracks.items()
     ]
-    return Section(f"Listen: {scene.title}", clips=clips)
+    text = [f"Channels of {', '.join(example.channels)}."] if example.channels else []
+    return Section(f"Listen: {scene.title}", text, clips=clips)
 
 
 def _channel_labels(scene: ExampleScene, channels: np.ndarray) -> list[str]:
@@ -163,7 +175,7 @@ def _channel_labels(scene: ExampleScene, channels: np.ndarray) -> list[str]:
         label = f"channel {number}"
         if place >= 0:
             gain = scores.improvement_db[list(scores.active).index(place)]
-            label += f", for source {place} ({gain:+.1f} dB)"
+            label += f": source {place}, {gain:+.1f} dB"
         labels.append(label if active[number] else f"{label}, inactive")
     return labels
 

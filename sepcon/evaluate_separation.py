@@ -72,14 +72,22 @@ def evaluate_separation(
     Raises:
       SepconError: the clips' sources are not known.
     """
-    scenes = score_scenes(
-        lambda mixture, _: separator(mixture), clips, max_clips=max_clips, batch_size=batch_size
-    )
+    scenes = score_scenes(blind(separator), clips, max_clips=max_clips, batch_size=batch_size)
     num_scenes = num_measured(clips, max_clips)
     summary = summarize_scenes(
         scenes, num_scenes=num_scenes, bootstrap_resamples=bootstrap_resamples
     )
     return summary | mixit_measure(separator, clips, max_clips=max_clips, batch_size=batch_size)
+
+
+def blind(separator: Separate) -> SeparateScene:
+    """Returns a separator as one that is given the sources too, and does not look."""
+
+    def separate(mixture: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
+        del sources
+        return separator(mixture)
+
+    return separate
 
 
 def num_measured(clips: ClipDataset, max_clips: int | None) -> int:

@@ -132,8 +132,8 @@ def _listening_section(examples: Path) -> Section:
     return Section(
         "Listen",
         [
-            "Scenes from held-out recordings, their true sources, and the channels that the separator "
-            "makes of them.",
+            "Scenes of two sources from held-out recordings, the true sources, and the channels "
+            "that the separator makes of them.",
         ],
         clips=clips,
     )

@@ -31,18 +31,18 @@ class ExampleScene:
 
 
 def example_scenes(clips: ClipDataset, num_examples: int) -> list[ExampleScene]:
-    """Returns the first scenes that hold at least two sources.
+    """Returns the first scenes of two sources: the easiest to judge by ear.
 
     Args:
       clips: scenes with known sources.
       num_examples: how many, if there are so many.
     """
     found: list[ExampleScene] = []
-    if num_examples < 1:
-        return found
     for clip in with_sources(clips).as_numpy_iterator():
+        if len(found) == num_examples:
+            break
         active = clip["sources"][np.any(clip["sources"], axis=1)]
-        if len(active) < 2:
+        if len(active) != 2:
             continue
         mixture, sources = to_float(clip["audio"]).numpy(), to_float(active).numpy()
         present = zip(clips.class_names, clip["labels"], strict=True)
@@ -50,8 +50,6 @@ def example_scenes(clips: ClipDataset, num_examples: int) -> list[ExampleScene]:
         scene_id = clip["id"].decode()
         title = f"{scene_id} ({heard})" if heard else scene_id
         found.append(ExampleScene(scene_id, title, mixture, sources))
-        if len(found) == num_examples:
-            break
     return found
 
 

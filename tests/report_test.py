@@ -35,7 +35,9 @@ def test_the_page_holds_tables_sounds_and_pictures(tmp_path):
     assert page.count("<audio") == 2
     assert page.count("data:image/png") == 4
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
-    decoded, rate = soundfile.read(io.BytesIO(base64.b64decode(clip.source.removeprefix("data:audio/flac;base64,"))))
+    decoded, rate = soundfile.read(
+        io.BytesIO(base64.b64decode(clip.source.removeprefix("data:audio/flac;base64,")))
+    )
     assert rate == 16000
     np.testing.assert_allclose(decoded, waveform, atol=1 / 32768)
     assert base64.b64decode(clip.png).startswith(b"\x89PNG")

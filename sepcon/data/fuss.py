@@ -76,9 +76,7 @@ def open_fuss(directory: str | Path, *, split: str) -> ClipDataset:
     )
 
 
-def _readers(
-    files: RecordFiles, features: tfds.features.FeaturesDict
-) -> tuple[ReadClip, ReadClip]:
+def _readers(files: RecordFiles, features: tfds.features.FeaturesDict) -> tuple[ReadClip, ReadClip]:
     # Only what is read is parsed: the sources are four times the mixture.
     mixture = tfds.features.FeaturesDict({key: features[key] for key in ("id", "mixture_audio")})
     sources = tfds.features.FeaturesDict(
@@ -116,7 +114,7 @@ def _builder_class() -> type[tfds.core.GeneratorBasedBuilder]:
     """TFDS's own builder of `fuss`, but decoding by soundfile: by itself it needs pydub."""
     from tensorflow_datasets.audio.fuss import Fuss as TfdsFuss
 
-    class Fuss(TfdsFuss, skip_registration=True):
+    class Fuss(TfdsFuss, skip_registration=True):  # type: ignore[call-arg]
         def __init__(self, *, root: Path | None, **arguments: Any) -> None:
             self._root = root
             super().__init__(**arguments)
