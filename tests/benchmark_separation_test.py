@@ -190,9 +190,9 @@ def test_bad_requests_are_named(clips, run, tmp_path):
         start(references=("ideal",))
     with pytest.raises(SepconError, match="nothing to measure"):
         start(separators={}, references=())
+    slow = write_run(tmp_path / "slow", steps=(), config=SeparatorConfig(sample_rate_hz=8000))
     with pytest.raises(SepconError, match="separates at 8000 Hz, the scenes have 16000 Hz"):
-        config = SeparatorConfig(sample_rate_hz=8000)
-        start(separators={"s": write_run(tmp_path / "slow", steps=(), config=config)})
+        start(separators={"s": slow})
     with pytest.raises(SepconError, match="sources inside these clips are not known"):
         start(scenes=scenes([1, 2], known=False)[0])
     with pytest.raises(SepconError, match="measured on none of its scenes"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from esc50_stub import write_esc50
+from fuss_stub import write_fuss
 from recordings_fixture import write_recordings
 
 from sepcon import cli
@@ -137,6 +138,7 @@ def test_the_commands_of_the_documents(tmp_path, monkeypatch):
     """All of them, in order, on tiny settings and in a folder that is not the checkout's."""
     write_recordings(tmp_path / "path" / "to" / "recordings")
     write_esc50(tmp_path / "path" / "to" / "ESC-50")
+    write_fuss(tmp_path / "path" / "to" / "ssdata_reverb", num_scenes=3)
     monkeypatch.chdir(tmp_path)
     commands = [line for line in _commands() if line.startswith("sepcon ")]
     assert len(commands) > 8

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from sepcon.data.clips import ClipDataset, from_reader
+from sepcon.data.clips import from_reader
 
 SAMPLES = 400
 
