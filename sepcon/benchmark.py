@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,6 +57,22 @@ def benchmark(
         raise SepconError(f"cannot write results to {folder}: {one_line(error)}") from error
     print(align(results.table))
     return results.rows
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Writes rows of the same keys as a table, the keys as its head.
+
+    Raises:
+      SepconError: the file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    try:
+        run_folder.write_text(path, text.getvalue())
+    except OSError as error:
+        raise SepconError(f"{path} cannot be written: {one_line(error)}") from error
 
 
 def _read_rows(path: Path) -> list[Row]:

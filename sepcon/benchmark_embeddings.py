@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from sepcon import run_folder
-from sepcon.benchmark import Results, Row
+from sepcon.benchmark import Results, Row, write_csv
 from sepcon.data.clips import ClipDataset
 from sepcon.data.embeddings import Embeddings
 from sepcon.embed import write_embeddings
@@ -121,7 +118,7 @@ def benchmark_embeddings(
         row, row_classes = _measure(entry, embedded, settings, num_classifiers, bootstrap_resamples)
         rows.append({**row, "seconds": round(time.monotonic() - start, 2)})
         classes += row_classes
-    _write_classes(folder / CLASSES_FILE, classes)
+    write_csv(folder / CLASSES_FILE, classes)
     return Results(rows, _table(rows))
 
 
@@ -349,14 +346,3 @@ def _class_rows(
         }
         for column, class_name in enumerate(test.class_names)
     ]
-
-
-def _write_classes(path: Path, classes: Sequence[Row]) -> None:
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(classes[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(classes)
-    try:
-        run_folder.write_text(path, table.getvalue())
-    except OSError as error:
-        raise SepconError(f"{path} cannot be written: {one_line(error)}") from error

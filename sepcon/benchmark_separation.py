@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
 import hashlib
-import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sepcon import run_folder
-from sepcon.benchmark import Results, Row
+from sepcon.benchmark import Results, Row, write_csv
 from sepcon.benchmark_separation_report import Example, table, write_page
 from sepcon.data.clips import ClipDataset, with_sources
 from sepcon.errors import SepconError, one_line
@@ -132,7 +130,7 @@ def benchmark_separation(
         )
         rows.append({"name": entry.name, "step": entry.step, **summary, **measures})
         by_scene += [_scene_row(entry, each) for each in scores]
-    _write_scenes(folder / SCENES_FILE, by_scene)
+    write_csv(folder / SCENES_FILE, by_scene)
     examples = list(_examples(folder / EXAMPLES_FOLDER, entries, scenes, num_examples))
     if report:
         write_page(folder / REPORT_FILE, scenes=scenes.name, rows=rows, examples=examples)
@@ -222,17 +220,6 @@ def _scene_row(entry: _Entry, scores: SceneScores) -> Row:
     }
     counts = {"sources": scores.num_sources, "active_channels": scores.num_active_channels}
     return {"name": entry.name, "step": entry.step, "scene": scores.id, **counts, **means}
-
-
-def _write_scenes(path: Path, rows: Sequence[Row]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    try:
-        run_folder.write_text(path, text.getvalue())
-    except OSError as error:
-        raise SepconError(f"{path} cannot be written: {one_line(error)}") from error
 
 
 def _examples(
