@@ -25,6 +25,7 @@ Row = Mapping[str, Any]
 Cells = list[list[str]]
 
 _CHANNELS, _GROUPS = "si_snri_channel_db", "si_snri_group_db"
+_NAMES = ("separator", "step", "scenes")
 _SHARES = {
     "under-separated": "under_separated",
     "equally separated": "equally_separated",
@@ -54,7 +55,7 @@ class Example:
 def table(rows: Sequence[Row]) -> Cells:
     """Returns the rows as cells for the terminal, two lines for each: best channels, groups."""
     counts = _counts(rows)
-    head = ["separator", "step", "SI-SNRi, dB", *[f"{k} sources" for k in counts], "all (MSi)"]
+    head = [*_NAMES, "SI-SNRi, dB", *[f"{k} sources" for k in counts], "all (MSi)"]
     cells = [[*head, "1 source (1S)", "under/equal/over, %"]]
     for row in rows:
         for label, name in (("channels", _CHANNELS), ("groups", _GROUPS)):
@@ -101,8 +102,9 @@ def write_page(
     write_report(
         path,
         title="Separation by training step",
-        subtitle=f"{rows[0]['num_scenes']} scenes of {scenes}. In brackets and as bands: 95 % "
-        "bootstrap intervals over scenes.",
+        subtitle=f"{rows[0]['num_scenes']} scenes of {scenes}, but for silent ones and those with "
+        "more sources than the separator has channels. In brackets and as bands: 95 % bootstrap "
+        "intervals over scenes.",
         sections=sections,
     )
 
@@ -112,7 +114,7 @@ def _improvement_section(
 ) -> Section:
     improvements = _by_count(name, _counts(rows))
     keys = [*improvements, *further]
-    head = ["separator", "step", *(_heading(key) for key in keys)]
+    head = [*_NAMES, *(_heading(key) for key in keys)]
     return Section(
         heading,
         [text],
@@ -126,7 +128,7 @@ def _improvement_section(
 
 def _count_section(rows: Sequence[Row]) -> Section:
     suffixes = [suffix for suffix in ("_1", *_by_count("", _counts(rows))) if suffix]
-    head = ["separator", "step", *(_heading(suffix) for suffix in suffixes), "all"]
+    head = [*_NAMES, *(_heading(suffix) for suffix in suffixes), "all"]
     cells = [[*_names(row), *(_shares(row, suffix) for suffix in (*suffixes, ""))] for row in rows]
     return Section(
         "Too few and too many channels",
@@ -207,7 +209,8 @@ def _by_separator(rows: Sequence[Row]) -> Iterator[list[Row]]:
 
 def _counts(rows: Sequence[Row]) -> list[int]:
     """The numbers of sources, from two on, that there were scenes of."""
-    return [k for k in range(2, 100) if f"num_scenes_{k}" in rows[0]]
+    found = {key.removeprefix("num_scenes_") for row in rows for key in row}
+    return sorted(int(count) for count in found if count.isdigit() and count != "1")
 
 
 def _by_count(name: str, counts: Sequence[int]) -> list[str]:
@@ -222,7 +225,10 @@ def _heading(key: str) -> str:
 
 
 def _names(row: Row) -> list[str]:
-    return [row["name"], "" if row["step"] is None else str(row["step"])]
+    measured = row["num_scenes"] - row["num_scenes_skipped"]
+    left_out = f" of {row['num_scenes']}" if row["num_scenes_skipped"] else ""
+    step = "" if row["step"] is None else str(row["step"])
+    return [row["name"], step, f"{measured}{left_out}"]
 
 
 def _cell(row: Row, key: str) -> str:

@@ -148,7 +148,8 @@ def summarize_scenes(
       means, each with its interval under the name with `_low` and `_high`. With k = 1, 2, 3 ...
       active sources: `num_scenes_k`, `active_channels_k`, and `under_separated_k`,
       `equally_separated_k`, `over_separated_k`, the shares of scenes with fewer, as many and more
-      active channels than sources; the same without `_k` over all scenes. For k > 1
+      active channels than sources, with `num_` before them their numbers; the same without `_k`
+      over all scenes. For k > 1
       `si_snri_channel_db_k` and `si_snri_group_db_k`; without `_k` over all active sources of all
       scenes with at least two (MSi of Wisdom et al.). `si_snr_channel_db_1` is the best channel of
       a scene with one source, absolute (1S). What no scene was there for is missing. All active
@@ -167,6 +168,8 @@ def summarize_scenes(
             summary[f"num_scenes{suffix}"] = len(members)
         for name, of_scene in _MEASURES.items():
             values[name + suffix] = [value for scene in members if (value := of_scene(scene))]
+        for name in SEPARATED:
+            summary[f"num_{name}{suffix}"] = int(np.sum(values[name + suffix]))
     # With one source the mixture is perfect: the ratio counts there, its improvement elsewhere.
     values["si_snr_channel_db_1"] = [s.si_snr_channel_db for s in scenes if s.num_sources == 1]
     for name, found in values.items():
@@ -177,6 +180,7 @@ def summarize_scenes(
     return summary
 
 
+SEPARATED = ("under_separated", "equally_separated", "over_separated")
 _MEASURES: dict[str, Callable[[SceneScores], Sequence[float]]] = {
     "si_snri_channel_db": lambda s: s.si_snri_channel_db if s.num_sources > 1 else (),
     "si_snri_group_db": lambda s: s.si_snri_group_db,

@@ -1,6 +1,7 @@
 """The benchmark of separators, from checkpoints to table and page."""
 
 import csv
+import dataclasses
 import functools
 import json
 import re
@@ -130,7 +131,7 @@ def test_the_table_is_printed_with_two_lines_for_each_row(clips, run, tmp_path, 
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + 2 * 3
     assert "4 sources" in lines[0]
-    assert lines[-2].split()[:3] == ["s", "10", "channels"]
+    assert lines[-2].split()[:4] == ["s", "10", "6", "channels"]
     assert f"{rows[-1]['si_snri_channel_db']:z.1f} (" in lines[-2]
     assert f"{rows[-1]['si_snri_group_db']:z.1f} (" in lines[-1]
     assert not (tmp_path / "report.html").exists()
@@ -174,6 +175,15 @@ def test_a_missing_library_is_told_before_anything_is_measured(clips, run, tmp_p
     with pytest.raises(SepconError, match="jinja2"):
         benchmark(tmp_path, separators={"s": run}, scenes=clips)
     assert not (tmp_path / "scores").exists()
+
+
+def test_scenes_with_more_sources_than_channels_are_left_out_and_counted(clips, tmp_path, capsys):
+    config = dataclasses.replace(SMALL, num_sources=2)
+    run = write_run(tmp_path / "run", steps=(0,), config=config)
+    (row,) = benchmark(tmp_path / "out", separators={"s": run}, scenes=clips, **BARE)
+    assert (row["num_scenes"], row["num_scenes_skipped"]) == (6, 2)
+    assert "4 of 6" in capsys.readouterr().out
+    assert "num_scenes_3" not in row
 
 
 def test_bad_requests_are_named(clips, run, tmp_path):

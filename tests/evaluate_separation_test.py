@@ -8,7 +8,12 @@ import tensorflow as tf
 from scenes_stub import scenes
 
 from sepcon.errors import SepconError
-from sepcon.evaluate_separation import evaluate_separation, score_scenes, summarize_scenes
+from sepcon.evaluate_separation import (
+    SEPARATED,
+    evaluate_separation,
+    score_scenes,
+    summarize_scenes,
+)
 
 
 def si_snr(reference, estimate):
@@ -30,6 +35,7 @@ def test_scenes_are_measured_by_number_of_sources(lengths):
     assert got["num_scenes"] == 6
     assert [got[f"num_scenes_{k}"] for k in (1, 2, 3, 4)] == [1, 2, 1, 1]
     assert got["num_scenes_skipped"] == 1
+    assert sum(got[f"num_{name}_2"] for name in SEPARATED) == 2
     gains = []
     for number in (0, 3):
         sources = items[number].astype(np.float64) / 32768
@@ -71,8 +77,8 @@ def test_too_few_and_too_many_channels_are_counted(matrix, counts, shares):
     scores = score_scenes(by_remix(matrix), clips, batch_size=3)
     assert {scene.num_sources: scene.num_active_channels for scene in scores} == counts
     got = summarize_scenes(scores, num_scenes=4)
-    names = ("under_separated", "equally_separated", "over_separated")
-    assert tuple(got[name] for name in names) == shares
+    assert tuple(got[name] for name in SEPARATED) == shares
+    assert tuple(got[f"num_{name}"] for name in SEPARATED) == tuple(4 * share for share in shares)
     assert [got[f"active_channels_{k}"] for k in counts] == list(counts.values())
     assert [got[f"under_separated_{k}"] for k in (1, 2)] == [0, shares[0] > 0]
 
