@@ -165,8 +165,11 @@ def _example_section(example: Example, page_folder: Path) -> Section:
         )
         for name, (label, waveform) in tracks.items()
     ]
-    text = [f"Channels of {', '.join(example.channels)}."] if example.channels else []
-    return Section(f"Listen: {scene.title}", text, clips=clips)
+    text = (
+        f"Channels of {', '.join(example.channels) or 'no separator'}. Beside a channel: the source "
+        "it is compared with under the best permutation, and the improvement of SI-SNR."
+    )
+    return Section(f"Listen: {scene.title}", [text], clips=clips)
 
 
 def _channel_labels(scene: ExampleScene, channels: np.ndarray) -> list[str]:

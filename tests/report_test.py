@@ -21,9 +21,16 @@ def test_the_page_holds_tables_sounds_and_pictures(tmp_path):
         table=[["name", "value"], ["<row>", "0.5"]],
         figures=[
             report.line_figure("curve", {"a": ([0, 1], [1, 2])}, x_label="x", y_label="y"),
+            report.interval_curves_figure(
+                "checkpoints", {"a": [(0, 1, 0.5, 2), (10, 3, 2, 4)]}, x_label="x", y_label="y"
+            ),
             report.interval_figure("rows", [("r", 0.5, 0.4, 0.6)], x_label="mAP"),
         ],
-        clips=[clip, report.audio_clip("silence", np.zeros(8000, np.float32), 16000)],
+        clips=[
+            clip,
+            report.audio_clip("silence", np.zeros(8000, np.float32), 16000),
+            report.linked_clip("beside the page", "a%20b.flac", waveform, 16000),
+        ],
         code="a < b",
     )
     path = tmp_path / "report.html"
@@ -32,8 +39,9 @@ def test_the_page_holds_tables_sounds_and_pictures(tmp_path):
     assert "&lt;row&gt;" in page
     assert "<row>" not in page
     assert "Heading &amp; more" in page
-    assert page.count("<audio") == 2
-    assert page.count("data:image/png") == 4
+    assert page.count("<audio") == 3
+    assert page.count("data:image/png") == 6
+    assert 'src="a%20b.flac"' in page
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     decoded, rate = soundfile.read(
         io.BytesIO(base64.b64decode(clip.source.removeprefix("data:audio/flac;base64,")))
