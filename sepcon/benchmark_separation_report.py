@@ -166,8 +166,8 @@ def _example_section(example: Example, page_folder: Path) -> Section:
         for name, (label, waveform) in tracks.items()
     ]
     text = (
-        f"Channels of {', '.join(example.channels) or 'no separator'}. Beside a channel: the source "
-        "it is compared with under the best permutation, and the improvement of SI-SNR."
+        f"Channels of {', '.join(example.channels) or 'no separator'}. Beside a channel: the "
+        "source it is compared with under the best permutation, and the improvement of SI-SNR."
     )
     return Section(f"Listen: {scene.title}", [text], clips=clips)
 
