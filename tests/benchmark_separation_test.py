@@ -18,7 +18,7 @@ import sepcon.benchmark
 import sepcon.benchmark_separation
 from sepcon.benchmark_separation import benchmark_separation
 from sepcon.errors import SepconError
-from sepcon.evaluate_separation import evaluate_separation
+from sepcon.evaluate_separation import evaluate_separation, score_scenes
 from sepcon.models.separator import (
     Separator,
     SeparatorConfig,
@@ -26,6 +26,7 @@ from sepcon.models.separator import (
     save_separator_config,
 )
 from sepcon.models.weights import state_folder, write_weights
+from sepcon.separation_references import copied_mixture
 
 SMALL = SeparatorConfig(
     num_sources=4,
@@ -127,9 +128,15 @@ def test_the_page_shows_the_figures_and_plays_the_scenes(finished, clips):
 
 
 def test_the_table_is_printed_with_two_lines_for_each_row(clips, run, tmp_path, capsys):
-    rows = benchmark(tmp_path, separators={"s": run}, scenes=clips, steps=[10], report=False)
+    rows = benchmark(
+        tmp_path,
+        separators={"s": run},
+        scenes=clips,
+        steps=[10],
+        **{**BARE, "references": ("mixture",)},
+    )
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + 2 * 3
+    assert len(lines) == 2 + 2 * 2
     assert "4 sources" in lines[0]
     assert lines[-2].split()[:4] == ["s", "10", "6", "channels"]
     assert f"{rows[-1]['si_snri_channel_db']:z.1f} (" in lines[-2]
@@ -137,37 +144,50 @@ def test_the_table_is_printed_with_two_lines_for_each_row(clips, run, tmp_path, 
     assert not (tmp_path / "report.html").exists()
 
 
-def test_a_killed_run_goes_on_with_the_next_checkpoint(clips, run, tmp_path, monkeypatch):
-    arguments = {"separators": {"s": run}, "scenes": clips, "max_scenes": 2, **BARE}
-    whole = benchmark(tmp_path / "whole", **arguments)
-    score = sepcon.benchmark_separation._score
+@pytest.fixture
+def scored(clips, monkeypatch):
+    """Replaces separation by something cheap; returns the steps that were scored."""
+    steps = []
 
-    def at(step):
+    def score(entry, *_):
+        steps.append(entry.step)
+        return score_scenes(copied_mixture, clips, max_clips=2), {}
+
+    monkeypatch.setattr(sepcon.benchmark_separation, "_score", score)
+    return steps
+
+
+def test_a_killed_run_goes_on_with_the_next_checkpoint(clips, run, tmp_path, scored, monkeypatch):
+    arguments = {"separators": {"s": run}, "scenes": clips, "max_scenes": 2, **BARE}
+    with monkeypatch.context() as patch:
+        score = sepcon.benchmark_separation._score
+
         def killed(entry, *others):
-            if entry.step == step:
+            if entry.step == 10:
                 raise KeyboardInterrupt
             return score(entry, *others)
 
-        return killed
-
-    monkeypatch.setattr(sepcon.benchmark_separation, "_score", at(10))
-    with pytest.raises(KeyboardInterrupt):
-        benchmark(tmp_path / "killed", **arguments)
-    monkeypatch.setattr(sepcon.benchmark_separation, "_score", at(0))
-    resumed = benchmark(tmp_path / "killed", **arguments)
-    for row in (*whole, *resumed):
-        row.pop("seconds")
-    assert resumed == whole
+        patch.setattr(sepcon.benchmark_separation, "_score", killed)
+        with pytest.raises(KeyboardInterrupt):
+            benchmark(tmp_path, **arguments)
+    assert not (tmp_path / "results.json").exists()
+    assert [row["step"] for row in benchmark(tmp_path, **arguments)] == [0, 10]
+    assert scored == [0, 10]
 
 
-def test_new_weights_are_measured_anew(clips, tmp_path):
+def test_new_weights_and_other_scenes_are_measured_anew(clips, tmp_path, scored):
     run = write_run(tmp_path / "run", steps=(1,))
     arguments = {"separators": {"s": run}, "scenes": clips, "max_scenes": 2, **BARE}
-    (before,) = benchmark(tmp_path / "out", **arguments)
+    for _ in range(2):
+        benchmark(tmp_path / "out", **arguments)
+        (tmp_path / "out" / "run.json").unlink()
+    assert scored == [1]
     write_weights(Separator(SMALL), state_folder(run, 1))
+    benchmark(tmp_path / "out", **arguments)
+    assert scored == [1, 1]
     (tmp_path / "out" / "run.json").unlink()
-    (after,) = benchmark(tmp_path / "out", **arguments)
-    assert after["si_snri_channel_db_2"] != before["si_snri_channel_db_2"]
+    benchmark(tmp_path / "out", **{**arguments, "max_scenes": 3})
+    assert scored == [1, 1, 1]
 
 
 def test_a_missing_library_is_told_before_anything_is_measured(clips, run, tmp_path, monkeypatch):
