@@ -13,15 +13,19 @@ from sepcon.data.channels import StoredChannels, stored_channels
 from sepcon.data.clips import ClipDataset
 from sepcon.data.stream import TrainingStream
 from sepcon.errors import SepconError
+from sepcon.example_mixing import ExampleMixing
 from sepcon.export import export
 from sepcon.features import LogMel
 from sepcon.models.encoder_files import save_encoder_config
 from sepcon.models.separator import load_separator
 from sepcon.models.weights import state_folder, write_weights
+from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.pretraining import PretrainingTask
+from sepcon.tasks.supervised import SupervisedTask
 from sepcon.training.distribution import is_chief, make_strategy
 from sepcon.training.loop import FitResult, fit
 from sepcon.training.runtime import make_deterministic
+from sepcon.training.task import Task
 from sepcon.views import SeparatorFrontEnd, ViewSampler
 
 
@@ -38,10 +42,13 @@ def pretrain(
     clip_seconds: float | None = None,
     anchor_augmentations: Sequence[Augmentation] = (),
     positive_augmentations: Sequence[Augmentation] = (),
+    example_mixing: ExampleMixing | None = None,
     similarity_weight: float = 1.0,
     coincidence_weight: float = 0.2,
     temperature: float = 0.2,
+    supervised: bool = False,
     channels: Sequence[str] = (),
+    channels_dir: str = "",
     separators: Sequence[tuple[str, int | None]] = (),
     recalibration_batches: int = 50,
     shuffle_buffer: int | None = None,
@@ -67,10 +74,14 @@ def pretrain(
       clip_seconds: what is read of each clip; needed where clips differ in length.
       anchor_augmentations: on the log-mel of the anchor.
       positive_augmentations: on the log-mel of the positive.
+      example_mixing: mixes other clips softly into both views; None for none.
       similarity_weight: weight of NT-Xent; 0 leaves it out.
       coincidence_weight: weight of coincidence prediction; 0 leaves it out.
       temperature: of NT-Xent.
+      supervised: trains with the labels of the clips in place of both objectives: what
+        pretraining is held against.
       channels: folders of stored channels (`sepcon separate`), one for each separator state.
+      channels_dir: where those folders are, unless their paths are whole.
       separators: in place of `channels`, separators to run on the fly: (run folder, step or None
         for the last). Each sees every batch: several cost as many times as much.
       recalibration_batches: batches of plain mixtures on which the statistics of batch
@@ -97,17 +108,26 @@ def pretrain(
         network = encoder(
             num_frames=log_mel.num_frames(views.patch_samples), num_mels=log_mel.num_mels
         )
-        task = PretrainingTask(
-            encoder=network,
+        patches = LogMelViews(
             log_mel=log_mel,
             views=views,
             anchor_augmentations=anchor_augmentations,
             positive_augmentations=positive_augmentations,
-            similarity_weight=similarity_weight,
-            coincidence_weight=coincidence_weight,
-            temperature=temperature,
+            example_mixing=example_mixing,
             front_end=_front_end(separators),
         )
+        if supervised:
+            task: Task = SupervisedTask(
+                encoder=network, patches=patches, num_classes=_num_classes(clips)
+            )
+        else:
+            task = PretrainingTask(
+                encoder=network,
+                patches=patches,
+                similarity_weight=similarity_weight,
+                coincidence_weight=coincidence_weight,
+                temperature=temperature,
+            )
         chosen_optimizer = optimizer()
     stream = TrainingStream(
         clips=clips,
@@ -116,7 +136,7 @@ def pretrain(
         clip_samples=_clip_samples(clips, clip_seconds, views),
         num_uniforms=task.num_uniforms,
         shuffle_buffer=shuffle_buffer,
-        channels=_stored(channels, views),
+        channels=_stored(channels, channels_dir, views),
     )
     if is_chief(scope):
         save_encoder_config(
@@ -135,7 +155,7 @@ def pretrain(
     if result.interrupted or not is_chief(scope):
         return None
     if recalibration_batches:
-        task.recalibrate(stream.batches(num_steps).take(recalibration_batches))
+        patches.recalibrate(network, stream.batches(num_steps).take(recalibration_batches))
         write_weights(network, state_folder(folder, num_steps))
     saved_model = export(run_dir=folder, model=folder, config_text=config_text)
     run_folder.finish(folder, {"steps": result.step, "seconds": result.seconds})
@@ -161,10 +181,19 @@ def _front_end(separators: Sequence[tuple[str, int | None]]) -> SeparatorFrontEn
     return SeparatorFrontEnd([load_separator(run, step) for run, step in separators])
 
 
-def _stored(channels: Sequence[str], views: ViewSampler) -> StoredChannels | None:
+def _stored(channels: Sequence[str], parent: str, views: ViewSampler) -> StoredChannels | None:
     if not channels or not views.needs_channels:
         return None
-    return stored_channels(paths=channels)
+    return stored_channels(paths=[str(Path(parent).expanduser() / name) for name in channels])
+
+
+def _num_classes(clips: ClipDataset) -> int:
+    if not clips.class_names:
+        raise SepconError(
+            f"{clips.name} has no labels, which supervised training learns from; take labelled "
+            "clips, or pretrain.supervised = False"
+        )
+    return len(clips.class_names)
 
 
 def _clip_samples(clips: ClipDataset, clip_seconds: float | None, views: ViewSampler) -> int:

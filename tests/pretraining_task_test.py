@@ -14,6 +14,7 @@ import tensorflow as tf
 from sepcon.augment import RandomEqualization, SpecAugment
 from sepcon.features import LogMel
 from sepcon.models.encoders import small_cnn
+from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.pretraining import PretrainingTask
 from sepcon.views import SeparatorFrontEnd, ViewSampler
 
@@ -22,11 +23,21 @@ LOG_MEL = LogMel(num_mels=32)
 VIEWS = ViewSampler(pairs=("mixture-channel",), patch_seconds=0.3)
 
 
+OF_PATCHES = {
+    "views",
+    "anchor_augmentations",
+    "positive_augmentations",
+    "example_mixing",
+    "front_end",
+}
+
+
 def task_for(**settings) -> PretrainingTask:
     keras.utils.set_random_seed(3)
     encoder = small_cnn(embedding_size=32, num_mels=32)
-    defaults = {"encoder": encoder, "log_mel": LOG_MEL, "views": VIEWS, "projection_size": 16}
-    return PretrainingTask(**(defaults | settings))
+    of_patches = {key: settings.pop(key) for key in OF_PATCHES & set(settings)}
+    patches = LogMelViews(**({"log_mel": LOG_MEL, "views": VIEWS} | of_patches))
+    return PretrainingTask(**({"encoder": encoder, "projection_size": 16} | settings), patches=patches)
 
 
 def batch_for(task: PretrainingTask, size: int = 8, seed: int = 0) -> dict[str, tf.Tensor]:
@@ -192,7 +203,7 @@ def test_summaries_hold_pictures_and_sound():
 def test_recalibration_takes_statistics_of_unaugmented_mixtures():
     task = task_for(anchor_augmentations=(RandomEqualization(max_level_drop=9.0),))
     batch = batch_for(task)
-    assert task.recalibrate([batch]) == 1
+    assert task.patches.recalibrate(task.model.encoder, [batch]) == 1
     room = SAMPLES - 4800 + 1
     starts = [int(u * room) for u in batch["uniforms"].numpy()[:, 1]]
     cut = [

@@ -6,9 +6,11 @@ import pytest
 import tensorflow as tf
 
 from sepcon.augment import RandomEqualization, SpecAugment
+from sepcon.example_mixing import ExampleMixing
 from sepcon.features import LogMel
 from sepcon.models.encoders import small_cnn
 from sepcon.models.separator import Separator, SeparatorConfig
+from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.pretraining import PretrainingTask
 from sepcon.tasks.separation import SeparationTask
 from sepcon.training.graph_lint import lint_task
@@ -31,12 +33,16 @@ def spec(num_uniforms: int, **more: tf.TensorSpec) -> dict[str, tf.TensorSpec]:
 def test_pretraining(pairs):
     views = ViewSampler(pairs=pairs, patch_seconds=0.5)
     log_mel = LogMel()
-    task = PretrainingTask(
-        encoder=small_cnn(embedding_size=32, num_frames=log_mel.num_frames(views.patch_samples)),
+    patches = LogMelViews(
         log_mel=log_mel,
         views=views,
         anchor_augmentations=[SpecAugment()],
         positive_augmentations=[RandomEqualization(), SpecAugment()],
+        example_mixing=ExampleMixing(),
+    )
+    task = PretrainingTask(
+        encoder=small_cnn(embedding_size=32, num_frames=log_mel.num_frames(views.patch_samples)),
+        patches=patches,
         coincidence_weight=0.5,
     )
     channels = {"channels": tf.TensorSpec([4, 3, SAMPLES], tf.int16)} if len(pairs) > 1 else {}

@@ -1,0 +1,156 @@
+"""From a batch of clips to augmented log-mel patches: what all tasks on an encoder begin with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import keras
+import tensorflow as tf
+
+from sepcon.augment import Augmentation, Chain, split_uniforms
+from sepcon.data.clips import to_float
+from sepcon.example_mixing import ExampleMixing
+from sepcon.features import LogMel
+from sepcon.models.encoders import recalibrate_batch_norm
+from sepcon.training.task import Summaries
+from sepcon.views import SeparatorFrontEnd, Views, ViewSampler
+
+_MAX_SUMMARIES = 4
+
+
+class LogMelViews:
+    """Cuts two patches of each clip, mixes, transforms and augments them.
+
+    A batch holds 'audio' int16 [batch, samples], 'uniforms' float32 [batch, num_uniforms], and
+    'channels' int16 [batch, channel, samples] where the view sampler needs channels and there is no
+    front-end to make them.
+
+    Args:
+      log_mel: the front-end of the encoder.
+      views: draws the pairs of patches.
+      anchor_augmentations: applied to the log-mel patches of the anchors, in this order.
+      positive_augmentations: the same for the positives.
+      example_mixing: applied to the waveforms of both patches before; None for none.
+      front_end: makes channels on the fly, in place of 'channels' in the batch.
+    """
+
+    def __init__(
+        self,
+        *,
+        log_mel: LogMel,
+        views: ViewSampler,
+        anchor_augmentations: Sequence[Augmentation] = (),
+        positive_augmentations: Sequence[Augmentation] = (),
+        example_mixing: ExampleMixing | None = None,
+        front_end: SeparatorFrontEnd | None = None,
+    ) -> None:
+        if views.sample_rate_hz != log_mel.sample_rate_hz:
+            raise ValueError(
+                f"views.sample_rate_hz={views.sample_rate_hz} differs from "
+                f"log_mel.sample_rate_hz={log_mel.sample_rate_hz}"
+            )
+        self._log_mel = log_mel
+        self._views = views
+        self._augment_anchor = Chain(tuple(anchor_augmentations))
+        self._augment_positive = Chain(tuple(positive_augmentations))
+        self._mix = example_mixing
+        self._front_end = front_end if views.needs_channels else None
+        of_mixing = self._mix.num_uniforms if self._mix else 0
+        self._widths = [
+            views.num_uniforms,
+            self._augment_anchor.num_uniforms,
+            self._augment_positive.num_uniforms,
+            of_mixing,
+            of_mixing,
+            self._front_end.num_uniforms if self._front_end else 0,
+        ]
+
+    @property
+    def num_uniforms(self) -> int:
+        return sum(self._widths)
+
+    def __call__(self, batch: dict[str, tf.Tensor]) -> Views:
+        """The augmented log-mel patches of both views, each [batch, frames, mels] float32."""
+        to_views, to_anchor, to_positive, *to_mixing, to_front_end = split_uniforms(
+            batch["uniforms"], self._widths
+        )
+        # What is read as int16 stays int16 until it is cut: that halves the memory to move.
+        mixture, channels = self._clips(batch, to_front_end)
+        views = self._views(mixture=mixture, channels=channels, uniforms=to_views)
+        waveforms = [_as_float(view) for view in views]
+        if self._mix is not None:
+            waveforms = [self._mix(*each) for each in zip(waveforms, to_mixing, strict=True)]
+        log_mels = self._log_mel(tf.concat(waveforms, axis=0))  # [2 * batch, frames, mels]
+        anchor, positive = tf.split(log_mels, 2, axis=0)
+        return Views(
+            anchor=self._augment_anchor(anchor, to_anchor),
+            positive=self._augment_positive(positive, to_positive),
+        )
+
+    def summaries(self, batch: dict[str, tf.Tensor]) -> Summaries:
+        """The first examples of a batch: patches as pictures, mixture and channels as sound."""
+        batch = {name: value[:_MAX_SUMMARIES] for name, value in batch.items()}
+        log_mels = self(batch)
+        to_front_end = split_uniforms(batch["uniforms"], self._widths)[-1]
+        mixture, channels = self._clips(batch, to_front_end)
+        sounds = {"mixture": _as_float(mixture)}
+        if channels is not None:
+            sounds |= {
+                f"channel_{number}": _as_float(channel)
+                for number, channel in enumerate(tf.unstack(channels, axis=1))
+            }
+        rate = self._log_mel.sample_rate_hz
+        return Summaries(
+            audio={name: (sound, rate) for name, sound in sounds.items()},
+            images={name: _picture(value) for name, value in log_mels._asdict().items()},
+        )
+
+    def recalibrate(
+        self, encoder: keras.Model, batches: Iterable[dict[str, tf.Tensor]]
+    ) -> int:
+        """Takes the encoder's batch normalisation statistics anew, on plain patches of mixtures.
+
+        To be called once after training, for evaluation sees nothing but mixtures. Runs outside of
+        any strategy and is a pure function of weights and batches.
+
+        Args:
+          encoder: changed in place.
+          batches: some dozens of batches of the training stream.
+
+        Returns:
+          the number of batches seen.
+        """
+        patches = tf.function(self._plain)
+        return recalibrate_batch_norm(encoder, map(patches, batches))
+
+    def _plain(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Unaugmented log-mel patches of the mixtures, where the anchors lie."""
+        sampler = dataclasses.replace(self._views, pairs=("mixture-mixture",))
+        uniforms = split_uniforms(batch["uniforms"], self._widths)[0]
+        views = sampler(mixture=batch["audio"], channels=None, uniforms=uniforms)
+        return self._log_mel(_as_float(views.anchor))
+
+    def _clips(
+        self, batch: dict[str, tf.Tensor], uniforms: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Mixture [batch, samples] and, if needed, channels [batch, channel, samples].
+
+        Both are float32 if a front-end makes the channels, else int16 as they were read.
+        """
+        if self._front_end is not None:
+            mixture = to_float(batch["audio"])
+            return mixture, self._front_end(mixture, uniforms)
+        return batch["audio"], batch.get("channels") if self._views.needs_channels else None
+
+
+def _as_float(audio: tf.Tensor) -> tf.Tensor:
+    return to_float(audio) if audio.dtype == tf.int16 else audio
+
+
+def _picture(log_mel: tf.Tensor) -> tf.Tensor:
+    """Log-mel patches as pictures with low frequencies below, [n, mels, frames, 1] in [0, 1]."""
+    low = tf.reduce_min(log_mel, axis=[1, 2], keepdims=True)
+    high = tf.reduce_max(log_mel, axis=[1, 2], keepdims=True)
+    scaled = tf.math.divide_no_nan(log_mel - low, high - low)
+    return tf.reverse(tf.transpose(scaled, [0, 2, 1]), axis=[1])[..., tf.newaxis]
