@@ -28,13 +28,14 @@ USAGE_ERROR = 2
 
 @dataclasses.dataclass(frozen=True)
 class Verb:
-    """A command: where its function is, and what its help says."""
+    """A command: where its function is, what its help says, and whether it starts others."""
 
     function: str
     summary: str
     example: str
     details: str
     positional: str = ""
+    launches: bool = False
 
 
 VERBS = {
@@ -60,6 +61,21 @@ VERBS = {
         "With files or folders as arguments: writes one WAV file for each channel into "
         "--run_dir. Without: stores the channels of the configured dataset for pretraining.",
         positional="[FILE_OR_FOLDER ...]",
+    ),
+    "control_channels": Verb(
+        "sepcon.control_channels:control_channels",
+        "store the true sources of scenes, or random masks, in the place of separated channels",
+        "sepcon control_channels --gin_file=runs/control_channels.gin "
+        "--gin_file=data/builtin_scenes.gin --gin_bindings='KIND=\"random_masks\"' "
+        "--gin_bindings='REFERENCE=\"/tmp/sepcon/channels\"' --run_dir=/tmp/sepcon/random_masks",
+        "Controls: they tell what separation adds to mere filtering, and what it could add.",
+    ),
+    "channel_cost": Verb(
+        "sepcon.channel_cost:channel_cost",
+        "estimate time and disk of separated channels, stored or made on the fly",
+        "sepcon channel_cost --gin_file=runs/channel_cost.gin --gin_file=data/builtin_scenes.gin "
+        "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channel_cost",
+        "Times the separator on one batch. Both ways give the same numbers to within rounding.",
     ),
     "pretrain": Verb(
         "sepcon.pretrain:pretrain",
@@ -92,6 +108,15 @@ VERBS = {
         "Writes results.json and prints the table. runs/benchmark.gin measures encoders, "
         "runs/benchmark_separation.gin separators on scenes with known sources.",
     ),
+    "study": Verb(
+        "sepcon.study:study",
+        "pretrain and measure many rows with several seeds; tables with intervals and p-values",
+        "sepcon study --gin_file=runs/study.gin --gin_file=papers/fonseca2021/claims.gin "
+        "--gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/study",
+        "Runs the other verbs, as many at once as study.workers; resumes where it stopped. The gin "
+        "files and bindings given here reach all of them and win over the rows' own.",
+        launches=True,
+    ),
 }
 
 # What gin files can name beside the verbs, as module:name.
@@ -105,6 +130,7 @@ CONFIGURABLES = (
     "sepcon.data.fuss:fuss",
     "sepcon.data.providers:esc50",
     "sepcon.data.providers:sound_scenes",
+    "sepcon.example_mixing:ExampleMixing",
     "sepcon.features:LogMel",
     "sepcon.models.encoders:efficientnet_b0",
     "sepcon.models.encoders:mobilenet_v2",
@@ -113,6 +139,7 @@ CONFIGURABLES = (
     "sepcon.models.encoders:vggish",
     "sepcon.models.separator:SeparatorConfig",
     "sepcon.models.shallow:ShallowSettings",
+    "sepcon.random_masks:RandomMasks",
     "sepcon.training.loop:fit",
     "sepcon.training.optimizers:adam",
     "sepcon.training.optimizers:adamw",
@@ -253,17 +280,15 @@ def gin_folders() -> list[str]:
     raise SepconError(f"no gin files beside {package}: install sepcon again")
 
 
-def _parse_gin(values: Any) -> Any:
+def _parse_gin(files: Sequence[str], bindings: Sequence[str], search_path: Sequence[str]) -> Any:
     """Reads the gin files and bindings and returns the gin module, locked."""
     import gin
 
     gin.clear_config()
-    _read_files_from(gin, ["", *values.gin_search_path, *gin_folders()])
+    _read_files_from(gin, ["", *search_path, *gin_folders()])
     register(gin)
     try:
-        gin.parse_config_files_and_bindings(
-            values.gin_file, values.gin_bindings, finalize_config=False
-        )
+        gin.parse_config_files_and_bindings(files, bindings, finalize_config=False)
     except _GIN_ERRORS as error:
         raise SepconError(f"configuration: {one_line(error)}") from None
     _check_required(gin.config_str())
@@ -304,7 +329,7 @@ def register(gin: Any) -> None:
             _registered[verb.function] = gin.external_configurable(
                 getattr(importlib.import_module(module), name),
                 module="sepcon",
-                denylist=["run_dir", "config_text"],
+                denylist=["run_dir", "config_text", *(["launch"] if verb.launches else [])],
             )
 
 
@@ -332,13 +357,15 @@ def _check_required(config: str) -> None:
 
 
 def _call(name: str, verb: Verb, values: Any, positional: list[str]) -> int:
-    gin = _parse_gin(values)
+    gin = _parse_gin(values.gin_file, values.gin_bindings, values.gin_search_path)
     run_dir = Path(values.run_dir).expanduser()
     extra: dict[str, Any] = {}
     if values.strategy is not None:
         extra["strategy"] = values.strategy
     if positional:
         extra["files"] = positional
+    if verb.launches:
+        extra["launch"] = _launch(values)
     try:
         _registered[verb.function](run_dir=run_dir, config_text=gin.config_str(), **extra)
     except TypeError as error:
@@ -347,8 +374,41 @@ def _call(name: str, verb: Verb, values: Any, positional: list[str]) -> int:
         if match is None:
             raise
         raise SepconError(f"configuration of {name}: {match[0]}; bind it in gin") from None
-    _warn_of_unused(gin, values.gin_bindings)
+    if not verb.launches:  # What such a verb is given is for those that it starts.
+        _warn_of_unused(gin, values.gin_bindings)
     return 0
+
+
+def _launch(values: Any) -> Any:
+    """What a verb that starts others hands on to them, and how it reads the files of its rows."""
+    plan = importlib.import_module("sepcon.study_plan")
+    words = [
+        f"--{flag}={value}"
+        for flag in ("gin_search_path", "gin_file", "gin_bindings")
+        for value in values[flag].value
+    ]
+
+    def read_row(path: str) -> Any:
+        files = ["runs/pretrain.gin", path, *values.gin_file]
+        try:
+            gin = _parse_gin(files, values.gin_bindings, values.gin_search_path)
+        except SepconError as error:
+            raise SepconError(f"{path}: {str(error).splitlines()[0]}") from None
+        return plan.StudyRow(
+            gin_file=path,
+            name=_macro(gin, "ROW", Path(path).stem),
+            channels=tuple(_macro(gin, "CHANNELS", ())),
+            figures=tuple(_macro(gin, "FIGURES", ())),
+        )
+
+    return plan.Launch(tuple(words), read_row, tuple(values.gin_file))
+
+
+def _macro(gin: Any, name: str, default: Any) -> Any:
+    try:
+        return gin.query_parameter(f"%{name}")
+    except ValueError:
+        return default
 
 
 def _warn_of_unused(gin: Any, bindings: Sequence[str]) -> None:

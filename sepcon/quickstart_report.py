@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import soundfile
-
 from sepcon import comparison
-from sepcon.report import (
-    Clip,
-    Section,
-    audio_clip,
-    interval_figure,
-    line_figure,
-    write_report,
-)
-
-_MEASURES = {
-    "step": "step",
-    "num_scenes": "scenes",
-    "mixit_negative_snr_db": "MixIT, dB",
-    "si_snri_channel_db_2": "2 sources, channels, dB",
-    "si_snri_group_db_2": "2 sources, groups, dB",
-    "si_snri_group_db_3": "3 sources, groups, dB",
-    "si_snri_group_db_4": "4 sources, groups, dB",
-    "si_snr_channel_db_1": "1 source, SI-SNR, dB",
-}
+from sepcon.report import Section, interval_figure, line_figure, write_report
+from sepcon.study_report import listening_section, separation_section
+from sepcon.training.logs import read_metric
 
 
 def write_quickstart_report(
@@ -48,8 +29,8 @@ def write_quickstart_report(
     """
     sections = [
         _benchmark_section(rows, summaries),
-        _separation_section(root / "separator"),
-        _listening_section(root / "separator" / "examples"),
+        separation_section(root / "separator"),
+        listening_section(root / "separator" / "examples"),
         _pretraining_section(root / "pretrain"),
     ]
     write_report(
@@ -89,59 +70,9 @@ def _benchmark_section(
     )
 
 
-def _separation_section(separator: Path) -> Section:
-    measures = json.loads((separator / "separation.json").read_text())
-    loss = _curve(separator, "negative_snr_db")
-    # A handful of scenes may hold none with so many sources.
-    columns = {key: head for key, head in _MEASURES.items() if key in measures[0]}
-    table = [
-        [*columns.values()],
-        *[[_cell(row[key]) for key in columns] for row in measures],
-    ]
-    return Section(
-        "Separation by training step",
-        [
-            "Trained by mixture invariant training without any label or source, measured on scenes "
-            "from held-out recordings whose sources are known. Improvement of SI-SNR over the "
-            "mixture by number of sources: each source against a channel of its own, or against "
-            "the best group of channels.",
-        ],
-        table=table,
-        figures=[
-            line_figure(
-                "Negative SNR of the best assignment of channels to the two mixtures.",
-                {"training": loss},
-                x_label="step",
-                y_label="dB",
-            )
-        ],
-    )
-
-
-def _cell(value: float) -> str:
-    return f"{value:.0f}" if float(value).is_integer() else f"{value:.2f}"
-
-
-def _listening_section(examples: Path) -> Section:
-    clips: list[Clip] = []
-    for folder in sorted(examples.glob("*")):
-        tracks = [*sorted(folder.glob("source_*.flac")), *sorted(folder.glob("channel_*.flac"))]
-        for file in [folder / "mixture.flac", *tracks]:
-            waveform, rate = soundfile.read(file, dtype="float32")
-            clips.append(audio_clip(f"{folder.name}: {file.stem}", waveform, rate))
-    return Section(
-        "Listen",
-        [
-            "Scenes of two sources from held-out recordings, the true sources, and the channels "
-            "that the separator makes of them.",
-        ],
-        clips=clips,
-    )
-
-
 def _pretraining_section(pretrain: Path) -> Section:
     curves = {
-        f"{folder.parent.name}, {folder.name}": _curve(folder, "similarity_loss")
+        f"{folder.parent.name}, {folder.name}": read_metric(folder, "similarity_loss")
         for folder in sorted(pretrain.glob("*/seed*"))
     }
     return Section(
@@ -149,10 +80,3 @@ def _pretraining_section(pretrain: Path) -> Section:
         ["The loss does not rank the runs: harder views have a higher one."],
         figures=[line_figure("NT-Xent by step.", curves, x_label="step", y_label="NT-Xent")],
     )
-
-
-def _curve(run: Path, name: str) -> tuple[list[float], list[float]]:
-    """Steps and values of one metric in a run's metrics.jsonl."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    points = [(line["step"], line[name]) for line in lines if name in line]
-    return [step for step, _ in points], [value for _, value in points]

@@ -50,9 +50,7 @@ class RandomMasks:
         """Returns how many knots in time a clip of so many samples has."""
         return 1 + max(1, round(samples / self.sample_rate_hz / self.knot_seconds))
 
-    def __call__(
-        self, *, mixture: tf.Tensor, energies: tf.Tensor, normals: tf.Tensor
-    ) -> tf.Tensor:
+    def __call__(self, *, mixture: tf.Tensor, energies: tf.Tensor, normals: tf.Tensor) -> tf.Tensor:
         """Splits each mixture.
 
         Args:

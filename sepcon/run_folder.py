@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import sepcon
 from sepcon.errors import SepconError, one_line
 
 CONFIG_FILE = "config.gin"
@@ -54,8 +57,27 @@ def begin(run_dir: Path, *, config_text: str) -> bool:
 
 
 def finish(run_dir: Path, record: Mapping[str, Any]) -> None:
-    """Marks the run as finished and keeps what it has to say of itself."""
-    write_text(run_dir / RECORD_FILE, json.dumps(dict(record), indent=2) + "\n")
+    """Marks the run as finished and keeps what it has to say of itself, and the code's commit."""
+    record = {**record, "commit": commit()}
+    write_text(run_dir / RECORD_FILE, json.dumps(record, indent=2) + "\n")
+
+
+@functools.cache
+def commit() -> str:
+    """Returns the commit of the checkout this code runs from; its version outside of one.
+
+    Code that differs from the commit is marked: `-dirty`.
+    """
+    # "--match" a tag that is none: the commit alone, in full.
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="]
+    folder = Path(__file__).resolve().parents[1]
+    if not (folder / ".git").exists():
+        return sepcon.__version__
+    try:
+        output = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return sepcon.__version__
+    return output.stdout.strip()
 
 
 def is_finished(run_dir: Path) -> bool:

@@ -120,7 +120,9 @@ def clips(with_sources: bool = True) -> ClipDataset:
 
 def stored(folder: Path, position: int) -> np.ndarray:
     channels = stored_channels(paths=[str(folder)])
-    return channels.read(tf.constant(position, tf.int64), tf.constant(f"clip{position}"), 0.0).numpy()
+    return channels.read(
+        tf.constant(position, tf.int64), tf.constant(f"clip{position}"), 0.0
+    ).numpy()
 
 
 def test_true_sources_are_stored_as_they_are_and_a_second_call_does_nothing(tmp_path, capsys):

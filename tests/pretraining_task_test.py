@@ -37,7 +37,9 @@ def task_for(**settings) -> PretrainingTask:
     encoder = small_cnn(embedding_size=32, num_mels=32)
     of_patches = {key: settings.pop(key) for key in OF_PATCHES & set(settings)}
     patches = LogMelViews(**({"log_mel": LOG_MEL, "views": VIEWS} | of_patches))
-    return PretrainingTask(**({"encoder": encoder, "projection_size": 16} | settings), patches=patches)
+    return PretrainingTask(
+        **({"encoder": encoder, "projection_size": 16} | settings), patches=patches
+    )
 
 
 def batch_for(task: PretrainingTask, size: int = 8, seed: int = 0) -> dict[str, tf.Tensor]:

@@ -1,7 +1,10 @@
 """Run folders: configuration kept, finished runs left alone, unwritable ones told."""
 
+import subprocess
+
 import pytest
 
+import sepcon
 from sepcon import run_folder
 from sepcon.errors import SepconError
 
@@ -13,7 +16,8 @@ def test_a_finished_run_says_so_and_nothing_is_written(tmp_path, capsys):
     assert not run_folder.begin(tmp_path / "run", config_text="a = 2\n")
     assert "finished run; nothing to do" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == before
-    assert run_folder.read_record(tmp_path / "run") == {"steps": 3}
+    record = run_folder.read_record(tmp_path / "run")
+    assert record == {"steps": 3, "commit": run_folder.commit()}
 
 
 def test_going_on_under_another_configuration_names_the_lines(tmp_path, capsys):
@@ -54,3 +58,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         run_folder.write_text(tmp_path / "f", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
     assert (tmp_path / "f").read_text() == "old"
+
+
+def test_the_commit_is_that_of_the_checkout_and_tells_changes(repository):
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert run_folder.commit().removesuffix("-dirty") == head.stdout.strip()
+
+
+def test_outside_of_a_checkout_the_version_stands_for_the_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder, "__file__", str(tmp_path / "sepcon" / "run_folder.py"))
+    assert run_folder.commit.__wrapped__() == sepcon.__version__

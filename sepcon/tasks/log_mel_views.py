@@ -106,9 +106,7 @@ class LogMelViews:
             images={name: _picture(value) for name, value in log_mels._asdict().items()},
         )
 
-    def recalibrate(
-        self, encoder: keras.Model, batches: Iterable[dict[str, tf.Tensor]]
-    ) -> int:
+    def recalibrate(self, encoder: keras.Model, batches: Iterable[dict[str, tf.Tensor]]) -> int:
         """Takes the encoder's batch normalisation statistics anew, on plain patches of mixtures.
 
         To be called once after training, for evaluation sees nothing but mixtures. Runs outside of

@@ -19,6 +19,13 @@ METRICS_FILE = "metrics.jsonl"
 _MAX_EXAMPLES = 8
 
 
+def read_metric(run_dir: Path, name: str) -> tuple[list[int], list[float]]:
+    """Returns the steps and values of one metric of a run; none where it was not logged."""
+    lines = [json.loads(line) for line in (run_dir / METRICS_FILE).read_text().splitlines()]
+    points = [(line["step"], line[name]) for line in lines if name in line]
+    return [step for step, _ in points], [value for _, value in points]
+
+
 class Averages:
     """Means of the values since the last line of the log; can be put into a checkpoint.
 

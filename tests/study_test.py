@@ -1,0 +1,278 @@
+"""Studies: what is run and shared, what is left alone, and what is said in the end.
+
+The verbs are played by study_child.py; tests/gin_files_test.py runs a study of real ones.
+"""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy import stats
+from study_child import score
+
+from sepcon import cli, comparison
+from sepcon.errors import SepconError
+from sepcon.study import study
+from sepcon.study_plan import Launch, Plan, StudyRow
+
+CHILD = Path(__file__).with_name("study_child.py")
+ROWS = {
+    "plain.gin": StudyRow("plain.gin", "mixture-mixture", (), ("pair",)),
+    "rows/late.gin": StudyRow("rows/late.gin", "mixture-channel", ("late",), ("pair", "state")),
+    "several.gin": StudyRow("several.gin", "several", ("early", "late"), ("state",)),
+    "control.gin": StudyRow("control.gin", "controls", ("random_masks",)),
+    "true.gin": StudyRow("true.gin", "true", ("true_sources",)),
+}
+STATES = {"untrained": 0, "early": 100, "late": None}
+
+
+def launch(folder: Path) -> Launch:
+    return Launch(
+        words=("--gin_file=all.gin", "--gin_bindings=STEPS=2"),
+        read_row=lambda file: ROWS[file],
+        gin_files=("all.gin",),
+        command=(sys.executable, str(CHILD), str(folder)),
+    )
+
+
+def run(folder: Path, **changes: Any) -> list[dict[str, Any]]:
+    arguments: dict[str, Any] = {
+        "run_dir": folder / "run",
+        "rows": ("plain.gin", "rows/late.gin", "several.gin"),
+        "seeds": (0, 1),
+        "states": STATES,
+        "launch": launch(folder),
+        "baselines": ("statistics",),
+    }
+    return study(**(arguments | changes))
+
+
+def calls(folder: Path) -> list[str]:
+    path = folder / "calls.txt"
+    return [" ".join(line.split()[:2]) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of three rows and two seeds."""
+    folder = tmp_path_factory.mktemp("study")
+    run(folder)
+    return folder
+
+
+def test_everything_is_run_once_and_shared(finished):
+    made = calls(finished)
+    assert made[0] == "prepare prepare"
+    assert "train_separator separator" in made[1:3]
+    assert sorted(line for line in made if "separate " in line) == [
+        "separate early",
+        "separate late",
+    ]
+    assert [line.split()[0] for line in made].count("pretrain") == 6
+    assert [line.split()[0] for line in made].count("benchmark") == 7
+    lines = (finished / "calls.txt").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith("train_separator")]
+    given = json.loads(line.split(maxsplit=2)[2])
+    assert given["gin_file"] == ["runs/train_separator.gin", "all.gin"]
+    assert "SEPARATOR_STATES=(0, 100)" in given["gin_bindings"]
+
+
+def test_the_study_wins_over_the_rows_and_its_plan_over_both(finished):
+    lines = (finished / "calls.txt").read_text().splitlines()
+    (line,) = [line for line in lines if "pretrain/late/seed1" in line and line[0] == "p"]
+    given = json.loads(line.split(maxsplit=2)[2])
+    assert given["gin_file"] == ["runs/pretrain.gin", "rows/late.gin", "all.gin"]
+    channels = finished.resolve() / "run" / "channels"
+    assert given["gin_bindings"] == ["STEPS=2", "SEED=1", f"CHANNELS_DIR='{channels}'"]
+
+
+def test_the_table_has_every_row_and_seed_and_says_where_they_come_from(finished):
+    with open(finished / "run" / "study.csv") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["row"], line["seed"]) for line in lines] == [
+        (name, str(seed))
+        for name in ("statistics", "mixture-mixture", "mixture-channel", "several")
+        for seed in (0, 1)
+    ]
+    of_late = lines[5]
+    assert float(of_late["mAP"]) == pytest.approx(score("mixture-channel", 1))
+    assert float(of_late["validation_mAP"]) == pytest.approx(score("mixture-channel", 1) + 0.1)
+    assert of_late["seconds"] == "4.5"  # pretraining and benchmark
+    assert of_late["commit"] == "abc"
+    assert of_late["gin_files"] == "runs/pretrain.gin rows/late.gin all.gin"
+
+
+def test_means_intervals_and_p_values_are_those_of_scipy(finished):
+    lines = (finished / "run" / "table.md").read_text().splitlines()
+    cells = dict(
+        zip(*(line.strip("| ").split(" | ") for line in (lines[0], lines[-1])), strict=True)
+    )
+    values = [score("several", seed) for seed in (0, 1)]
+    base = [score("mixture-mixture", seed) for seed in (0, 1)]
+    assert cells["row"] == "several"
+    assert cells["mAP"] == f"{sum(values) / 2:.3f}"
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert cells["95 % interval"] == f"{low:.3f} to {high:.3f}"
+    assert cells["p"] == f"{stats.ttest_rel(values, base).pvalue:.3f}"
+    assert comparison.markdown([["a", "b"], ["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
+
+
+def test_the_selection_shows_validation_alone(finished):
+    text = (finished / "run" / "selection.md").read_text()
+    assert "| validation mAP |" in text
+    assert "d-prime" not in text
+    values = [score("several", seed) + 0.1 for seed in (0, 1)]
+    assert f"| several | 2 | {sum(values) / 2:.3f} |" in text
+
+
+def test_the_report_has_a_figure_for_each_group_of_rows_and_the_curves(finished):
+    page = (finished / "run" / "report.html").read_text()
+    for caption in ("By pair", "By state", "All rows", "NT-Xent by step"):
+        assert f"<figcaption>{caption}" in page
+
+
+def test_a_second_start_does_nothing_and_a_further_row_only_what_is_missing(finished, capsys):
+    before = calls(finished)
+    run(finished)
+    assert calls(finished) == before
+    rows = ("plain.gin", "rows/late.gin", "several.gin", "control.gin", "true.gin")
+    run(finished, rows=rows, final=True, seeds=(0, 1))
+    new = calls(finished)[len(before) :]
+    assert sorted(line for line in new if line.startswith("control")) == [
+        "control_channels random_masks",
+        "control_channels true_sources",
+    ]
+    assert len(new) == 2 + 4 + 4
+    assert "controls" in capsys.readouterr().out
+
+
+def test_nothing_of_the_test_is_shown_while_settings_are_chosen(tmp_path, capsys):
+    run(tmp_path, rows=("plain.gin", "several.gin"), seeds=(0,), final=False, baselines=())
+    out = capsys.readouterr().out
+    shown = out + "".join(
+        (tmp_path / "run" / name).read_text()
+        for name in ("study.csv", "selection.md", "report.html")
+    )
+    assert f"{score('several', 0) + 0.1:.3f}" in out
+    assert f"{score('several', 0):.3f}" not in shown
+    assert not (tmp_path / "run" / "table.md").exists()
+
+
+def test_separators_on_the_fly_need_no_stored_channels(tmp_path):
+    run(tmp_path, rows=("plain.gin", "several.gin"), seeds=(0,), on_the_fly=True, baselines=())
+    assert not [line for line in calls(tmp_path) if line.startswith("separate ")]
+    (line,) = [
+        line for line in (tmp_path / "calls.txt").read_text().splitlines() if "several.gin" in line
+    ]
+    separator = str(tmp_path.resolve() / "run" / "separator")
+    wanted = [f"SEPARATORS=[({separator!r}, 100), ({separator!r}, None)]", "CHANNELS=()"]
+    given = json.loads(line.split(maxsplit=2)[2])["gin_bindings"]
+    assert set(wanted) <= set(given)
+
+
+def test_a_killed_study_goes_on_where_it_was(tmp_path):
+    (tmp_path / "hang.txt").write_text("pretrain/several/seed0")
+    code = f"""
+        import sys; sys.path.insert(0, {str(CHILD.parent)!r})
+        from pathlib import Path; from study_test import run
+        run(Path({str(tmp_path)!r}), seeds=(0,))
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(CHILD.parents[1])},
+    )
+    deadline = time.monotonic() + 120
+    path = tmp_path / "calls.txt"
+    while not (path.exists() and "pretrain/several/seed0" in path.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    (tmp_path / "hang.txt").unlink()
+    before = calls(tmp_path)
+    results = run(tmp_path, seeds=(0,))
+    assert len(results) == 4
+    after = calls(tmp_path)[len(before) :]
+    assert "prepare prepare" not in after
+    assert sum(line.startswith("pretrain") for line in after) <= 2
+    assert [line for line in calls(tmp_path) if line.startswith("train_separator")] == [
+        "train_separator separator"
+    ]
+
+
+def test_a_failure_names_the_stage_and_its_log(tmp_path):
+    (tmp_path / "fail.txt").write_text("prepare")
+    with pytest.raises(SepconError, match="stage 'prepare' ended with code 1: no such thing"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"rows": ()}, "must name at least one"),
+        ({"rows": ("plain.gin", "plain.gin")}, "two rows have the name 'mixture-mixture'"),
+        ({"states": {"late": None}}, "several.gin: CHANNELS names 'early', expected some of late"),
+        ({"baseline": "x"}, "'x', expected the name of a row: mixture-mixture, mixture-channel"),
+        ({"rows": ("control.gin",), "loudness_of": "x"}, "loudness_of is 'x', expected one of"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_is_run(tmp_path, changes, message):
+    with pytest.raises(SepconError, match=message):
+        run(tmp_path, **changes)
+    assert not (tmp_path / "calls.txt").exists()
+
+
+PAPER = Path(cli.gin_folders()[0]) / "papers" / "fonseca2021"
+STUDIES = ("study", "claims")
+
+
+def read_row(path: Path) -> StudyRow:
+    values = cli._flags()
+    values(["sepcon", "--gin_file=data/builtin_scenes.gin"])
+    return cli._launch(values).read_row(f"papers/fonseca2021/{path.name}")
+
+
+def rows_of(name: str) -> set[str]:
+    return set(re.findall(r"'(papers/.*\.gin)',", (PAPER / f"{name}.gin").read_text()))
+
+
+def test_the_rows_of_the_paper_are_rows_and_fit_the_study():
+    files = sorted(path for path in PAPER.glob("*.gin") if path.stem not in STUDIES)
+    rows = tuple(read_row(path) for path in files)
+    states = {"untrained": 0, "early": 100, "middle": 300, "late": None}
+    plan = Plan(
+        root=Path("/nowhere"),
+        words=(),
+        rows=rows,
+        seeds=(0,),
+        states=states,
+        loudness_of="late",
+        baselines=(),
+        on_the_fly=False,
+        expected_seconds={},
+    )
+    made = {job.name for job in plan.jobs() if job.name.startswith("channels-")}
+    channels = {*states, "true_sources", "random_masks"}
+    assert made == {f"channels-{name}" for name in channels}
+    assert all(row.name != Path(row.gin_file).stem and row.figures for row in rows)
+    listed = {f"papers/fonseca2021/{path.name}" for path in files}
+    assert listed <= rows_of("study")
+    assert rows_of("claims") <= listed
+
+
+def test_a_row_that_would_fail_is_told_by_its_file(tmp_path):
+    (tmp_path / "bad.gin").write_text("pretrain.tempreature = 1\n")
+    values = cli._flags()
+    values(["sepcon", "--gin_file=data/builtin_scenes.gin"])
+    with pytest.raises(SepconError, match=r"bad\.gin: configuration: .*tempreature"):
+        cli._launch(values).read_row(str(tmp_path / "bad.gin"))
