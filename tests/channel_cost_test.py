@@ -122,5 +122,5 @@ def test_a_cost_by_hand():
 
 
 def test_clips_of_varying_length_have_no_stored_channels(tmp_path, separator):
-    with pytest.raises(SepconError, match="toy: clips differ in length.*SEPARATORS"):
+    with pytest.raises(SepconError, match=r"toy: clips differ in length.*SEPARATORS"):
         channel_cost(run_dir=tmp_path / "cost", separator=str(separator), clips=clips(None))
