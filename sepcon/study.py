@@ -54,6 +54,7 @@ def study(
     final: bool = True,
     title: str = "sepcon study",
     workers: int = 2,
+    threads: int = 1,
     expected_seconds: Mapping[str, float] | None = None,
     config_text: str = "",
 ) -> list[Row]:
@@ -84,7 +85,8 @@ def study(
         `sepcon channel_cost` tells what either costs.
       final: False leaves every test score out of all that is shown: for the time of choosing.
       title: of the report.
-      workers: commands that run at once, a thread each.
+      workers: commands that run at once.
+      threads: of each command; two commands of one thread do more than one of two.
       expected_seconds: of each verb on one core, for the time left before anything is measured.
       config_text: the resolved configuration, kept in run_dir.
 
@@ -105,6 +107,7 @@ def study(
         loudness_of=loudness_of,
         baselines=tuple(baselines),
         on_the_fly=on_the_fly,
+        threads=threads,
         expected_seconds=dict(expected_seconds or {}),
     )
     baseline = baseline or plan.rows[0].name
@@ -131,14 +134,10 @@ def study(
     write_study_report(
         plan, title=title, baseline=baseline, selection=selection, summaries=summaries
     )
-    shown = comparison.table(summaries or selection, _columns(final))
-    print(comparison.align(shown))
+    shown = comparison.COLUMNS if final else comparison.SELECTION_COLUMNS
+    print(comparison.align(comparison.table(summaries or selection, shown)))
     print(f"sepcon: {root / CSV_FILE}, {root / 'report.html'}")
     return results
-
-
-def _columns(final: bool) -> Sequence[str]:
-    return comparison.STUDY_COLUMNS if final else comparison.SELECTION_COLUMNS
 
 
 def _results(plan: Plan, gin_files: Sequence[str]) -> list[Row]:

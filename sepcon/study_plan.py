@@ -78,6 +78,7 @@ class Plan:
       loudness_of: the state whose energies random masks take over.
       baselines: see `sepcon.benchmark_embeddings`.
       on_the_fly: whether separators run inside the training step, in place of stored channels.
+      threads: of each command.
       expected_seconds: of each verb, see `EXPECTED_SECONDS`.
     """
 
@@ -89,6 +90,7 @@ class Plan:
     loudness_of: str
     baselines: tuple[str, ...]
     on_the_fly: bool
+    threads: int
     expected_seconds: Mapping[str, float]
 
     def __post_init__(self) -> None:
@@ -233,8 +235,7 @@ class Plan:
             *self.words,
             *[f"--gin_bindings={binding}" for binding in bindings],
             f"--run_dir={run_dir}",
-            # Two jobs of one thread do more than one job of two.
-            "--num_threads=1",
+            f"--num_threads={self.threads}",
         )
         done = functools.partial(run_folder.is_finished, run_dir)
         seconds = {**EXPECTED_SECONDS, **self.expected_seconds}[verb]

@@ -78,7 +78,7 @@ def test_encoders(path, place, common, channels):
     assert np.isfinite(losses(run)).all()
 
 
-# What the rows of papers have that no file of views/ and models/ has; all are read by study_test.py.
+# What no file of views/ and models/ has. That all rows can be read is seen in study_test.py.
 @pytest.mark.parametrize("row", ["supervised", "coincidence"])
 def test_rows_of_the_paper_by_themselves(row, place, common, channels):
     run = place / "pretrain" / row

@@ -53,6 +53,7 @@ CHANNEL = ViewSampler(pairs=("mixture-channel",), patch_seconds=0.5)
         ({"views": CHANNEL, "separators": [("nowhere", None)]}, "nowhere"),
         ({"clips": clips(None)}, "toy: clips differ in length"),
         ({"clips": clips(4000)}, "shorter than a patch of 8000"),
+        ({"supervised": True}, "toy has no labels"),
         ({"batch_size": 1, "coincidence_weight": 1.0}, "at least 2"),
         ({"strategy": "two"}, "strategy: got 'two'"),
     ],

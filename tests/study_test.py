@@ -259,6 +259,7 @@ def test_the_rows_of_the_paper_are_rows_and_fit_the_study():
         loudness_of="late",
         baselines=(),
         on_the_fly=False,
+        threads=1,
         expected_seconds={},
     )
     made = {job.name for job in plan.jobs() if job.name.startswith("channels-")}
