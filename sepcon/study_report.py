@@ -56,8 +56,8 @@ def write_study_report(
         sections.append(_final_section(plan, baseline, summaries))
     sections.append(_selection_section(baseline, selection))
     if (plan.separator_dir / "separation.json").is_file():
-        sections.append(separation_section(plan.separator_dir))
-        sections.append(listening_section(plan.separator_dir / "examples"))
+        sections.append(_separation_section(plan.separator_dir))
+        sections.append(_listening_section(plan.separator_dir / "examples"))
     sections.append(_pretraining_section(plan))
     write_report(
         plan.root / "report.html",
@@ -109,7 +109,7 @@ def _selection_section(baseline: str, selection: Sequence[comparison.Summary]) -
     )
 
 
-def separation_section(separator: Path) -> Section:
+def _separation_section(separator: Path) -> Section:
     """What the separator of a run folder was measured to do, step by step."""
     measures = json.loads((separator / "separation.json").read_text())
     # A handful of scenes may hold none with so many sources.
@@ -142,7 +142,7 @@ def _cell(value: float) -> str:
     return f"{value:.0f}" if float(value).is_integer() else f"{value:.2f}"
 
 
-def listening_section(examples: Path) -> Section:
+def _listening_section(examples: Path) -> Section:
     """The mixtures and channels that a separator's run keeps as examples."""
     clips: list[Clip] = []
     for folder in sorted(examples.glob("*")):

@@ -52,7 +52,6 @@ LEVELS = {
     "sepcon.study_plan": 4,
     "sepcon.study_report": 4,
     "sepcon.study": 4,
-    "sepcon.quickstart_report": 4,
     "sepcon.cli": 5,
     "sepcon.__main__": 5,
 }

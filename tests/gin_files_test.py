@@ -122,7 +122,9 @@ def test_a_causal_separator_of_half_supervised_batches(place, common):
 def test_no_gin_file_is_left_out():
     tested = {"models", "views", "fonseca2021"}
     in_documents = _documents()
+    # The quickstart's files, and those that they include or name as rows.
     quickstart = (REPOSITORY / "tools" / "quickstart.py").read_text()
+    quickstart += "".join(path.read_text() for path in (GIN / "quickstart").glob("*.gin"))
     for path in GIN.rglob("*.gin"):
         name = str(path.relative_to(GIN))
         assert path.parent.name in tested or name in in_documents or name in quickstart, name
@@ -158,6 +160,9 @@ def test_the_commands_of_the_documents(tmp_path, monkeypatch):
         tiny = ["--gin_file=tiny.gin", f"--gin_bindings=DATA_DIR='{tmp_path / 'data'}'"]
         if "data/folder.gin" in line:
             tiny.append("--gin_bindings=folder.clip_seconds=2.0")
+        if words[0] == "study":
+            rows = [f"papers/fonseca2021/mixture_{name}.gin" for name in ("mixture", "channel")]
+            tiny += [f"--gin_bindings=study.rows={rows}", "--gin_bindings=study.seeds=(0,)"]
         sepcon(*words, *tiny)
     python = re.findall(r"```python\n(.*?)```", _documents(), flags=re.DOTALL)
     for code in python:

@@ -239,7 +239,17 @@ STUDIES = ("study", "claims")
 def read_row(path: Path) -> StudyRow:
     values = cli._flags()
     values(["sepcon", "--gin_file=data/builtin_scenes.gin"])
-    return cli._launch(values).read_row(f"papers/fonseca2021/{path.name}")
+    return cli._launch(values).read_row(str(path))
+
+
+@pytest.mark.parametrize("name", ["builtin", "esc50"])
+def test_the_rows_of_the_quickstart_can_be_read(name):
+    folder = PAPER.parents[1]
+    text = (folder / "quickstart" / f"{name}.gin").read_text()
+    files = re.findall(r"'(quickstart/.*\.gin)',", text)
+    rows = [read_row(folder / file) for file in files]
+    assert len({row.name for row in rows}) == len(files) >= 2
+    assert {"mixture-mixture", "mixture-channel, trained separator"} <= {row.name for row in rows}
 
 
 def rows_of(name: str) -> set[str]:
