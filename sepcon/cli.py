@@ -253,17 +253,32 @@ def gin_folders() -> list[str]:
     raise SepconError(f"no gin files beside {package}: install sepcon again")
 
 
-def _parse_gin(values: Any) -> Any:
+def configured(name: str, *, gin_files: Sequence[str], gin_bindings: Sequence[str]) -> Any:
+    """Makes what gin files describe, for programs beside the verbs.
+
+    Args:
+      name: module:name, one of `CONFIGURABLES`.
+      gin_files: later ones win.
+      gin_bindings: single bindings, which win over the files.
+
+    Raises:
+      SepconError: a file or binding is wrong.
+    """
+    _parse_gin(gin_files, gin_bindings)
+    return _registered[name.replace(":", ".")]()
+
+
+def _parse_gin(
+    gin_files: Sequence[str], gin_bindings: Sequence[str], search_path: Sequence[str] = ()
+) -> Any:
     """Reads the gin files and bindings and returns the gin module, locked."""
     import gin
 
     gin.clear_config()
-    _read_files_from(gin, ["", *values.gin_search_path, *gin_folders()])
+    _read_files_from(gin, ["", *search_path, *gin_folders()])
     register(gin)
     try:
-        gin.parse_config_files_and_bindings(
-            values.gin_file, values.gin_bindings, finalize_config=False
-        )
+        gin.parse_config_files_and_bindings(gin_files, gin_bindings, finalize_config=False)
     except _GIN_ERRORS as error:
         raise SepconError(f"configuration: {one_line(error)}") from None
     _check_required(gin.config_str())
@@ -332,7 +347,7 @@ def _check_required(config: str) -> None:
 
 
 def _call(name: str, verb: Verb, values: Any, positional: list[str]) -> int:
-    gin = _parse_gin(values)
+    gin = _parse_gin(values.gin_file, values.gin_bindings, values.gin_search_path)
     run_dir = Path(values.run_dir).expanduser()
     extra: dict[str, Any] = {}
     if values.strategy is not None:
