@@ -280,6 +280,21 @@ def gin_folders() -> list[str]:
     raise SepconError(f"no gin files beside {package}: install sepcon again")
 
 
+def configured(name: str, *, gin_files: Sequence[str], gin_bindings: Sequence[str]) -> Any:
+    """Makes what gin files describe, for programs beside the verbs.
+
+    Args:
+      name: module:name, one of `CONFIGURABLES`.
+      gin_files: later ones win.
+      gin_bindings: single bindings, which win over the files.
+
+    Raises:
+      SepconError: a file or binding is wrong.
+    """
+    _parse_gin(gin_files, gin_bindings, ())
+    return _registered[name.replace(":", ".")]()
+
+
 def _parse_gin(files: Sequence[str], bindings: Sequence[str], search_path: Sequence[str]) -> Any:
     """Reads the gin files and bindings and returns the gin module, locked."""
     import gin

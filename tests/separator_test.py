@@ -76,6 +76,22 @@ def test_clips_do_not_see_each_other(tiny):
     np.testing.assert_allclose(tiny(mixture)[1:2], tiny(mixture[1:2]), atol=1e-6)
 
 
+@pytest.mark.parametrize("config", [TINY, LEARNED], ids=["stft", "learned"])
+def test_bfloat16_trains_nearly_like_float32(config):
+    mixture, reference = normal(2, 700), normal(2, 3, 700, seed=1)
+    gradients = []
+    for dtype in ("float32", "bfloat16"):
+        separator = random_separator(dataclasses.replace(config, matmul_dtype=dtype))
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(separator(mixture, training=True) - reference))
+        gradient = tape.gradient(loss, [v.value for v in separator.trainable_variables])
+        assert {each.dtype for each in gradient} == {tf.float32}
+        gradients.append(np.concatenate([np.ravel(each) for each in gradient]))
+    exact, rounded = gradients
+    error = np.linalg.norm(rounded - exact) / np.linalg.norm(exact)
+    assert 1e-5 < error < 0.05
+
+
 def test_seed_decides_the_weights():
     one, same, other = (random_separator(TINY, seed) for seed in (1, 1, 2))
     for a, b in zip(one.variables, same.variables, strict=True):

@@ -85,12 +85,18 @@ def test_scaled_dense_multiplies_bias_and_product():
     np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_bfloat16_only_rounds_the_inputs_of_a_product():
+def test_bfloat16_rounds_what_a_product_takes_and_gives():
+    def rounded(x):
+        return tf.cast(tf.cast(x, tf.bfloat16), tf.float32).numpy()
+
     layer = ScaledDense(64, 8, matmul_dtype="bfloat16")
     x = normal(2, 5, 64)
     got = layer(tf.constant(x))
     assert got.dtype == tf.float32
-    np.testing.assert_allclose(got, x @ layer.kernel.numpy(), atol=0.1)
+    np.testing.assert_array_equal(got, rounded(got))
+    exact = rounded(x).astype(np.float64) @ rounded(layer.kernel)
+    np.testing.assert_allclose(got, exact, rtol=2**-8, atol=1e-5)
+    assert np.max(np.abs(got - x @ layer.kernel.numpy())) > 1e-4
 
 
 @pytest.mark.parametrize("skip_residual, num_pairs", [(False, 0), (True, 3)])

@@ -260,7 +260,7 @@ def _constant(array: np.ndarray) -> tf.Tensor:
 
 
 _PLAIN = (_mask, _unmask, _windowed_overlap_add, _windowed_frames)
-_islands = {
+_islands: dict[bool, tuple[Callable, ...]] = {
     False: _PLAIN,
     True: tuple(xla_island(function) for function in _PLAIN),
 }

@@ -7,7 +7,7 @@ correspond one to one; only shapes of single numbers differ.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import keras
 import numpy as np
@@ -49,9 +49,12 @@ def load_reference_weights(separator: Separator, arrays: Mapping[str, np.ndarray
     """
     arrays = {name.removesuffix(":0"): value for name, value in arrays.items()}
     variables = reference_variables(separator)
-    for name in sorted(variables.keys() ^ arrays.keys()):
-        where = "the separator" if name in arrays else "the checkpoint"
-        raise SepconError(f"reference variable {name}: not in {where}; another architecture")
+    missing, unknown = variables.keys() - arrays.keys(), arrays.keys() - variables.keys()
+    if missing or unknown:
+        raise SepconError(
+            f"reference variables of another architecture: missing {_few(missing)}; "
+            f"unknown {_few(unknown)}"
+        )
     for name, variable in variables.items():
         got, expected = np.shape(arrays[name]), tuple(variable.shape)
         if np.size(arrays[name]) != np.prod(expected) or (expected and got != expected):
@@ -60,10 +63,19 @@ def load_reference_weights(separator: Separator, arrays: Mapping[str, np.ndarray
         variable.assign(np.reshape(arrays[name], variable.shape))
 
 
+def _few(names: Iterable[str]) -> str:
+    """The first three names in order, and how many more there are."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - 3} more" if len(ordered) > 3 else ""
+    return (", ".join(ordered[:3]) or "none") + more
+
+
 def config_from_reference(
     arrays: Mapping[str, np.ndarray],
     *,
     sample_rate_hz: int = 16000,
+    window_seconds: float | None = None,
+    hop_seconds: float | None = None,
     num_dilations: int = 8,
     unpredicted_consistency: str = "magnitude_squared",
 ) -> SeparatorConfig:
@@ -72,6 +84,10 @@ def config_from_reference(
     Args:
       arrays: values by the reference's variable names, with or without `:0`.
       sample_rate_hz: what the checkpoint was trained at, which no shape tells.
+      window_seconds: of the STFT; by default as long as its Fourier transform (512 samples at 257
+        bins). The learned basis has its own in its shape.
+      hop_seconds: from frame to frame, which no shape tells; by default a quarter of the window,
+        half of it with the learned basis.
       num_dilations: blocks per repeat, where no skip connection tells it.
       unpredicted_consistency: `magnitude_squared` or `uniform`, for a checkpoint that does not
         predict its weights of mixture consistency; neither has variables.
@@ -79,6 +95,9 @@ def config_from_reference(
     Raises:
       SepconError: the arrays are not those of such a network.
     """
+    for name, number in (("sample_rate_hz", sample_rate_hz), ("num_dilations", num_dilations)):
+        if number < 1:
+            raise SepconError(f"{name}: got {number}, expected at least 1")
     shapes = {name.removesuffix(":0"): np.shape(value) for name, value in arrays.items()}
     try:
         return SeparatorConfig(
@@ -86,30 +105,65 @@ def config_from_reference(
             mixture_consistency=(
                 "predicted" if "mix_weights/dense/kernel" in shapes else unpredicted_consistency
             ),
-            **_basis_from_shapes(shapes, sample_rate_hz),
+            **_basis_from_shapes(shapes, sample_rate_hz, window_seconds, hop_seconds),
             **_tdcn_from_shapes(shapes, num_dilations),
         )
     except KeyError as error:
         raise SepconError(f"no variable {error}: not a reference separator's weights") from None
 
 
-def _basis_from_shapes(shapes: Mapping[str, tuple[int, ...]], sample_rate_hz: int) -> dict:
-    bins, _ = shapes["initial_dense/dense/kernel"]
+def _basis_from_shapes(
+    shapes: Mapping[str, tuple[int, ...]],
+    sample_rate_hz: int,
+    window_seconds: float | None,
+    hop_seconds: float | None,
+) -> dict:
+    bins, _ = _matrix(shapes, "initial_dense/dense/kernel")
     learned = "conv_encoder/dense/kernel" in shapes
-    window = shapes["conv_encoder/dense/kernel"][0] if learned else 2 * (bins - 1)
+    if learned:
+        window, _ = _matrix(shapes, "conv_encoder/dense/kernel")
+    else:
+        window = _stft_window(bins, sample_rate_hz, window_seconds)
     overlap = _LEARNED_OVERLAP if learned else _STFT_OVERLAP
+    _, masks = _matrix(shapes, "dense/kernel")
+    if masks % bins:
+        raise SepconError(f"dense/kernel has {masks} columns, expected a multiple of {bins} bins")
     return {
         "basis": "learned" if learned else "stft",
         "window_seconds": window / sample_rate_hz,
-        "hop_seconds": window / overlap / sample_rate_hz,
+        "hop_seconds": window / overlap / sample_rate_hz if hop_seconds is None else hop_seconds,
         "num_coefficients": bins,
-        "num_sources": shapes["dense/kernel"][1] // bins,
+        "num_sources": masks // bins,
     }
+
+
+def _stft_window(bins: int, sample_rate_hz: int, window_seconds: float | None) -> int:
+    """The window in samples; the reference's Fourier transform is the next power of two."""
+    length = 2 * (bins - 1)
+    window = length if window_seconds is None else round(window_seconds * sample_rate_hz)
+    if length < 2 or length & (length - 1):
+        raise SepconError(
+            f"initial_dense/dense/kernel has {bins} rows, not the bins of a Fourier transform of "
+            "2^n samples; separators of several microphones cannot be converted"
+        )
+    if not length < 2 * window <= 2 * length:
+        raise SepconError(
+            f"a window of {window_seconds} s at {sample_rate_hz} Hz has {window} samples, but the "
+            f"checkpoint's {bins} bins are of {length // 2 + 1} to {length} samples"
+        )
+    return window
+
+
+def _matrix(shapes: Mapping[str, tuple[int, ...]], name: str) -> tuple[int, int]:
+    if len(shapes[name]) != 2 or not all(shapes[name]):
+        raise SepconError(f"reference variable {name}: got shape {shapes[name]}, expected a matrix")
+    rows, columns = shapes[name]
+    return rows, columns
 
 
 def _tdcn_from_shapes(shapes: Mapping[str, tuple[int, ...]], num_dilations: int) -> dict:
     block = "improved_tdcn/conv_block_0/tdcn_block"
-    bottleneck, conv_channels = shapes[f"{block}/dense1/dense/kernel"]
+    bottleneck, conv_channels = _matrix(shapes, f"{block}/dense1/dense/kernel")
     blocks = {m.group(1) for name in shapes if (m := re.search(r"/conv_block_(\d+)/", name))}
     skips = [
         int(m.group(1)) for name in shapes if (m := re.search(r"/res_dense_0_to_(\d+)/", name))
@@ -127,13 +181,20 @@ def _tdcn_from_shapes(shapes: Mapping[str, tuple[int, ...]], num_dilations: int)
         "conv_channels": conv_channels,
         "num_repeats": len(blocks) // num_dilations,
         "num_dilations": num_dilations,
-        "kernel_size": shapes[f"{block}/timeconv/separable_conv/depthwise_kernel"][0],
+        "kernel_size": _kernel_size(shapes, block),
         "norm": norms.pop() if norms else "unknown",
         "block_scale": (
             "exponential" if f"{block}/dense2/dense_scale/scale_layer" in shapes else "none"
         ),
         "skip_residual": bool(skips),
     }
+
+
+def _kernel_size(shapes: Mapping[str, tuple[int, ...]], block: str) -> int:
+    name = f"{block}/timeconv/separable_conv/depthwise_kernel"
+    if len(shapes[name]) != 4:
+        raise SepconError(f"reference variable {name}: got shape {shapes[name]}, expected 4 axes")
+    return shapes[name][0]
 
 
 def _basis_variables(basis: StftBasis | LearnedBasis) -> dict[str, keras.Variable]:

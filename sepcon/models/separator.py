@@ -52,7 +52,8 @@ class SeparatorConfig:
       skip_residual: dense connections from the input of every repeat to that of every later one.
       mixture_consistency: what distributes the residual over the sources: `predicted` weights,
         `magnitude_squared` shares of energy, or `uniform`.
-      matmul_dtype: `float32`, or `bfloat16` to round the inputs of the matrix products.
+      matmul_dtype: `float32`, or `bfloat16` to round what the matrix products take and give; they
+        sum in float32, and weights, gradients and all else stay float32.
       causal: whether no output waits for input later than one window: convolutions reach back
         only, norms and weights of the mixture consistency know what was up to their frame. A
         sample's sources are then final once the mixture is known up to `window_seconds` after it

@@ -27,7 +27,7 @@ class ScaledDense(keras.layers.Layer):
       num_outputs: size of the last axis of the output.
       use_bias: whether a bias is added (before the scale).
       scale: where the trainable number starts, None for none.
-      matmul_dtype: what the matrix product's inputs are rounded to.
+      matmul_dtype: what the matrix product's inputs and result are rounded to.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class TdcnBlock(keras.layers.Layer):
       dilation: frames from tap to tap.
       norm: what normalisation averages over.
       scale: where the trainable factor of the block's output starts, None for none.
-      matmul_dtype: what the matrix products' inputs are rounded to.
+      matmul_dtype: what the matrix products' inputs and results are rounded to.
       causal: whether no frame sees later ones.
     """
 
@@ -204,7 +204,7 @@ class Tdcn(keras.layers.Layer):
       block_scale: `exponential` (the output of block b is scaled by 0.9^b, trainable) or `none`.
       skip_residual: whether the input of every repeat goes through a dense layer to the input of
         every later one.
-      matmul_dtype: what the matrix products' inputs are rounded to.
+      matmul_dtype: what the matrix products' inputs and results are rounded to.
       causal: whether no frame sees later ones.
     """
 
