@@ -2,7 +2,7 @@
 
 The only module that knows of flags and of gin. It reads the gin files, checks that every required
 value is given, saves the resolved configuration into the run folder and calls one verb, which is a
-plain Python function.
+plain Python function. A verb may have flags of its own for what is asked of it by hand.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import tokenize
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from absl import flags
 
@@ -27,14 +27,30 @@ USAGE_ERROR = 2
 
 
 @dataclasses.dataclass(frozen=True)
+class VerbFlag:
+    """A flag that gives one argument of a verb's function; it comes before what gin says of it.
+
+    Attributes: name, help, type, what it is chosen from if at all, and the argument where that has
+    another name.
+    """
+
+    name: str
+    help: str
+    type: Literal["string", "integer", "float", "enum"] = "string"
+    choices: tuple[str, ...] = ()
+    argument: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Verb:
-    """A command: where its function is, and what its help says."""
+    """A command: where its function is, what its help says, and its own flags."""
 
     function: str
     summary: str
     example: str
     details: str
     positional: str = ""
+    flags: tuple[VerbFlag, ...] = ()
 
 
 VERBS = {
@@ -55,11 +71,34 @@ VERBS = {
     "separate": Verb(
         "sepcon.separate:separate",
         "split recordings, or every clip of a dataset, into separated channels",
-        "sepcon separate --gin_file=runs/separate.gin --gin_file=data/builtin_scenes.gin "
+        "sepcon separate path/to/recordings --checkpoint=/tmp/sepcon/separator "
+        "--out=/tmp/sepcon/separated\n"
+        "  sepcon separate --gin_file=runs/separate.gin --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channels",
-        "With files or folders as arguments: writes one WAV file for each channel into "
-        "--run_dir. Without: stores the channels of the configured dataset for pretraining.",
+        "With files or folders: writes channels of their sample rate that sum to the recording "
+        "(the mean of its channels), report.html and separated.json into --out. What is done is "
+        "skipped; what cannot be separated is named, and the exit code is 1 only if that is "
+        "everything. Without: stores the channels of the configured dataset for pretraining.",
         positional="[FILE_OR_FOLDER ...]",
+        flags=(
+            VerbFlag(
+                "checkpoint",
+                "the separator: a run folder of train_separator, or what export made of it",
+            ),
+            VerbFlag("out", "folder of the channels; the same as --run_dir", argument="run_dir"),
+            VerbFlag("step", "state of the run folder; the last by default", "integer"),
+            VerbFlag(
+                "format",
+                "of the channels; same: WAV (32-bit float) for WAV, FLAC (24-bit) for all others",
+                "enum",
+                ("same", "wav", "flac"),
+            ),
+            VerbFlag(
+                "window_seconds",
+                "long recordings are separated in windows of this length, 10 by default",
+                "float",
+            ),
+        ),
     ),
     "pretrain": Verb(
         "sepcon.pretrain:pretrain",
@@ -70,7 +109,7 @@ VERBS = {
     ),
     "export": Verb(
         "sepcon.export:export",
-        "write a pretrained encoder as a SavedModel: waveform in, embeddings out",
+        "write an encoder or a separator as a SavedModel: waveform in, embeddings or sources out",
         "sepcon export --gin_file=runs/export.gin "
         "--gin_bindings='MODEL=\"/tmp/sepcon/encoder\"' --run_dir=/tmp/sepcon/export",
         "The SavedModel is at RUN_DIR/saved_model and loads without sepcon.",
@@ -161,7 +200,8 @@ class _UsageError(Exception):
 def _run(name: str, words: list[str]) -> int:
     if name not in VERBS:
         raise _UsageError(f"unknown verb {name!r}; expected one of {', '.join(VERBS)}")
-    verb, values = VERBS[name], _flags()
+    verb = VERBS[name]
+    values = _flags(verb)
     if any(word in ("--help", "-h", "--helpfull") for word in words):
         print(_verb_help(name, verb, values))
         return 0
@@ -171,13 +211,24 @@ def _run(name: str, words: list[str]) -> int:
         raise _UsageError(f"{one_line(error)} (sepcon {name} --help shows the flags)") from None
     if positional and not verb.positional:
         raise _UsageError(f"{name} takes no arguments beside flags, got {positional}")
-    if not values.run_dir:
+    given = _arguments(verb, values)
+    if not given.get("run_dir"):
         raise _UsageError("--run_dir is missing: the folder that receives what the run makes")
+    if positional:
+        given["files"] = positional
     _configure_process(values)
-    return _call(name, verb, values, positional)
+    return _call(name, verb, values, given)
 
 
-def _flags() -> Any:
+def _arguments(verb: Verb, values: Any) -> dict[str, Any]:
+    """What flags give of the arguments of a verb's function."""
+    named = {"run_dir": "run_dir", "strategy": "strategy"}
+    named |= {flag.name: flag.argument or flag.name for flag in verb.flags}
+    given = {argument: values[flag].value for flag, argument in named.items()}
+    return {argument: value for argument, value in given.items() if value is not None}
+
+
+def _flags(verb: Verb) -> Any:
     values = flags.FlagValues()
     flags.DEFINE_multi_string(
         "gin_file", [], "gin file; may be repeated, later ones win", flag_values=values
@@ -200,6 +251,10 @@ def _flags() -> Any:
     flags.DEFINE_integer(
         "num_threads", None, "threads of this process; all cores by default", flag_values=values
     )
+    for flag in verb.flags:
+        define = getattr(flags, f"DEFINE_{flag.type}")
+        choices = [flag.choices] if flag.choices else []
+        define(flag.name, None, *choices, flag.help, flag_values=values)
     return values
 
 
@@ -331,22 +386,19 @@ def _check_required(config: str) -> None:
         )
 
 
-def _call(name: str, verb: Verb, values: Any, positional: list[str]) -> int:
+def _call(name: str, verb: Verb, values: Any, given: dict[str, Any]) -> int:
     gin = _parse_gin(values)
-    run_dir = Path(values.run_dir).expanduser()
-    extra: dict[str, Any] = {}
-    if values.strategy is not None:
-        extra["strategy"] = values.strategy
-    if positional:
-        extra["files"] = positional
+    given["run_dir"] = Path(given["run_dir"]).expanduser()
     try:
-        _registered[verb.function](run_dir=run_dir, config_text=gin.config_str(), **extra)
+        _registered[verb.function](config_text=gin.config_str(), **given)
     except TypeError as error:
         # gin reports a required argument that nobody gave as a TypeError of the call.
         match = re.search(r"missing \d+ required .*", str(error))
         if match is None:
             raise
-        raise SepconError(f"configuration of {name}: {match[0]}; bind it in gin") from None
+        flag = next((flag.name for flag in verb.flags if f"'{flag.name}'" in match[0]), None)
+        cure = "bind it in gin" if flag is None else f"give --{flag}"
+        raise SepconError(f"configuration of {name}: {match[0]}; {cure}") from None
     _warn_of_unused(gin, values.gin_bindings)
     return 0
 

@@ -173,8 +173,8 @@ def test_wrong_folders(run, tmp_path):
         export(run_dir=tmp_path, model=run, step=11)
     other = tmp_path / "other"
     other.mkdir()
-    (other / CONFIG_FILE).write_text('{"kind": "separator"}')
-    with pytest.raises(SepconError, match="'separator', expected an 'encoder'"):
+    (other / CONFIG_FILE).write_text('{"kind": "classifier"}')
+    with pytest.raises(SepconError, match="'classifier', expected an 'encoder'"):
         export(run_dir=tmp_path, model=other)
     (other / CONFIG_FILE).write_text('{"kind": "enc')
     with pytest.raises(SepconError, match="damaged"):

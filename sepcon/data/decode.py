@@ -1,16 +1,19 @@
-"""From an audio file to int16 samples at 16 kHz, mono: the one module that chooses the decoder.
+"""From an audio file to samples: the one module that chooses the decoder.
 
-`decode_file` is what importers use: libsndfile reads Ogg Vorbis and Opus, FLAC, MP3, AIFF and WAV
-of every kind in blocks, soxr (HQ) resamples, so an hour at 192 kHz takes the memory of its result.
-`decode_in_graph` does the same inside tf.data, with tensorflow-io where that loads.
+`open_audio` reads Ogg Vorbis and Opus, FLAC, MP3, AIFF and WAV of every kind with libsndfile, in
+blocks, mono at the file's own rate. `decode_file` makes of them what importers use, int16 at
+16 kHz, by soxr (HQ): an hour at 192 kHz takes the memory of its result. `decode_in_graph` does the
+same inside tf.data, with tensorflow-io where that loads.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import io
 import os
+import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +33,8 @@ Backend = Literal["auto", "tensorflow_io", "soundfile"]
 MAX_HOURS = 12
 _RATES_HZ = (1_000, 768_000)
 _BLOCK_FRAMES = 1 << 16
+# A header may claim 1,024 channels: what is read at a time is bounded in samples too.
+_BLOCK_SAMPLES = 1 << 20
 # What an encoder may add or drop at the ends: two MPEG frames or one long Vorbis window.
 _CODEC_SLACK_FRAMES = 8192
 _EXACT_SUBTYPES = ("PCM", "FLOAT", "DOUBLE", "ALAW", "ULAW")
@@ -59,6 +64,7 @@ class AudioHeader:
     Attributes:
       path: the file.
       codec: one of `CODECS`.
+      container: libsndfile's name of the file's kind, such as WAV, WAVEX, FLAC, OGG.
       rate_hz: its sample rate.
       num_channels: its channels.
       num_frames: samples per channel, or None if the header leaves it open.
@@ -66,6 +72,7 @@ class AudioHeader:
 
     path: str
     codec: str
+    container: str
     rate_hz: int
     num_channels: int
     num_frames: int | None
@@ -80,14 +87,10 @@ class _ForwardFile(soundfile.SoundFile):
 
 def _open(path: str) -> soundfile.SoundFile:
     """Opens a file or raises a SepconError that names the reason."""
-    if not os.path.exists(path):
-        raise SepconError(f"{path}: no such file; check the path")
-    if os.path.isdir(path):
-        raise SepconError(f"{path}: is a folder; give an audio file")
     try:
-        if os.path.getsize(path) == 0:
-            raise SepconError(f"{path}: is empty (0 bytes); fetch or convert it again")
-        return _ForwardFile(path)
+        _check_readable(path)
+        # As bytes: a name that is not valid UTF-8 cannot be encoded again by soundfile.
+        return _ForwardFile(os.fsencode(path))
     except OSError as error:
         raise SepconError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
     except (soundfile.LibsndfileError, RuntimeError) as error:
@@ -95,6 +98,24 @@ def _open(path: str) -> soundfile.SoundFile:
             f"{path}: is not audio that libsndfile knows ({_reason(error)}); "
             "expected WAV, FLAC, Ogg, MP3 or AIFF"
         ) from error
+
+
+def _check_readable(path: str) -> None:
+    """Raises a SepconError, or the OSError of the system, for what is no readable file."""
+    if not os.path.exists(path):
+        if os.path.islink(path):
+            raise SepconError(f"{path}: is a link that leads nowhere; mend or remove it")
+        raise SepconError(f"{path}: no such file; check the path")
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise SepconError(f"{path}: is a folder; give an audio file")
+    if not stat.S_ISREG(mode):
+        # Opening a pipe would wait for a writer forever.
+        raise SepconError(f"{path}: is a pipe or a device; give an audio file")
+    if os.path.getsize(path) == 0:
+        raise SepconError(f"{path}: is empty (0 bytes); fetch or convert it again")
+    # libsndfile would only say "System error".
+    open(path, "rb").close()
 
 
 def _reason(error: BaseException) -> str:
@@ -118,7 +139,7 @@ def _header(path: str, file: soundfile.SoundFile) -> AudioHeader:
             "is damaged, or cut the recording into shorter files"
         )
     codec = _CODEC_OF.get((file.format, file.subtype), "other")
-    return AudioHeader(path, codec, file.samplerate, file.channels, num_frames)
+    return AudioHeader(path, codec, file.format, file.samplerate, file.channels, num_frames)
 
 
 def read_header(path: str | Path) -> AudioHeader:
@@ -135,44 +156,67 @@ def read_header(path: str | Path) -> AudioHeader:
 
 
 def _check_whole(path: str) -> None:
-    fault = cut_off(path)
+    try:
+        fault = cut_off(path)
+    except OSError as error:
+        raise SepconError(f"{path}: cannot be read ({error.strerror}); check the disk") from error
     if fault is not None:
         raise SepconError(f"{path}: is cut off, {fault}; fetch or convert it again")
 
 
-def decode_file(path: str | Path) -> np.ndarray:
-    """Decodes a file to int16 [samples], mono at 16 kHz; at least one sample.
+@contextlib.contextmanager
+def open_audio(path: str | Path) -> Iterator[tuple[AudioHeader, Iterator[np.ndarray]]]:
+    """Opens a file and gives its header and its samples, mono, [samples] float32 block by block.
 
-    Channels are averaged; floats beyond 1 are held at the rails. A file that holds fewer samples
-    than its header claims is refused: exactly for PCM and FLAC, beyond 8192 samples for Ogg and
-    MP3, whose encoders add and drop some. An MP3 without a length in its header cannot be checked.
+    Channels are averaged; floats beyond 1 are kept. A file that holds fewer samples than its header
+    claims is refused, once its blocks are exhausted: exactly for PCM and FLAC, beyond 8192 samples
+    for Ogg and MP3, whose encoders add and drop some. An MP3 without a length in its header cannot
+    be checked.
 
     Raises:
-      SepconError: if the file is missing, a folder, empty, not audio, cut off, damaged, holds no
-        sample or one that is not a number, or is longer than 12 hours.
+      SepconError: if the file is missing, a folder, a pipe, empty, not audio, cut off, damaged,
+        holds no sample or one that is not a number, or is longer than 12 hours.
     """
     path = str(path)
     with _open(path) as file:
         header = _header(path, file)
         _check_whole(path)
-        resample = _resampler(header.rate_hz)
-        blocks, num_frames = [], 0
-        exact = file.subtype.startswith(_EXACT_SUBTYPES)
-        for block in _mono_blocks(path, file):
-            num_frames += len(block)
-            blocks.append(to_int16(resample(block, False)))
-            if num_frames > MAX_HOURS * 3600 * header.rate_hz:
-                raise SepconError(f"{path}: is longer than {MAX_HOURS} hours; cut it into parts")
-        if num_frames == 0:
-            raise SepconError(f"{path}: holds no samples; fetch or convert it again")
-        last = to_int16(resample(np.zeros(0, np.float32), True))
+        yield header, _checked_blocks(header, file)
+
+
+def _checked_blocks(header: AudioHeader, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    path, num_frames = header.path, 0
+    for block in _mono_blocks(path, file):
+        num_frames += len(block)
+        if num_frames > MAX_HOURS * 3600 * header.rate_hz:
+            raise SepconError(f"{path}: is longer than {MAX_HOURS} hours; cut it into parts")
+        yield block
+    if num_frames == 0:
+        raise SepconError(f"{path}: holds no samples; fetch or convert it again")
     claimed = header.num_frames or 0
+    exact = file.subtype.startswith(_EXACT_SUBTYPES)
     if num_frames < claimed - (0 if exact else _CODEC_SLACK_FRAMES):
         raise SepconError(
             f"{path}: is cut off, its header claims {claimed} samples, it holds {num_frames}; "
             "fetch or convert it again"
         )
-    audio = np.concatenate([*blocks, last])
+
+
+def decode_file(path: str | Path) -> np.ndarray:
+    """Decodes a file to int16 [samples], mono at 16 kHz; at least one sample.
+
+    Floats beyond 1 are held at the rails.
+
+    Raises:
+      SepconError: as `open_audio`.
+    """
+    with open_audio(path) as (header, blocks):
+        resample = _resampler(header.rate_hz)
+        decoded = []
+        for block in blocks:
+            decoded.append(to_int16(resample(block, False)))
+        decoded.append(to_int16(resample(np.zeros(0, np.float32), True)))
+    audio = np.concatenate(decoded)
     return audio if len(audio) else to_int16(_one_sample(block))
 
 
@@ -189,10 +233,10 @@ def _resampler(rate_hz: int):  # type: ignore[no-untyped-def]
 
 
 def _mono_blocks(path: str, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    start = 0
+    start, num_frames = 0, max(1, min(_BLOCK_FRAMES, _BLOCK_SAMPLES // file.channels))
     while True:
         try:
-            block = file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
+            block = file.read(num_frames, dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise SepconError(
                 f"{path}: is damaged near sample {start} ({_reason(error)}); fetch it again"
@@ -205,7 +249,7 @@ def _mono_blocks(path: str, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
             )
         if len(block):
             yield block.mean(axis=1, dtype=np.float32)
-        if len(block) < _BLOCK_FRAMES:
+        if len(block) < num_frames:
             return
         start += len(block)
 
