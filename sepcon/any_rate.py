@@ -11,7 +11,7 @@ import soxr
 Waveform = npt.NDArray[np.float32]
 
 _FRAME_SECONDS = 0.032
-# Below this mean square (-100 dB of full scale) channels count as equally silent.
+# Below this mean square of the second difference (-100 dB) channels count as equally silent.
 _STABILIZER = 1e-10
 
 
@@ -49,9 +49,9 @@ def at_rate(
 def local_shares(channels: Waveform, *, frame_samples: int) -> Waveform:
     """How much of the high sound of every moment is in each channel.
 
-    What a separator at a low rate has not seen lies above its band, next to the top of it. The
-    energy of a channel's first difference weighs the top of the band most, so the channel that
-    holds the hiss of a moment has the largest share of it.
+    What a separator at a low rate has not heard lies above its band, next to the top of it. The
+    energy of a channel's second difference weighs a frequency f by f^4, so that the channel that
+    holds the hiss of a moment has the largest share of it, not the loudest one.
 
     Args:
       channels: [channel, samples] float32.
@@ -60,11 +60,11 @@ def local_shares(channels: Waveform, *, frame_samples: int) -> Waveform:
     Returns:
       [channel, frames] float32, summing to 1 over the channels; equal ones where all is silent.
     """
-    slope = np.diff(channels, axis=1, prepend=channels[:, :1])
+    bend = np.diff(channels, n=2, axis=1, prepend=channels[:, :1], append=channels[:, -1:])
     num_channels, num_samples = channels.shape
     num_frames = -(-num_samples // frame_samples)
-    slope = np.pad(slope, [(0, 0), (0, num_frames * frame_samples - num_samples)])
-    framed = slope.reshape(num_channels, num_frames, frame_samples)
+    bend = np.pad(bend, [(0, 0), (0, num_frames * frame_samples - num_samples)])
+    framed = bend.reshape(num_channels, num_frames, frame_samples)
     power = np.mean(np.square(framed), axis=-1) + np.float32(_STABILIZER)  # [channel, frames]
     return power / power.sum(axis=0)
 

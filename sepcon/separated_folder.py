@@ -38,7 +38,6 @@ class SeparatedFolder:
     def __init__(self, root: Path, made_by: Mapping[str, Any]) -> None:
         self.root = root
         self._made_by = dict(made_by)
-        self._taken: dict[str, str] = {}
         before = _read_json(root / LIST_FILE)
         if before and before.get("made_by") != self._made_by:
             raise SepconError(
@@ -46,6 +45,8 @@ class SeparatedFolder:
                 "another --out"
             )
         self._before = [entry for entry in before.get("recordings", []) if self._is_there(entry)]
+        self._places = {entry["recording"]: Path(entry["folder"]) for entry in self._before}
+        self._owners = {_key(place): recording for recording, place in self._places.items()}
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -60,23 +61,20 @@ class SeparatedFolder:
     def place(self, recording: Path, name: Path) -> Path:
         """Returns the folder of a recording, relative to the root.
 
-        It is called like the recording, ending included, and "(2)", "(3)" ... behind that where
-        another recording has the name. Names that differ in case alone count as the same, as some
-        file systems have it.
+        It is the one it had in an earlier run. A new one is called like the recording, ending
+        included, and "(2)", "(3)" ... behind that where another recording has the name. Names that
+        differ in case alone count as the same, as some file systems have it.
 
         Args:
           recording: its absolute path.
           name: what it is called: its path below the folder that the user gave.
         """
-        source, number = str(recording), 1
-        while True:
-            place = name if number == 1 else name.with_name(_numbered(name.name, number))
-            key = unicodedata.normalize("NFC", str(place)).casefold()
-            owner = self._taken.get(key) or self._owner(place)
-            if owner in (None, source):
-                self._taken[key] = source
-                return place
+        source, number, place = str(recording), 1, self._places.get(str(recording), name)
+        while (self._owners.get(_key(place)) or self._owner(place)) not in (None, source):
             number += 1
+            place = name.with_name(_numbered(name.name, number))
+        self._owners[_key(place)] = source
+        return place
 
     def _owner(self, place: Path) -> str | None:
         """Who has a place on disk: None if it is free, no recording if it is something else."""
@@ -159,6 +157,10 @@ def identity_of(recording: Path) -> dict[str, Any]:
 def is_output(folder: Path) -> bool:
     """Tells whether a folder holds the channels of a recording."""
     return (folder / RECORD_FILE).is_file()
+
+
+def _key(place: Path) -> str:
+    return unicodedata.normalize("NFC", str(place)).casefold()
 
 
 def _numbered(name: str, number: int) -> str:
