@@ -1,4 +1,4 @@
-"""Any sample rate: the channels sum to the mixture, and what a separator cannot hear finds a home."""
+"""Any sample rate: the channels sum to the mixture, and the band above goes where it belongs."""
 
 import numpy as np
 import pytest

@@ -113,7 +113,7 @@ def test_an_export_of_another_step_is_refused_and_a_second_says_so(run, tmp_path
     assert "nothing to do" in capsys.readouterr().out
     with pytest.raises(SepconError, match="another model"):
         export(run_dir=tmp_path, model=run)
-    with pytest.raises(SepconError, match="hop_seconds.*is a separator"):
+    with pytest.raises(SepconError, match=r"hop_seconds.*is a separator"):
         export(run_dir=tmp_path / "x", model=run, hop_seconds=0.1)
 
 

@@ -165,6 +165,27 @@ def _check_whole(path: str) -> None:
 
 
 @contextlib.contextmanager
+def quiet_decoder() -> Iterator[None]:
+    """Sends nowhere what the process writes to its standard error, file descriptor 2.
+
+    The MP3 decoder inside libsndfile tells there of every frame it does not like, past Python and
+    without a switch. For callers that report faults themselves and have no other thread that does.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:  # There is no standard error.
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextlib.contextmanager
 def open_audio(path: str | Path) -> Iterator[tuple[AudioHeader, Iterator[np.ndarray]]]:
     """Opens a file and gives its header and its samples, mono, [samples] float32 block by block.
 
