@@ -122,6 +122,8 @@ def _reason(error: BaseException) -> str:
     text = getattr(error, "error_string", None) or one_line(error)
     if "does not exist" in text:  # what libsndfile says of an MP3 without a single frame
         text = "Format not recognised"
+    if "SF_INFO" in text:  # ... and of a rate that it takes for a negative one
+        text = "its header claims an impossible sample rate"
     return str(text).replace("Error : ", "").strip().rstrip(".")
 
 
