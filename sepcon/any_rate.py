@@ -34,14 +34,16 @@ def at_rate(
     """
 
     def separate(window: Waveform) -> Waveform:
-        low = _resampled(window, rate_hz, model_rate_hz)
-        channels = separate_window(low)
+        channels = separate_window(_resampled(window, rate_hz, model_rate_hz))
         shares = local_shares(channels, frame_samples=round(_FRAME_SECONDS * model_rate_hz))
-        back = np.stack([_resampled(channel, model_rate_hz, rate_hz) for channel in channels])
-        frame_samples = _FRAME_SECONDS * rate_hz
-        return share_residual(
-            window, _fitted(back, len(window)), shares=shares, frame_samples=frame_samples
-        )
+        back = np.zeros([len(channels), len(window)], np.float32)
+        for channel, low in zip(back, channels, strict=True):
+            high = _resampled(low, model_rate_hz, rate_hz)
+            # There and back a few samples come or go at the end.
+            length = min(len(high), len(channel))
+            channel[:length] = high[:length]
+        share_residual(window, back, shares=shares, frame_samples=_FRAME_SECONDS * rate_hz)
+        return back
 
     return separate
 
@@ -71,31 +73,26 @@ def local_shares(channels: Waveform, *, frame_samples: int) -> Waveform:
 
 def share_residual(
     mixture: Waveform, channels: Waveform, *, shares: Waveform, frame_samples: float
-) -> Waveform:
-    """Gives every channel its share of what the channels together lack of the mixture.
+) -> None:
+    """Adds to every channel its share of what the channels together lack of the mixture.
 
     As in mixture consistency (Wisdom et al. 2018, "Differentiable consistency constraints for
     improved deep speech enhancement"), with shares that change over time, so that what one source
-    does at one moment is not heard in all channels.
+    does at one moment is not heard in all channels. Afterwards they sum to the mixture within
+    rounding.
 
     Args:
       mixture: [samples] float32.
-      channels: [channel, samples] float32.
+      channels: [channel, samples] float32, changed in place.
       shares: [channel, frames] float32, summing to 1 over the channels; linear between the
         middles of the frames.
       frame_samples: samples of a frame of the shares, not always a whole number.
-
-    Returns:
-      [channel, samples] float32, summing to `mixture` within rounding.
     """
     residual = mixture - channels.sum(axis=0, dtype=np.float64)
     middles = (np.arange(shares.shape[1]) + 0.5) * frame_samples
     places = np.arange(len(mixture))
-    whole = [
-        (channel + residual * np.interp(places, middles, share)).astype(np.float32)
-        for channel, share in zip(channels, shares, strict=True)
-    ]
-    return np.stack(whole)
+    for channel, share in zip(channels, shares, strict=True):
+        channel += residual * np.interp(places, middles, share)
 
 
 def _resampled(waveform: Waveform, rate_hz: int, wanted_hz: int) -> Waveform:
@@ -104,9 +101,3 @@ def _resampled(waveform: Waveform, rate_hz: int, wanted_hz: int) -> Waveform:
         return waveform
     resampled = soxr.resample(waveform, rate_hz, wanted_hz, quality="HQ")
     return resampled if len(resampled) else waveform[:1]
-
-
-def _fitted(channels: Waveform, num_samples: int) -> Waveform:
-    """Cuts or pads [channel, samples]: there and back a few samples come or go at the end."""
-    missing = max(0, num_samples - channels.shape[1])
-    return np.pad(channels[:, :num_samples], [(0, 0), (0, missing)])

@@ -18,12 +18,14 @@ REPORT_FILE = "report.html"
 # What a page can hold and a person listen to.
 _MAX_RECORDINGS = 12
 _SHOWN_SECONDS = 30.0
+# Of high rates less is shown: that many samples of all channels are in memory at a time.
+_SHOWN_SAMPLES = 1 << 20
 
 
 def write_separation_report(root: Path, entries: Sequence[Mapping[str, Any]]) -> None:
     """Writes root/report.html: players of the first recordings and of their channels.
 
-    The page links to the files and holds the spectrograms, of the first 30 seconds.
+    The page links to the files and holds the spectrograms, of the first 2^20 samples or 30 seconds.
 
     Args:
       root: the output folder.
@@ -42,8 +44,8 @@ def write_separation_report(root: Path, entries: Sequence[Mapping[str, Any]]) ->
     write_report(
         root / REPORT_FILE,
         title="Separated recordings",
-        subtitle=f"{shown}{len(done)} separated, {len(failed)} failed; spectrograms show the first "
-        f"{_SHOWN_SECONDS:g} seconds. The channels of a recording sum to it.",
+        subtitle=f"{shown}{len(done)} separated, {len(failed)} failed. The channels of a recording "
+        "sum to it; spectrograms show how it begins.",
         sections=sections,
     )
 
@@ -58,7 +60,8 @@ def _section(root: Path, entry: Mapping[str, Any]) -> Section:
     for name, channel in zip(entry["channels"], channels, strict=True):
         link = _link(os.path.join(entry["folder"], name))
         clips.append(linked_clip(Path(name).stem, link, channel, rate_hz))
-    facts = f"{entry['seconds']:g} s at {entry['sample_rate_hz']} Hz"
+    shown = channels.shape[1] / rate_hz
+    facts = f"{entry['seconds']:g} s at {rate_hz} Hz, spectrograms of {shown:.3g} s"
     if entry["averaged_channels"] > 1:
         facts += f", mean of {entry['averaged_channels']} channels"
     return Section(printable(entry["folder"]), [facts], clips=clips)
@@ -69,8 +72,9 @@ def _beginnings(paths: Sequence[Path]) -> tuple[np.ndarray, int]:
     parts = []
     for path in paths:
         with soundfile.SoundFile(os.fsencode(path)) as file:
-            parts.append(file.read(round(_SHOWN_SECONDS * file.samplerate), dtype="float32"))
             rate_hz = file.samplerate
+            num_samples = min(_SHOWN_SAMPLES, round(_SHOWN_SECONDS * rate_hz))
+            parts.append(file.read(num_samples, dtype="float32"))
     return np.stack(parts), rate_hz
 
 

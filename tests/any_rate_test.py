@@ -78,9 +78,9 @@ def test_the_residual_by_hand():
     mixture = np.asarray([1.0, 1.0, 1.0, 1.0], np.float32)
     channels = np.zeros([2, 4], np.float32)
     shares = np.asarray([[1.0, 0.0], [0.0, 1.0]], np.float32)
-    shared = share_residual(mixture, channels, shares=shares, frame_samples=2.0)
+    share_residual(mixture, channels, shares=shares, frame_samples=2.0)
     # The middles of the frames lie at 1 and 3.
-    np.testing.assert_allclose(shared, [[1.0, 1.0, 0.5, 0.0], [0.0, 0.0, 0.5, 1.0]])
+    np.testing.assert_allclose(channels, [[1.0, 1.0, 0.5, 0.0], [0.0, 0.0, 0.5, 1.0]])
 
 
 def test_resampling_is_that_of_soxr():
