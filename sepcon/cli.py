@@ -224,8 +224,8 @@ def _arguments(verb: Verb, values: Any) -> dict[str, Any]:
     """What flags give of the arguments of a verb's function."""
     named = {"run_dir": "run_dir", "strategy": "strategy"}
     named |= {flag.name: flag.argument or flag.name for flag in verb.flags}
-    given = {argument: values[flag].value for flag, argument in named.items()}
-    return {argument: value for argument, value in given.items() if value is not None}
+    given = [(argument, values[flag].value) for flag, argument in named.items()]
+    return {argument: value for argument, value in given if value is not None}
 
 
 def _flags(verb: Verb) -> Any:
