@@ -1,9 +1,6 @@
 """A separator behind one call: any rate, channel count and length, from a run or a SavedModel."""
 
 import json
-import os
-import subprocess
-import sys
 import tracemalloc
 
 import numpy as np
@@ -11,6 +8,7 @@ import pytest
 import tensorflow as tf
 from encoder_stub import write_run
 from separator_stub import CONFIG, write_separator_run
+from stranger import run_stranger
 
 from sepcon.errors import SepconError
 from sepcon.export import export
@@ -21,21 +19,11 @@ from sepcon.recording_separator import (
     load_recording_separator,
 )
 
-# `None` in sys.modules makes an import fail: nothing of these two can be used by accident.
-STRANGER = """
-import sys
-sys.modules["sepcon"] = None
-import numpy as np, tensorflow as tf
-for name in [name for name in sys.modules if name.split(".")[0] == "keras"]:
-    del sys.modules[name]
-sys.modules["keras"] = None
-model = tf.saved_model.load(sys.argv[1])
-inputs = np.load(sys.argv[2])
+OUTSIDE = """
 results = {key: model(inputs[key])["sources"].numpy() for key in inputs.files}
 served = model.signatures["serving_default"](waveform=tf.constant(inputs["batch"]))
 results["served"] = served["sources"].numpy()
 results["metadata"] = np.array([int(model.sample_rate_hz()), int(model.num_sources())])
-np.savez(sys.argv[3], **results)
 """
 
 
@@ -66,17 +54,7 @@ def test_a_stranger_gets_the_same_sources(run, exported, tmp_path):
         "alone": noise(5000, seed=2),
         "silence": np.zeros((1, 900), np.float32),
     }
-    np.savez(tmp_path / "in.npz", **inputs)
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    arguments = [str(exported), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")]
-    subprocess.run(
-        [sys.executable, "-c", STRANGER, *arguments],
-        check=True,
-        cwd=tmp_path,
-        env={**environment, "CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-    )
-    results = np.load(tmp_path / "out.npz")
+    results = run_stranger(OUTSIDE, saved_model=exported, inputs=inputs, folder=tmp_path)
     live = load_separator(run)
     for key, waveform in inputs.items():
         expected = live(waveform if waveform.ndim == 2 else waveform[np.newaxis]).numpy()
