@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sepcon.data.decode import AudioHeader, open_audio, quiet_decoder, read_header
+from sepcon.data.audio_file import AudioHeader, open_audio, quiet_decoder, read_header
 from sepcon.data.encode import Format, TrackWriteError, TrackWriter, chosen_format
 from sepcon.data.labels import survey_audio
 from sepcon.errors import SepconError, printable
@@ -67,7 +67,9 @@ def separate_files(
         },
     )
     found, faults = _find(files)
-    run = _Run(folder, separator, format, [_failed(path, reason) for path, reason in faults])
+    run = _Run(
+        folder, separator, format, [_failed(path, reason) for path, reason in faults.items()]
+    )
     try:
         run.separate(found)
     finally:
@@ -82,10 +84,10 @@ def separate_files(
     return listed
 
 
-def _find(files: Sequence[str | Path]) -> tuple[list[Found], list[tuple[Path, str]]]:
-    """All recordings, each once, and (path, reason) of what cannot be one."""
+def _find(files: Sequence[str | Path]) -> tuple[list[Found], dict[Path, str]]:
+    """All recordings, each once, and why other paths cannot be one."""
     found: dict[Path, Found] = {}
-    faults: list[tuple[Path, str]] = []
+    faults: dict[Path, str] = {}
     for given in files:
         root = Path(os.path.abspath(Path(given).expanduser()))
         if not root.is_dir():
@@ -94,11 +96,11 @@ def _find(files: Sequence[str | Path]) -> tuple[list[Found], list[tuple[Path, st
         survey = survey_audio(root)
         paths = [path for path in survey.paths if not is_output(path.parent)]
         if not paths and not survey.faults:
-            faults.append((root, f"{root}: holds no audio; give a folder of recordings"))
-        faults += [(root, fault) for fault in survey.faults]
+            faults[root] = f"{root}: holds no audio; give a folder of recordings"
+        faults |= survey.faults
         for path in paths:
             found.setdefault(path, Found(path, path.relative_to(root)))
-    for _, reason in faults:
+    for reason in faults.values():
         print(_line(reason), file=sys.stderr)
     return list(found.values()), faults
 

@@ -9,15 +9,9 @@ import soundfile
 import soxr
 import tensorflow as tf
 
-from sepcon.data import decode
-from sepcon.data.decode import (
-    CODECS,
-    DecodeReport,
-    decode_file,
-    decode_in_graph,
-    open_audio,
-    read_header,
-)
+from sepcon.data import audio_file, decode
+from sepcon.data.audio_file import CODECS, open_audio, read_header
+from sepcon.data.decode import DecodeReport, decode_file, decode_in_graph
 from sepcon.errors import SepconError
 
 needs_tensorflow_io = pytest.mark.skipif(
@@ -102,7 +96,7 @@ def test_blocks_leave_no_trace(
     samples = noise(20000)[:, 0].astype(np.float32)
     soundfile.write(tmp_path / "x.wav", samples, rate_hz, subtype="FLOAT")
     expected = np.rint(soxr.resample(samples, rate_hz, 16000, quality="HQ") * 32768)
-    monkeypatch.setattr(decode, "_BLOCK_FRAMES", 777)
+    monkeypatch.setattr(audio_file, "_BLOCK_FRAMES", 777)
     audio = decode_file(tmp_path / "x.wav")
     assert abs(len(audio) - 20000 * 16000 / rate_hz) <= 1
     np.testing.assert_allclose(audio, expected[: len(audio)], atol=1)
@@ -217,7 +211,7 @@ def test_open_audio_gives_mono_blocks_at_the_rate_of_the_file(
 ) -> None:
     samples = noise(3000, 2)
     soundfile.write(tmp_path / "x.wav", 20 * samples, 44100, subtype="FLOAT")
-    monkeypatch.setattr(decode, "_BLOCK_FRAMES", 777)
+    monkeypatch.setattr(audio_file, "_BLOCK_FRAMES", 777)
     with open_audio(tmp_path / "x.wav") as (header, blocks):
         assert (header.rate_hz, header.num_channels, header.num_frames) == (44100, 2, 3000)
         assert header.container == "WAV"

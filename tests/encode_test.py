@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sepcon.data.decode import AudioHeader
+from sepcon.data.audio_file import AudioHeader
 from sepcon.data.encode import TrackWriteError, TrackWriter, chosen_format
 
 

@@ -50,6 +50,7 @@ def test_two_hundred_malformed_files(tmp_path, capfd):
         assert thing.expected in ("either", became), (thing, told)
         assert len(told) == (became == "failed"), (thing, told)
         assert all(len(reason) > 10 for reason in told)
+    assert {entry["recording"] for entry in entries} == {str(thing.path) for thing in made}
     assert len(done) + len(failed) == 250
     assert f"{len(done)} recordings separated, {len(failed)} failed" in captured.out
 

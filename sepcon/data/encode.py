@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from sepcon.data.decode import AudioHeader
+from sepcon.data.audio_file import AudioHeader
 from sepcon.errors import SepconError, one_line
 
 Format = Literal["same", "wav", "flac"]

@@ -37,12 +37,12 @@ class AudioFolder:
 
     Attributes:
       paths: its audio files, sorted by path; hidden ones are left out.
-      faults: one-line errors of folders below it that cannot be listed, or that are named like
-        audio files and hold none.
+      faults: one-line errors, by path, of folders below it that cannot be listed, or that are named
+        like audio files and hold none.
     """
 
     paths: list[Path]
-    faults: list[str]
+    faults: dict[Path, str]
 
 
 def find_audio(folder: str | Path) -> list[Path]:
@@ -78,16 +78,18 @@ def survey_audio(folder: str | Path) -> AudioFolder:
         if path.suffix.lower() in AUDIO_ENDINGS:
             (folders if is_folder else paths).append(path)
     with_audio = {parent for path in paths for parent in path.parents}
-    faults = [
-        f"{path}: is a folder (or a link to one) that holds no audio of its own; give an audio file"
-        for path in folders
+    faults = {
+        path: f"{path}: is a folder (or a link to one) that holds no audio of its own; give an "
+        "audio file"
+        for path in sorted(folders)
         if path not in with_audio
-    ]
-    faults += [
-        f"{error.filename}: cannot be listed ({error.strerror}); check its rights"
+    }
+    faults |= {
+        Path(error.filename): f"{error.filename}: cannot be listed ({error.strerror}); check its "
+        "rights"
         for error in errors
-    ]
-    return AudioFolder(sorted(paths), sorted(faults))
+    }
+    return AudioFolder(sorted(paths), faults)
 
 
 def _walk(root: Path, errors: list[OSError]) -> Iterator[tuple[Path, bool]]:
