@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from sepcon import run_folder
 from sepcon.benchmark import Results, Row, write_csv
@@ -28,8 +29,10 @@ from sepcon.evaluate_separation import (
     score_scenes,
     summarize_scenes,
 )
-from sepcon.models.separator import load_separator, load_separator_config
+from sepcon.models.saved_model import find_saved_model
+from sepcon.models.separator import MODEL_FILE, load_separator, load_separator_config
 from sepcon.models.weights import list_states, state_folder
+from sepcon.recording_separator import load_recording_separator
 from sepcon.report import require_libraries
 from sepcon.separation_examples import example_scenes, write_example
 from sepcon.separation_references import copied_mixture, ideal_ratio_masks
@@ -89,9 +92,11 @@ def benchmark_separation(
 
     Args:
       folder: where to write.
-      separators: name in the table -> run folder of `sepcon train_separator`.
+      separators: name in the table -> run folder of `sepcon train_separator`, or what `sepcon
+        export` made of one of its states.
       scenes: clips with known sources that the separators have not seen.
-      steps: the convergence states to measure; all that a run has kept by default.
+      steps: the convergence states to measure; all that a run has kept by default. An export has
+        only one.
       references: rows that show the ends of the scale: 'mixture' in every channel, and
         'ideal_ratio_masks', made of the true sources.
       max_scenes: the first so many scenes are measured; all by default.
@@ -148,24 +153,48 @@ def _checkpoints(
     separators: Mapping[str, str | Path], steps: Sequence[int] | None, sample_rate_hz: int
 ) -> Iterator[_Entry]:
     for name, path in separators.items():
-        run = Path(path).expanduser()
-        rate = load_separator_config(run).sample_rate_hz
-        if rate != sample_rate_hz:
-            raise SepconError(
-                f"{run}: separates at {rate} Hz, the scenes have {sample_rate_hz} Hz; "
-                "give a separator of their rate"
-            )
-        kept = list_states(run)
-        missing = sorted(set(steps or ()) - set(kept))
-        if missing or not kept:
-            raise SepconError(
-                f"{run}: no state of step {missing or 'any'}; kept there: "
-                f"{', '.join(map(str, kept)) or 'none'}"
-            )
-        for step in kept if steps is None else steps:
-            weights = state_folder(run, step).resolve()
-            identity = f"{weights} {weights.stat().st_mtime_ns}"
-            yield _Entry(name, step, identity, functools.partial(load_separator, run, step))
+        folder = Path(path).expanduser()
+        # A run folder may hold an export of one of its states beside all of them.
+        is_export = not (folder / MODEL_FILE).is_file() and find_saved_model(folder) is not None
+        if is_export:
+            yield _export(name, folder, sample_rate_hz)
+        else:
+            yield from _states(name, folder, steps, sample_rate_hz)
+
+
+def _export(name: str, folder: Path, sample_rate_hz: int) -> _Entry:
+    exported = load_recording_separator(folder)
+    _check_rate(folder, exported.sample_rate_hz, sample_rate_hz)
+
+    def separate(mixture: tf.Tensor) -> tf.Tensor:
+        return exported.function(mixture)["sources"]
+
+    return _Entry(name, exported.step, exported.fingerprint, lambda: separate)
+
+
+def _states(
+    name: str, run: Path, steps: Sequence[int] | None, sample_rate_hz: int
+) -> Iterator[_Entry]:
+    _check_rate(run, load_separator_config(run).sample_rate_hz, sample_rate_hz)
+    kept = list_states(run)
+    missing = sorted(set(steps or ()) - set(kept))
+    if missing or not kept:
+        raise SepconError(
+            f"{run}: no state of step {missing or 'any'}; kept there: "
+            f"{', '.join(map(str, kept)) or 'none'}"
+        )
+    for step in kept if steps is None else steps:
+        weights = state_folder(run, step).resolve()
+        identity = f"{weights} {weights.stat().st_mtime_ns}"
+        yield _Entry(name, step, identity, functools.partial(load_separator, run, step))
+
+
+def _check_rate(folder: Path, rate_hz: int, sample_rate_hz: int) -> None:
+    if rate_hz != sample_rate_hz:
+        raise SepconError(
+            f"{folder}: separates at {rate_hz} Hz, the scenes have {sample_rate_hz} Hz; "
+            "give a separator of their rate"
+        )
 
 
 def _score(

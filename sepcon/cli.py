@@ -2,12 +2,11 @@
 
 The only module that knows of flags and of gin. It reads the gin files, checks that every required
 value is given, saves the resolved configuration into the run folder and calls one verb, which is a
-plain Python function.
+plain Python function. A verb may have flags of its own for what is asked of it by hand.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import importlib.util  # gin 0.5 uses it without importing it.
 import os
@@ -22,133 +21,9 @@ from absl import flags
 
 import sepcon
 from sepcon.errors import SepconError, one_line
+from sepcon.verbs import CONFIGURABLES, VERBS, Verb
 
 USAGE_ERROR = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Verb:
-    """A command: where its function is, what its help says, and whether it starts others."""
-
-    function: str
-    summary: str
-    example: str
-    details: str
-    positional: str = ""
-    launches: bool = False
-
-
-VERBS = {
-    "prepare": Verb(
-        "sepcon.prepare:prepare",
-        "decode recordings and mix sound scenes ahead of training",
-        "sepcon prepare --gin_file=runs/prepare.gin --gin_file=data/builtin_scenes.gin "
-        "--run_dir=/tmp/sepcon/prepare",
-        "The other verbs prepare what they miss at first use; this one does it on its own.",
-    ),
-    "train_separator": Verb(
-        "sepcon.train_separator:train_separator",
-        "train a separation network on unlabelled scenes by mixture invariant training",
-        "sepcon train_separator --gin_file=runs/train_separator.gin "
-        "--gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/separator",
-        "Keeps the weights at several convergence states under states/; resumes where it stopped.",
-    ),
-    "separate": Verb(
-        "sepcon.separate:separate",
-        "split recordings, or every clip of a dataset, into separated channels",
-        "sepcon separate --gin_file=runs/separate.gin --gin_file=data/builtin_scenes.gin "
-        "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channels",
-        "With files or folders as arguments: writes one WAV file for each channel into "
-        "--run_dir. Without: stores the channels of the configured dataset for pretraining.",
-        positional="[FILE_OR_FOLDER ...]",
-    ),
-    "control_channels": Verb(
-        "sepcon.control_channels:control_channels",
-        "store the true sources of scenes, or random masks, in the place of separated channels",
-        "sepcon control_channels --gin_file=runs/control_channels.gin "
-        "--gin_file=data/builtin_scenes.gin --gin_bindings='KIND=\"random_masks\"' "
-        "--gin_bindings='REFERENCE=\"/tmp/sepcon/channels\"' --run_dir=/tmp/sepcon/random_masks",
-        "Controls: they tell what separation adds to mere filtering, and what it could add.",
-    ),
-    "channel_cost": Verb(
-        "sepcon.channel_cost:channel_cost",
-        "estimate time and disk of separated channels, stored or made on the fly",
-        "sepcon channel_cost --gin_file=runs/channel_cost.gin --gin_file=data/builtin_scenes.gin "
-        "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channel_cost",
-        "Times the separator on one batch. Both ways give the same numbers to within rounding.",
-    ),
-    "pretrain": Verb(
-        "sepcon.pretrain:pretrain",
-        "pretrain an encoder by similarity maximization and coincidence prediction",
-        "sepcon pretrain --gin_file=runs/pretrain.gin --gin_file=data/builtin_scenes.gin "
-        "--gin_bindings='CHANNELS=[\"/tmp/sepcon/channels\"]' --run_dir=/tmp/sepcon/encoder",
-        "Resumes to the very step where it stopped, and exports a SavedModel at the end.",
-    ),
-    "export": Verb(
-        "sepcon.export:export",
-        "write a pretrained encoder as a SavedModel: waveform in, embeddings out",
-        "sepcon export --gin_file=runs/export.gin "
-        "--gin_bindings='MODEL=\"/tmp/sepcon/encoder\"' --run_dir=/tmp/sepcon/export",
-        "The SavedModel is at RUN_DIR/saved_model and loads without sepcon.",
-    ),
-    "embed": Verb(
-        "sepcon.embed:embed",
-        "turn a dataset or a folder of recordings into embeddings on disk",
-        "sepcon embed --gin_file=runs/embed.gin --gin_file=data/builtin_scenes.gin "
-        "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
-        "--run_dir=/tmp/sepcon/embeddings",
-        "Resumable; for a folder of your own use data/folder.gin.",
-    ),
-    "benchmark": Verb(
-        "sepcon.benchmark:benchmark",
-        "measure encoders (mAP, d-prime of a shallow classifier) or separators (SI-SNR by step)",
-        "sepcon benchmark --gin_file=runs/benchmark.gin --gin_file=data/builtin_scenes.gin "
-        "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
-        "--run_dir=/tmp/sepcon/benchmark",
-        "Writes results.json and prints the table. runs/benchmark.gin measures encoders, "
-        "runs/benchmark_separation.gin separators on scenes with known sources.",
-    ),
-    "study": Verb(
-        "sepcon.study:study",
-        "pretrain and measure many rows with several seeds; tables with intervals and p-values",
-        "sepcon study --gin_file=runs/study.gin --gin_file=papers/fonseca2021/claims.gin "
-        "--gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/study",
-        "Runs the other verbs, as many at once as study.workers; resumes where it stopped. The gin "
-        "files and bindings given here reach all of them and win over the rows' own.",
-        launches=True,
-    ),
-}
-
-# What gin files can name beside the verbs, as module:name.
-CONFIGURABLES = (
-    "sepcon.augment:RandomEqualization",
-    "sepcon.augment:SpecAugment",
-    "sepcon.benchmark_embeddings:benchmark_embeddings",
-    "sepcon.benchmark_separation:benchmark_separation",
-    "sepcon.data.mixing:SceneRecipe",
-    "sepcon.data.folder:folder",
-    "sepcon.data.fuss:fuss",
-    "sepcon.data.providers:esc50",
-    "sepcon.data.providers:sound_scenes",
-    "sepcon.example_mixing:ExampleMixing",
-    "sepcon.features:LogMel",
-    "sepcon.models.encoders:efficientnet_b0",
-    "sepcon.models.encoders:mobilenet_v2",
-    "sepcon.models.encoders:resnet50",
-    "sepcon.models.encoders:small_cnn",
-    "sepcon.models.encoders:vggish",
-    "sepcon.models.separator:SeparatorConfig",
-    "sepcon.models.shallow:ShallowSettings",
-    "sepcon.random_masks:RandomMasks",
-    "sepcon.training.loop:fit",
-    "sepcon.training.optimizers:adam",
-    "sepcon.training.optimizers:adamw",
-    "sepcon.training.optimizers:sgd",
-    "sepcon.training.schedules:constant",
-    "sepcon.training.schedules:cosine",
-    "sepcon.training.schedules:step_decay",
-    "sepcon.views:ViewSampler",
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -188,7 +63,8 @@ class _UsageError(Exception):
 def _run(name: str, words: list[str]) -> int:
     if name not in VERBS:
         raise _UsageError(f"unknown verb {name!r}; expected one of {', '.join(VERBS)}")
-    verb, values = VERBS[name], _flags()
+    verb = VERBS[name]
+    values = _flags(verb)
     if any(word in ("--help", "-h", "--helpfull") for word in words):
         print(_verb_help(name, verb, values))
         return 0
@@ -198,13 +74,24 @@ def _run(name: str, words: list[str]) -> int:
         raise _UsageError(f"{one_line(error)} (sepcon {name} --help shows the flags)") from None
     if positional and not verb.positional:
         raise _UsageError(f"{name} takes no arguments beside flags, got {positional}")
-    if not values.run_dir:
+    given = _arguments(verb, values)
+    if not given.get("run_dir"):
         raise _UsageError("--run_dir is missing: the folder that receives what the run makes")
+    if positional:
+        given["files"] = positional
     _configure_process(values)
-    return _call(name, verb, values, positional)
+    return _call(name, verb, values, given)
 
 
-def _flags() -> Any:
+def _arguments(verb: Verb, values: Any) -> dict[str, Any]:
+    """What flags give of the arguments of a verb's function."""
+    named = {"run_dir": "run_dir", "strategy": "strategy"}
+    named |= {flag.name: flag.argument or flag.name for flag in verb.flags}
+    given = [(argument, values[flag].value) for flag, argument in named.items()]
+    return {argument: value for argument, value in given if value is not None}
+
+
+def _flags(verb: Verb) -> Any:
     values = flags.FlagValues()
     flags.DEFINE_multi_string(
         "gin_file", [], "gin file; may be repeated, later ones win", flag_values=values
@@ -227,6 +114,10 @@ def _flags() -> Any:
     flags.DEFINE_integer(
         "num_threads", None, "threads of this process; all cores by default", flag_values=values
     )
+    for flag in verb.flags:
+        define = getattr(flags, f"DEFINE_{flag.type}")
+        choices = [flag.choices] if flag.choices else []
+        define(flag.name, None, *choices, flag.help, flag_values=values)
     return values
 
 
@@ -371,24 +262,21 @@ def _check_required(config: str) -> None:
         )
 
 
-def _call(name: str, verb: Verb, values: Any, positional: list[str]) -> int:
+def _call(name: str, verb: Verb, values: Any, given: dict[str, Any]) -> int:
     gin = _parse_gin(values.gin_file, values.gin_bindings, values.gin_search_path)
-    run_dir = Path(values.run_dir).expanduser()
-    extra: dict[str, Any] = {}
-    if values.strategy is not None:
-        extra["strategy"] = values.strategy
-    if positional:
-        extra["files"] = positional
+    given["run_dir"] = Path(given["run_dir"]).expanduser()
     if verb.launches:
-        extra["launch"] = _launch(values)
+        given["launch"] = _launch(values)
     try:
-        _registered[verb.function](run_dir=run_dir, config_text=gin.config_str(), **extra)
+        _registered[verb.function](config_text=gin.config_str(), **given)
     except TypeError as error:
         # gin reports a required argument that nobody gave as a TypeError of the call.
         match = re.search(r"missing \d+ required .*", str(error))
         if match is None:
             raise
-        raise SepconError(f"configuration of {name}: {match[0]}; bind it in gin") from None
+        flag = next((flag.name for flag in verb.flags if f"'{flag.name}'" in match[0]), None)
+        cure = "bind it in gin" if flag is None else f"give --{flag}"
+        raise SepconError(f"configuration of {name}: {match[0]}; {cure}") from None
     if not verb.launches:  # What such a verb is given is for those that it starts.
         _warn_of_unused(gin, values.gin_bindings)
     return 0

@@ -13,3 +13,16 @@ def one_line(error: BaseException) -> str:
     """Returns an exception's message folded to a single line of at most 300 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."
+
+
+def printable(text: str) -> str:
+    """Returns text in which what a terminal would not show as it is stands escaped.
+
+    File names may hold line breaks, escape sequences, and bytes that are no valid UTF-8.
+    """
+    return "".join(
+        letter
+        if letter.isprintable()
+        else letter.encode("unicode_escape", "surrogatepass").decode()
+        for letter in text
+    )

@@ -1,4 +1,4 @@
-"""`sepcon export`: a pretraining run becomes a SavedModel that takes raw waveform."""
+"""`sepcon export`: an encoder or a separator becomes a SavedModel that takes raw waveform."""
 
 from __future__ import annotations
 
@@ -15,9 +15,27 @@ import tensorflow as tf
 
 import sepcon
 from sepcon.errors import SepconError, one_line
-from sepcon.models.embedders import MODEL_CARD_FILE, SAVED_MODEL_FOLDER, encoder_fingerprint
+from sepcon.models.embedders import encoder_fingerprint
 from sepcon.models.embedding import EmbeddingModel
-from sepcon.models.encoder_files import CONFIG_FILE, LoadedEncoder, load_encoder
+from sepcon.models.encoder_files import load_encoder
+from sepcon.models.saved_model import MODEL_CARD_FILE, SAVED_MODEL_FOLDER
+from sepcon.models.separation_model import SeparationModel, separator_fingerprint
+from sepcon.models.separator import MODEL_FILE, chosen_step, load_separator
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """What is exported.
+
+    Attributes:
+      module: the graph: EmbeddingModel or SeparationModel.
+      facts: what a user must know of this kind of model, JSON-able.
+      summary: the same in a few words.
+    """
+
+    module: Any
+    facts: dict[str, Any]
+    summary: str
 
 
 def export(
@@ -28,25 +46,57 @@ def export(
     hop_seconds: float | None = None,
     config_text: str = "",
 ) -> Path:
-    """Writes run_dir/saved_model: waveform in, embeddings out (see `EmbeddingModel`).
+    """Writes run_dir/saved_model: waveform in, embeddings or sources out.
 
-    Beside the graph it holds assets/model_card.json (rates, sizes, step, git revision, gin) and
+    Which of the two follows from the run (see `EmbeddingModel` and `SeparationModel`). Beside the
+    graph it holds assets/model_card.json (rates, sizes, step, git revision, gin) and
     assets/model.json (the architecture). It appears whole or not at all.
 
     Args:
-      run_dir: where to write; may be the pretraining run itself.
-      model: run folder of `sepcon pretrain`.
+      run_dir: where to write; may be the run itself.
+      model: run folder of `sepcon pretrain` or `sepcon train_separator`.
       step: which state to take, the last one by default.
-      hop_seconds: time between patches, half a patch by default.
+      hop_seconds: time between patches of an encoder, half a patch by default.
       config_text: the resolved configuration, kept in the model card.
 
     Returns:
       The SavedModel folder.
 
     Raises:
-      SepconError: `model` is no pretraining run or lacks the step; run_dir cannot be written or
-        already holds the SavedModel of another encoder.
+      SepconError: `model` is no such run or lacks the step; run_dir cannot be written or already
+        holds another SavedModel.
     """
+    separates = _kind(model) == "separator"
+    product = (
+        _separator(model, step, hop_seconds) if separates else _encoder(model, step, hop_seconds)
+    )
+    card = model_card(product, config_text=config_text)
+    target = Path(run_dir) / SAVED_MODEL_FOLDER
+    if target.exists():
+        _check_same_model(target, card)
+        print(f"{target} is there already and is this very model: nothing to do.")
+        return target
+    try:
+        _write(product.module, card, Path(model) / MODEL_FILE, target)
+    except (OSError, tf.errors.OpError) as error:
+        raise SepconError(f"cannot write {target}: {one_line(error)}") from error
+    size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+    print(
+        f"Wrote {target} ({size / 1e6:.1f} MB): step {card['training_step']} of {model}, "
+        f"{product.summary}."
+    )
+    return target
+
+
+def _kind(model: str | Path) -> Any:
+    """What a run folder says it holds; whoever loads it tells what is wrong with it."""
+    try:
+        return json.loads((Path(model) / MODEL_FILE).read_text())["kind"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _encoder(model: str | Path, step: int | None, hop_seconds: float | None) -> Product:
     loaded = load_encoder(model, step)
     try:
         module = EmbeddingModel(
@@ -57,32 +107,9 @@ def export(
         )
     except ValueError as error:
         raise SepconError(f"cannot export {model}: {one_line(error)}") from error
-    card = model_card(module, loaded, config_text=config_text)
-    target = Path(run_dir) / SAVED_MODEL_FOLDER
-    if target.exists():
-        _check_same_model(target, card)
-        print(f"{target} is there already and is this very model: nothing to do.")
-        return target
-    try:
-        _write(module, card, loaded.config.to_json(), target)
-    except (OSError, tf.errors.OpError) as error:
-        raise SepconError(f"cannot write {target}: {one_line(error)}") from error
-    size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
-    print(
-        f"Wrote {target} ({size / 1e6:.1f} MB): step {loaded.step} of {model}, waveform at "
-        f"{card['sample_rate_hz']} Hz to {card['embedding_size']} numbers per patch of "
-        f"{card['patch_seconds']:g} s, every {card['hop_seconds']:g} s."
-    )
-    return target
-
-
-def model_card(
-    module: EmbeddingModel, loaded: LoadedEncoder, *, config_text: str = ""
-) -> dict[str, Any]:
-    """Returns what a user of the SavedModel must know, as JSON-able values."""
-    return {
+    facts = {
+        "kind": "encoder",
         "sample_rate_hz": loaded.log_mel.sample_rate_hz,
-        "waveform": "float32 in [-1, 1], [batch, samples] or [samples]",
         "patch_seconds": loaded.patch_seconds,
         "hop_seconds": module.exact_hop_seconds,
         "embedding_size": int(module.embedding_size()),
@@ -90,6 +117,38 @@ def model_card(
         "training_step": loaded.step,
         "num_parameters": loaded.encoder.count_params(),
         "fingerprint": encoder_fingerprint(loaded.config, loaded.encoder, module),
+    }
+    summary = (
+        f"waveform at {facts['sample_rate_hz']} Hz to {facts['embedding_size']} numbers per patch "
+        f"of {facts['patch_seconds']:g} s, every {facts['hop_seconds']:g} s"
+    )
+    return Product(module, facts, summary)
+
+
+def _separator(model: str | Path, step: int | None, hop_seconds: float | None) -> Product:
+    if hop_seconds is not None:
+        raise SepconError(
+            f"hop_seconds: got {hop_seconds}, but {model} is a separator: leave it out"
+        )
+    separator = load_separator(model, step)
+    facts = {
+        "kind": "separator",
+        "sample_rate_hz": separator.config.sample_rate_hz,
+        "num_sources": separator.config.num_sources,
+        "separator": dataclasses.asdict(separator.config),
+        "training_step": chosen_step(model, step),
+        "num_parameters": separator.count_params(),
+        "fingerprint": separator_fingerprint(separator),
+    }
+    summary = f"waveform at {facts['sample_rate_hz']} Hz to {facts['num_sources']} sources"
+    return Product(SeparationModel(separator), facts, summary)
+
+
+def model_card(product: Product, *, config_text: str = "") -> dict[str, Any]:
+    """Returns what a user of the SavedModel must know, as JSON-able values."""
+    return {
+        **product.facts,
+        "waveform": "float32 in [-1, 1], [batch, samples] or [samples]",
         "sepcon_version": sepcon.__version__,
         "tensorflow_version": tf.__version__,
         **git_revision(),
@@ -130,7 +189,7 @@ def _check_same_model(target: Path, card: dict[str, Any]) -> None:
         )
 
 
-def _write(module: EmbeddingModel, card: dict[str, Any], config: str, target: Path) -> None:
+def _write(module: Any, card: dict[str, Any], config_file: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{target.name}.tmp")  # Of a killed export too: made anew.
     shutil.rmtree(temporary, ignore_errors=True)
@@ -138,11 +197,9 @@ def _write(module: EmbeddingModel, card: dict[str, Any], config: str, target: Pa
         with tempfile.TemporaryDirectory() as folder:
             card_file = Path(folder) / MODEL_CARD_FILE
             card_file.write_text(json.dumps(card, indent=1))
-            config_file = Path(folder) / CONFIG_FILE
-            config_file.write_text(config)
             # As assets they move along when a user saves the loaded model inside another.
             module.model_card_file = tf.saved_model.Asset(str(card_file))
-            module.encoder_config_file = tf.saved_model.Asset(str(config_file))
+            module.model_config_file = tf.saved_model.Asset(str(config_file))
             tf.saved_model.save(module, str(temporary), signatures=module.signatures)
         temporary.rename(target)
     finally:

@@ -15,6 +15,8 @@ import soundfile
 
 from sepcon.errors import SepconError
 
+_FFT_SAMPLES = 512
+
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
@@ -186,12 +188,12 @@ def interval_figure(
 
 def _spectrogram(waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> str:
     figure, axes = _axes((3.2, 0.96))
-    # A noise floor 140 dB under full scale keeps digital silence from becoming log of zero.
+    padded = np.pad(np.asarray(waveform, np.float64), (0, max(0, 2 * _FFT_SAMPLES - len(waveform))))
     axes.specgram(
-        np.asarray(waveform, np.float64)
-        + 1e-7 * np.random.default_rng(0).standard_normal(len(waveform)),
-        NFFT=512,
-        noverlap=384,
+        # A noise floor 140 dB under full scale keeps digital silence from becoming log of zero.
+        padded + 1e-7 * np.random.default_rng(0).standard_normal(len(padded)),
+        NFFT=_FFT_SAMPLES,
+        noverlap=_FFT_SAMPLES * 3 // 4,
         Fs=sample_rate_hz,
         vmin=-130,
         vmax=-40,

@@ -19,6 +19,7 @@ import sepcon.benchmark_separation
 from sepcon.benchmark_separation import benchmark_separation
 from sepcon.errors import SepconError
 from sepcon.evaluate_separation import evaluate_separation, score_scenes
+from sepcon.export import export
 from sepcon.models.separator import (
     Separator,
     SeparatorConfig,
@@ -142,6 +143,15 @@ def test_the_table_is_printed_with_two_lines_for_each_row(clips, run, tmp_path, 
     assert f"{rows[-1]['si_snri_channel_db']:z.1f} (" in lines[-2]
     assert f"{rows[-1]['si_snri_group_db']:z.1f} (" in lines[-1]
     assert not (tmp_path / "report.html").exists()
+
+
+def test_an_export_is_measured_like_the_state_it_was_made_of(finished, clips, run, tmp_path):
+    _, rows = finished
+    export(run_dir=tmp_path / "export", model=run, step=0)
+    arguments = {"separators": {"e": tmp_path / "export"}, "scenes": clips, **BARE}
+    (row,) = benchmark(tmp_path / "out", **arguments)
+    expected = {key: rows[2][key] for key in row if key not in ("name", "seconds")}
+    assert {key: row[key] for key in expected} == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,9 @@ import soundfile
 import soxr
 import tensorflow as tf
 
-from sepcon.data import decode
-from sepcon.data.decode import CODECS, DecodeReport, decode_file, decode_in_graph, read_header
+from sepcon.data import audio_file, decode
+from sepcon.data.audio_file import CODECS, open_audio, read_header
+from sepcon.data.decode import DecodeReport, decode_file, decode_in_graph
 from sepcon.errors import SepconError
 
 needs_tensorflow_io = pytest.mark.skipif(
@@ -94,7 +96,7 @@ def test_blocks_leave_no_trace(
     samples = noise(20000)[:, 0].astype(np.float32)
     soundfile.write(tmp_path / "x.wav", samples, rate_hz, subtype="FLOAT")
     expected = np.rint(soxr.resample(samples, rate_hz, 16000, quality="HQ") * 32768)
-    monkeypatch.setattr(decode, "_BLOCK_FRAMES", 777)
+    monkeypatch.setattr(audio_file, "_BLOCK_FRAMES", 777)
     audio = decode_file(tmp_path / "x.wav")
     assert abs(len(audio) - 20000 * 16000 / rate_hz) <= 1
     np.testing.assert_allclose(audio, expected[: len(audio)], atol=1)
@@ -158,6 +160,11 @@ FAULTS = [
         damage(lambda data: data[:24] + b"\x01\0\0\0" + data[28:]),
         "claims a sample rate of 1 Hz",
     ),
+    (
+        "wav",
+        damage(lambda data: data[:24] + (4_000_000_000).to_bytes(4, "little") + data[28:]),
+        "its header claims an impossible sample rate",
+    ),
 ]
 
 
@@ -179,6 +186,44 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
         decode_file(tmp_path / "none.wav")
     with pytest.raises(SepconError, match="is a folder"):
         decode_file(tmp_path)
+
+
+def test_links_to_nowhere_pipes_and_devices_are_named(tmp_path: Path) -> None:
+    (tmp_path / "gone.wav").symlink_to("nothing")
+    (tmp_path / "self.wav").symlink_to("self.wav")
+    for name in ("gone.wav", "self.wav"):
+        with pytest.raises(SepconError, match="is a link that leads nowhere"):
+            decode_file(tmp_path / name)
+    os.mkfifo(tmp_path / "pipe.wav")
+    for path in (tmp_path / "pipe.wav", Path("/dev/zero")):
+        with pytest.raises(SepconError, match="is a pipe or a device"):
+            decode_file(path)
+
+
+def test_a_name_that_is_no_valid_utf8_decodes(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.wav")
+    soundfile.write(os.fsencode(path), noise(10), 16000, format="WAV")
+    assert len(decode_file(path)) == 10
+
+
+def test_open_audio_gives_mono_blocks_at_the_rate_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = noise(3000, 2)
+    soundfile.write(tmp_path / "x.wav", 20 * samples, 44100, subtype="FLOAT")
+    monkeypatch.setattr(audio_file, "_BLOCK_FRAMES", 777)
+    with open_audio(tmp_path / "x.wav") as (header, blocks):
+        assert (header.rate_hz, header.num_channels, header.num_frames) == (44100, 2, 3000)
+        assert header.container == "WAV"
+        parts = list(blocks)
+    assert [len(part) for part in parts] == [777, 777, 777, 669]
+    np.testing.assert_allclose(np.concatenate(parts), 20 * samples.mean(axis=1), atol=1e-6)
+
+
+def test_what_is_read_at_a_time_is_bounded_in_samples(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", np.zeros((3000, 1000), np.int16), 16000)
+    with open_audio(tmp_path / "x.wav") as (_, blocks):
+        assert [len(block) for block in blocks] == [1048, 1048, 904]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

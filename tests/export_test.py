@@ -1,15 +1,14 @@
 """A SavedModel is the live model, in a process that has neither sepcon nor Keras."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from encoder_stub import LOG_MEL, PATCH_SECONDS, noise, write_run
+from stranger import run_stranger
 
 from sepcon.errors import SepconError
 from sepcon.export import export, git_revision
@@ -18,17 +17,7 @@ from sepcon.models.embedding import EmbeddingModel
 from sepcon.models.encoder_files import CONFIG_FILE, load_encoder
 from sepcon.models.weights import state_folder
 
-# `None` in sys.modules makes an import fail: nothing of these two can be used by accident.
-STRANGER = """
-import sys
-sys.modules["sepcon"] = None
-import numpy as np, tensorflow as tf
-for name in [name for name in sys.modules if name.split(".")[0] == "keras"]:
-    del sys.modules[name]
-sys.modules["keras"] = None
-model = tf.saved_model.load(sys.argv[1])
-inputs = np.load(sys.argv[2])
-results = {}
+OUTSIDE = """
 for key in inputs.files:
     for name, value in model(inputs[key]).items():
         results[key + "/" + name] = value.numpy()
@@ -40,7 +29,6 @@ results["metadata"] = np.array([float(value) for value in (
 results["card"] = np.array(tf.io.read_file(model.model_card_file.asset_path).numpy())
 results["trainable"] = len(model.trainable_variables) if hasattr(
     model, "trainable_variables") else sum(v.trainable for v in model._tf_variables)
-np.savez(sys.argv[3], **results)
 """
 
 
@@ -71,17 +59,7 @@ def test_stranger_gets_the_same_numbers(exported, live, tmp_path):
         "alone": noise(12000),
         "silence": np.zeros((2, 9000), np.float32),
     }
-    np.savez(tmp_path / "in.npz", **inputs)
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    arguments = [str(exported), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")]
-    subprocess.run(
-        [sys.executable, "-c", STRANGER, *arguments],
-        check=True,
-        cwd=tmp_path,
-        env={**environment, "CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-    )
-    results = np.load(tmp_path / "out.npz")
+    results = run_stranger(OUTSIDE, saved_model=exported, inputs=inputs, folder=tmp_path)
     for key, waveform in inputs.items():
         for name, value in live(waveform).items():
             np.testing.assert_allclose(results[f"{key}/{name}"], value, rtol=1e-5, atol=1e-5)
@@ -173,8 +151,8 @@ def test_wrong_folders(run, tmp_path):
         export(run_dir=tmp_path, model=run, step=11)
     other = tmp_path / "other"
     other.mkdir()
-    (other / CONFIG_FILE).write_text('{"kind": "separator"}')
-    with pytest.raises(SepconError, match="'separator', expected an 'encoder'"):
+    (other / CONFIG_FILE).write_text('{"kind": "classifier"}')
+    with pytest.raises(SepconError, match="'classifier', expected an 'encoder'"):
         export(run_dir=tmp_path, model=other)
     (other / CONFIG_FILE).write_text('{"kind": "enc')
     with pytest.raises(SepconError, match="damaged"):

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from esc50_stub import tone
 from sepcon.data import decode
 from sepcon.data.decode import Backend
 from sepcon.data.folder import folder
-from sepcon.data.labels import find_audio, read_labels
+from sepcon.data.labels import find_audio, read_labels, survey_audio
 from sepcon.errors import SepconError
 
 BACKENDS: list[Backend] = ["soundfile"]
@@ -102,6 +103,33 @@ def test_links_to_folders_are_followed_once_and_folders_are_no_files(
     (audio / "link").symlink_to(elsewhere)
     names = [str(path.relative_to(audio)) for path in find_audio(audio)]
     assert names == ["a.flac", "b.wav", "deep/er/c.OGG", "link/z.wav"]
+
+
+def test_what_looks_like_audio_and_is_none_is_named(tmp_path: Path) -> None:
+    for name in ("with.wav", "empty.wav", "with.wav/deep.wav"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "with.wav" / "a.wav").write_bytes(b"x")
+    (tmp_path / "loop.wav").symlink_to(tmp_path)
+    found = survey_audio(tmp_path)
+    assert found.paths == [tmp_path / "with.wav" / "a.wav"]
+    names = ("empty.wav", "loop.wav", "with.wav/deep.wav")
+    assert list(found.faults) == [tmp_path / name for name in names]
+    for path, fault in found.faults.items():
+        assert fault.startswith(f"{path}: is a folder (or a link to one) that holds no audio")
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    fault = survey_audio(tmp_path).faults[tmp_path / "locked"]
+    assert fault.startswith(f"{tmp_path / 'locked'}: cannot be listed (Permission denied)")
 
 
 def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:

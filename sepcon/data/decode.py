@@ -1,8 +1,8 @@
 """From an audio file to int16 samples at 16 kHz, mono: the one module that chooses the decoder.
 
-`decode_file` is what importers use: libsndfile reads Ogg Vorbis and Opus, FLAC, MP3, AIFF and WAV
-of every kind in blocks, soxr (HQ) resamples, so an hour at 192 kHz takes the memory of its result.
-`decode_in_graph` does the same inside tf.data, with tensorflow-io where that loads.
+`decode_file` is what importers use: libsndfile reads in blocks, soxr (HQ) resamples, so an hour at
+192 kHz takes the memory of its result. `decode_in_graph` does the same inside tf.data, with
+tensorflow-io where that loads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import functools
 import io
 import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -21,158 +20,28 @@ import soundfile
 import soxr
 import tensorflow as tf
 
+from sepcon.data.audio_file import CODECS, open_audio
 from sepcon.data.clips import SAMPLE_RATE_HZ, to_int16
-from sepcon.data.containers import cut_off
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import SepconError
 
 Backend = Literal["auto", "tensorflow_io", "soundfile"]
-
-MAX_HOURS = 12
-_RATES_HZ = (1_000, 768_000)
-_BLOCK_FRAMES = 1 << 16
-# What an encoder may add or drop at the ends: two MPEG frames or one long Vorbis window.
-_CODEC_SLACK_FRAMES = 8192
-_EXACT_SUBTYPES = ("PCM", "FLOAT", "DOUBLE", "ALAW", "ULAW")
-_UNKNOWN_FRAMES = 1 << 62
-
-# How tensorflow-io has to be asked for each kind of file. "other" is soundfile's: 8-bit files,
-# and 32-bit integer WAV, which tensorflow-io reads as float without complaint, as noise.
-CODECS = ("other", "wav16", "wav24", "wav_float", "flac16", "flac24", "vorbis", "mp3")
-_CODEC_OF = {
-    ("WAV", "PCM_16"): "wav16",
-    ("WAVEX", "PCM_16"): "wav16",
-    ("WAV", "PCM_24"): "wav24",
-    ("WAVEX", "PCM_24"): "wav24",
-    ("WAV", "FLOAT"): "wav_float",
-    ("FLAC", "PCM_16"): "flac16",
-    ("FLAC", "PCM_24"): "flac24",
-    ("OGG", "VORBIS"): "vorbis",
-    ("MP3", "MPEG_LAYER_III"): "mp3",
-    ("MPEG", "MPEG_LAYER_III"): "mp3",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class AudioHeader:
-    """What a file says of itself.
-
-    Attributes:
-      path: the file.
-      codec: one of `CODECS`.
-      rate_hz: its sample rate.
-      num_channels: its channels.
-      num_frames: samples per channel, or None if the header leaves it open.
-    """
-
-    path: str
-    codec: str
-    rate_hz: int
-    num_channels: int
-    num_frames: int | None
-
-
-class _ForwardFile(soundfile.SoundFile):
-    """Reads without seeking: soundfile seeks after each block, which fails on streamed FLAC."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _open(path: str) -> soundfile.SoundFile:
-    """Opens a file or raises a SepconError that names the reason."""
-    if not os.path.exists(path):
-        raise SepconError(f"{path}: no such file; check the path")
-    if os.path.isdir(path):
-        raise SepconError(f"{path}: is a folder; give an audio file")
-    try:
-        if os.path.getsize(path) == 0:
-            raise SepconError(f"{path}: is empty (0 bytes); fetch or convert it again")
-        return _ForwardFile(path)
-    except OSError as error:
-        raise SepconError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise SepconError(
-            f"{path}: is not audio that libsndfile knows ({_reason(error)}); "
-            "expected WAV, FLAC, Ogg, MP3 or AIFF"
-        ) from error
-
-
-def _reason(error: BaseException) -> str:
-    text = getattr(error, "error_string", None) or one_line(error)
-    if "does not exist" in text:  # what libsndfile says of an MP3 without a single frame
-        text = "Format not recognised"
-    return str(text).replace("Error : ", "").strip().rstrip(".")
-
-
-def _header(path: str, file: soundfile.SoundFile) -> AudioHeader:
-    low, high = _RATES_HZ
-    if not low <= file.samplerate <= high:
-        raise SepconError(
-            f"{path}: claims a sample rate of {file.samplerate} Hz, expected {low} to {high}; "
-            "its header is damaged"
-        )
-    num_frames = file.frames if file.frames < _UNKNOWN_FRAMES else None
-    if num_frames is not None and num_frames > MAX_HOURS * 3600 * file.samplerate:
-        raise SepconError(
-            f"{path}: claims {num_frames} samples, expected at most {MAX_HOURS} hours; its header "
-            "is damaged, or cut the recording into shorter files"
-        )
-    codec = _CODEC_OF.get((file.format, file.subtype), "other")
-    return AudioHeader(path, codec, file.samplerate, file.channels, num_frames)
-
-
-def read_header(path: str | Path) -> AudioHeader:
-    """Reads what a file says of itself, without decoding it.
-
-    Raises:
-      SepconError: if it is missing, empty, cut off, or not audio.
-    """
-    path = str(path)
-    with _open(path) as file:
-        header = _header(path, file)
-    _check_whole(path)
-    return header
-
-
-def _check_whole(path: str) -> None:
-    fault = cut_off(path)
-    if fault is not None:
-        raise SepconError(f"{path}: is cut off, {fault}; fetch or convert it again")
 
 
 def decode_file(path: str | Path) -> np.ndarray:
     """Decodes a file to int16 [samples], mono at 16 kHz; at least one sample.
 
-    Channels are averaged; floats beyond 1 are held at the rails. A file that holds fewer samples
-    than its header claims is refused: exactly for PCM and FLAC, beyond 8192 samples for Ogg and
-    MP3, whose encoders add and drop some. An MP3 without a length in its header cannot be checked.
+    Floats beyond 1 are held at the rails.
 
     Raises:
-      SepconError: if the file is missing, a folder, empty, not audio, cut off, damaged, holds no
-        sample or one that is not a number, or is longer than 12 hours.
+      SepconError: as `open_audio`.
     """
-    path = str(path)
-    with _open(path) as file:
-        header = _header(path, file)
-        _check_whole(path)
+    with open_audio(path) as (header, blocks):
         resample = _resampler(header.rate_hz)
-        blocks, num_frames = [], 0
-        exact = file.subtype.startswith(_EXACT_SUBTYPES)
-        for block in _mono_blocks(path, file):
-            num_frames += len(block)
-            blocks.append(to_int16(resample(block, False)))
-            if num_frames > MAX_HOURS * 3600 * header.rate_hz:
-                raise SepconError(f"{path}: is longer than {MAX_HOURS} hours; cut it into parts")
-        if num_frames == 0:
-            raise SepconError(f"{path}: holds no samples; fetch or convert it again")
-        last = to_int16(resample(np.zeros(0, np.float32), True))
-    claimed = header.num_frames or 0
-    if num_frames < claimed - (0 if exact else _CODEC_SLACK_FRAMES):
-        raise SepconError(
-            f"{path}: is cut off, its header claims {claimed} samples, it holds {num_frames}; "
-            "fetch or convert it again"
-        )
-    audio = np.concatenate([*blocks, last])
+        decoded = []
+        for block in blocks:
+            decoded.append(to_int16(resample(block, False)))
+        decoded.append(to_int16(resample(np.zeros(0, np.float32), True)))
+    audio = np.concatenate(decoded)
     return audio if len(audio) else to_int16(_one_sample(block))
 
 
@@ -186,28 +55,6 @@ def _resampler(rate_hz: int):  # type: ignore[no-untyped-def]
         return lambda block, last: block
     stream = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
     return stream.resample_chunk
-
-
-def _mono_blocks(path: str, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    start = 0
-    while True:
-        try:
-            block = file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise SepconError(
-                f"{path}: is damaged near sample {start} ({_reason(error)}); fetch it again"
-            ) from error
-        bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
-        if len(bad):
-            raise SepconError(
-                f"{path}: sample {start + bad[0]} is not a number (NaN or infinite); "
-                "expected finite samples, export it again"
-            )
-        if len(block):
-            yield block.mean(axis=1, dtype=np.float32)
-        if len(block) < _BLOCK_FRAMES:
-            return
-        start += len(block)
 
 
 @dataclasses.dataclass

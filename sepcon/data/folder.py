@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from sepcon.data.audio_file import CODECS, AudioHeader, read_header
 from sepcon.data.clips import (
     SAMPLE_RATE_HZ,
     ClipDataset,
@@ -19,15 +20,7 @@ from sepcon.data.clips import (
     fit_length,
     from_reader,
 )
-from sepcon.data.decode import (
-    CODECS,
-    AudioHeader,
-    Backend,
-    DecodeReport,
-    chosen_backend,
-    decode_in_graph,
-    read_header,
-)
+from sepcon.data.decode import Backend, DecodeReport, chosen_backend, decode_in_graph
 from sepcon.data.labels import Labels, find_audio, read_labels
 from sepcon.errors import SepconError
 from sepcon.progress import track

@@ -31,18 +31,27 @@ class Labels:
     groups: dict[str, str]
 
 
+@dataclasses.dataclass(frozen=True)
+class AudioFolder:
+    """What a folder holds.
+
+    Attributes:
+      paths: its audio files, sorted by path; hidden ones are left out.
+      faults: one-line errors, by path, of folders below it that cannot be listed, or that are named
+        like audio files and hold none.
+    """
+
+    paths: list[Path]
+    faults: dict[Path, str]
+
+
 def find_audio(folder: str | Path) -> list[Path]:
     """Lists the audio files under `folder`, sorted by path; hidden ones are left out.
 
     Raises:
       SepconError: if the folder is missing or holds no audio.
     """
-    root = Path(folder)
-    if not root.exists():
-        raise SepconError(f"{folder}: no such folder; check the path")
-    if not root.is_dir():
-        raise SepconError(f"{folder}: is a file; give the folder it lies in")
-    found = sorted(path for path in _walk(root) if path.suffix.lower() in AUDIO_ENDINGS)
+    found = survey_audio(folder).paths
     if not found:
         raise SepconError(
             f"{folder}: holds no audio; expected files ending in "
@@ -51,10 +60,46 @@ def find_audio(folder: str | Path) -> list[Path]:
     return found
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """Visits every file that is not hidden, through links to folders too, each folder once."""
+def survey_audio(folder: str | Path) -> AudioFolder:
+    """Lists the audio files under `folder` and what looks like one and is not.
+
+    Raises:
+      SepconError: if the folder is missing.
+    """
+    root = Path(folder)
+    errors: list[OSError] = []
+    folders: list[Path] = []
+    paths: list[Path] = []
+    if not root.exists():
+        raise SepconError(f"{folder}: no such folder; check the path")
+    if not root.is_dir():
+        raise SepconError(f"{folder}: is a file; give the folder it lies in")
+    for path, is_folder in _walk(root, errors):
+        if path.suffix.lower() in AUDIO_ENDINGS:
+            (folders if is_folder else paths).append(path)
+    with_audio = {parent for path in paths for parent in path.parents}
+    faults = {
+        path: f"{path}: is a folder (or a link to one) that holds no audio of its own; give an "
+        "audio file"
+        for path in sorted(folders)
+        if path not in with_audio
+    }
+    faults |= {
+        Path(error.filename): f"{error.filename}: cannot be listed ({error.strerror}); check its "
+        "rights"
+        for error in errors
+    }
+    return AudioFolder(sorted(paths), faults)
+
+
+def _walk(root: Path, errors: list[OSError]) -> Iterator[tuple[Path, bool]]:
+    """Visits all that is not hidden, through links to folders too, each folder once.
+
+    Yields:
+      Paths below `root`, and whether each is a folder.
+    """
     visited = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=errors.append):
         real = os.path.realpath(folder)
         if real in visited:
             folders.clear()
@@ -62,7 +107,8 @@ def _walk(root: Path) -> Iterator[Path]:
         visited.add(real)
         # In a fixed order, so that of two links to one folder it is always the same that counts.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder) / name for name in names if not name.startswith("."))
+        yield from ((Path(folder, name), True) for name in folders)
+        yield from ((Path(folder, name), False) for name in names if not name.startswith("."))
 
 
 def read_labels(table: str | Path, paths: Sequence[Path], folder: str | Path) -> Labels:

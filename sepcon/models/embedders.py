@@ -7,7 +7,6 @@ two baselines of the benchmark: log-mel statistics and an untrained encoder.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.data.clips import ClipDataset, to_float
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import SepconError
 from sepcon.features import LogMel
 from sepcon.models.embedding import EmbeddingModel
 from sepcon.models.encoder_files import (
@@ -27,10 +26,12 @@ from sepcon.models.encoder_files import (
     load_encoder,
     load_encoder_config,
 )
-
-SAVED_MODEL_FOLDER = "saved_model"
-MODEL_CARD_FILE = "model_card.json"
-_GRAPH_FILE = "saved_model.pb"
+from sepcon.models.saved_model import (
+    SAVED_MODEL_FOLDER,
+    find_saved_model,
+    load_serving_function,
+    read_model_card,
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def load_embedder(model: str | Path | Embedder) -> Embedder:
     if isinstance(model, Embedder):
         return model
     folder = find_model(model)
-    if (folder / _GRAPH_FILE).is_file():
+    if find_saved_model(folder) is not None:
         return _load_saved_model(folder)
     loaded = load_encoder(folder)
     module = EmbeddingModel(loaded.encoder, loaded.log_mel, patch_seconds=loaded.patch_seconds)
@@ -104,13 +105,13 @@ def find_model(model: str | Path) -> Path:
       SepconError: there is none.
     """
     folder = Path(model)
-    for candidate in (folder, folder / SAVED_MODEL_FOLDER):
-        if (candidate / _GRAPH_FILE).is_file():
-            return candidate
+    saved_model = find_saved_model(folder)
+    if saved_model is not None:
+        return saved_model
     if (folder / CONFIG_FILE).is_file():
         return folder
     raise SepconError(
-        f"{folder} is no model: it holds neither {_GRAPH_FILE}, nor {SAVED_MODEL_FOLDER}/, nor "
+        f"{folder} is no model: it is no SavedModel, and holds neither {SAVED_MODEL_FOLDER}/ nor "
         f"{CONFIG_FILE}; give a SavedModel, or the run_dir of `sepcon export` or `sepcon pretrain`"
     )
 
@@ -198,30 +199,10 @@ def _set_normalisation(encoder: keras.Model, patches: tf.Tensor) -> None:
 
 
 def _load_saved_model(folder: Path) -> Embedder:
-    try:
-        loaded = tf.saved_model.load(str(folder))
-        function = loaded.signatures["serving_default"]
-    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-        raise SepconError(
-            f"{folder} cannot be read as a SavedModel with a signature 'serving_default': "
-            f"{one_line(error)}"
-        ) from error
-    names = list(function.structured_input_signature[1])
-    if len(names) != 1:
-        raise SepconError(f"{folder}: expected one input, the waveform, found {names}.")
-
-    def embed(waveform: tf.Tensor) -> Any:
-        # `loaded` is named here to keep it alive: its functions hold its variables only weakly.
-        return loaded.signatures["serving_default"](**{names[0]: waveform})
-
-    card_file = folder / "assets" / MODEL_CARD_FILE
-    if not card_file.is_file():
-        return Embedder(_hash_files(folder), embed)
-    try:
-        card = json.loads(card_file.read_text())
-        return Embedder(card["fingerprint"], embed, card["sample_rate_hz"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SepconError(f"{card_file} is damaged: {one_line(error)}") from error
+    function, card = load_serving_function(folder), read_model_card(folder)
+    if card is None:
+        return Embedder(_hash_files(folder), function)
+    return Embedder(card["fingerprint"], function, card["sample_rate_hz"])
 
 
 def _hash_files(folder: Path) -> str:

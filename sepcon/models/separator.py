@@ -222,14 +222,23 @@ def load_separator(run_dir: str | os.PathLike, step: int | None = None) -> Separ
       SepconError: there is no separator in the folder, or no such state.
     """
     separator = Separator(load_separator_config(run_dir))
+    read_weights(separator, state_folder(run_dir, chosen_step(run_dir, step)))
+    return separator
+
+
+def chosen_step(run_dir: str | os.PathLike, step: int | None) -> int:
+    """Returns the step of a state that is kept in a run folder, the last one for None.
+
+    Raises:
+      SepconError: there is no such state.
+    """
     steps = list_states(run_dir)
     if step is None:
         step = steps[-1] if steps else None
     if step is None or step not in steps:
         kept = ", ".join(map(str, steps)) or "none"
         raise SepconError(f"{run_dir}: no state of step {step}; kept there: {kept}")
-    read_weights(separator, state_folder(run_dir, step))
-    return separator
+    return step
 
 
 def _basis(config: SeparatorConfig) -> StftBasis | LearnedBasis:

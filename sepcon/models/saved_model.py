@@ -1,0 +1,68 @@
+"""The SavedModel folders that `sepcon export` writes: where they are, their card, their call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from sepcon.errors import SepconError, one_line
+
+SAVED_MODEL_FOLDER = "saved_model"
+MODEL_CARD_FILE = "model_card.json"
+_GRAPH_FILE = "saved_model.pb"
+
+
+def find_saved_model(model: str | Path) -> Path | None:
+    """Returns the SavedModel that a path means: itself, or one in it; None if there is none."""
+    folder = Path(model)
+    for candidate in (folder, folder / SAVED_MODEL_FOLDER):
+        if (candidate / _GRAPH_FILE).is_file():
+            return candidate
+    return None
+
+
+def read_model_card(folder: Path) -> dict[str, Any] | None:
+    """Returns the model card of a SavedModel; None for one that was not written by sepcon.
+
+    Raises:
+      SepconError: it is damaged.
+    """
+    card_file = folder / "assets" / MODEL_CARD_FILE
+    if not card_file.is_file():
+        return None
+    try:
+        card = json.loads(card_file.read_text())
+        if not {"fingerprint", "sample_rate_hz"} <= card.keys():
+            raise ValueError("fingerprint or sample_rate_hz is missing")
+    except (OSError, ValueError, AttributeError) as error:
+        raise SepconError(f"{card_file} is damaged: {one_line(error)}") from error
+    return card
+
+
+def load_serving_function(folder: Path) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """Opens a SavedModel: waveform [batch, samples] -> its outputs by name.
+
+    Raises:
+      SepconError: it cannot be read, has no signature 'serving_default', or one of several inputs.
+    """
+    try:
+        loaded = tf.saved_model.load(str(folder))
+        function = loaded.signatures["serving_default"]
+    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+        raise SepconError(
+            f"{folder} cannot be read as a SavedModel with a signature 'serving_default': "
+            f"{one_line(error)}"
+        ) from error
+    names = list(function.structured_input_signature[1])
+    if len(names) != 1:
+        raise SepconError(f"{folder}: expected one input, the waveform, found {names}.")
+
+    def call(waveform: tf.Tensor) -> dict[str, tf.Tensor]:
+        # `loaded` is named here to keep it alive: its functions hold its variables only weakly.
+        return loaded.signatures["serving_default"](**{names[0]: waveform})
+
+    return call

@@ -1,0 +1,173 @@
+"""What the command line can call: the verbs, and what gin files can name beside them.
+
+Tables only. To add a verb, write its function and a line here; its gin file goes to `gin/runs`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class VerbFlag:
+    """A flag that gives one argument of a verb's function; it comes before what gin says of it.
+
+    Attributes: name, help, type, what it is chosen from if at all, and the argument where that has
+    another name.
+    """
+
+    name: str
+    help: str
+    type: Literal["string", "integer", "float", "enum"] = "string"
+    choices: tuple[str, ...] = ()
+    argument: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+    """A command: where its function is, what its help says, its flags, and if it starts others."""
+
+    function: str
+    summary: str
+    example: str
+    details: str
+    positional: str = ""
+    flags: tuple[VerbFlag, ...] = ()
+    launches: bool = False
+
+
+VERBS = {
+    "prepare": Verb(
+        "sepcon.prepare:prepare",
+        "decode recordings and mix sound scenes ahead of training",
+        "sepcon prepare --gin_file=runs/prepare.gin --gin_file=data/builtin_scenes.gin "
+        "--run_dir=/tmp/sepcon/prepare",
+        "The other verbs prepare what they miss at first use; this one does it on its own.",
+    ),
+    "train_separator": Verb(
+        "sepcon.train_separator:train_separator",
+        "train a separation network on unlabelled scenes by mixture invariant training",
+        "sepcon train_separator --gin_file=runs/train_separator.gin "
+        "--gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/separator",
+        "Keeps the weights at several convergence states under states/; resumes where it stopped.",
+    ),
+    "separate": Verb(
+        "sepcon.separate:separate",
+        "split recordings, or every clip of a dataset, into separated channels",
+        "sepcon separate path/to/recordings --checkpoint=/tmp/sepcon/separator "
+        "--out=/tmp/sepcon/separated\n"
+        "  sepcon separate --gin_file=runs/separate.gin --gin_file=data/builtin_scenes.gin "
+        "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channels",
+        "With files or folders: writes channels of their sample rate that sum to the recording "
+        "(the mean of its channels), report.html and separated.json into --out. What is done is "
+        "skipped; what cannot be separated is named, and the exit code is 1 only if that is "
+        "everything. Without: stores the channels of the configured dataset for pretraining.",
+        positional="[FILE_OR_FOLDER ...]",
+        flags=(
+            VerbFlag(
+                "checkpoint",
+                "the separator: a run folder of train_separator, or what export made of it",
+            ),
+            VerbFlag("out", "folder of the channels; the same as --run_dir", argument="run_dir"),
+            VerbFlag("step", "state of the run folder; the last by default", "integer"),
+            VerbFlag(
+                "format",
+                "of the channels; same: WAV (32-bit float) for WAV, FLAC (24-bit) for all others",
+                "enum",
+                ("same", "wav", "flac"),
+            ),
+            VerbFlag(
+                "window_seconds",
+                "long recordings are separated in windows of this length, 10 by default",
+                "float",
+            ),
+        ),
+    ),
+    "control_channels": Verb(
+        "sepcon.control_channels:control_channels",
+        "store the true sources of scenes, or random masks, in the place of separated channels",
+        "sepcon control_channels --gin_file=runs/control_channels.gin "
+        "--gin_file=data/builtin_scenes.gin --gin_bindings='KIND=\"random_masks\"' "
+        "--gin_bindings='REFERENCE=\"/tmp/sepcon/channels\"' --run_dir=/tmp/sepcon/random_masks",
+        "Controls: they tell what separation adds to mere filtering, and what it could add.",
+    ),
+    "channel_cost": Verb(
+        "sepcon.channel_cost:channel_cost",
+        "estimate time and disk of separated channels, stored or made on the fly",
+        "sepcon channel_cost --gin_file=runs/channel_cost.gin --gin_file=data/builtin_scenes.gin "
+        "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channel_cost",
+        "Times the separator on one batch. Both ways give the same numbers to within rounding.",
+    ),
+    "pretrain": Verb(
+        "sepcon.pretrain:pretrain",
+        "pretrain an encoder by similarity maximization and coincidence prediction",
+        "sepcon pretrain --gin_file=runs/pretrain.gin --gin_file=data/builtin_scenes.gin "
+        "--gin_bindings='CHANNELS=[\"/tmp/sepcon/channels\"]' --run_dir=/tmp/sepcon/encoder",
+        "Resumes to the very step where it stopped, and exports a SavedModel at the end.",
+    ),
+    "export": Verb(
+        "sepcon.export:export",
+        "write an encoder or a separator as a SavedModel: waveform in, embeddings or sources out",
+        "sepcon export --gin_file=runs/export.gin "
+        "--gin_bindings='MODEL=\"/tmp/sepcon/encoder\"' --run_dir=/tmp/sepcon/export",
+        "The SavedModel is at RUN_DIR/saved_model and loads without sepcon.",
+    ),
+    "embed": Verb(
+        "sepcon.embed:embed",
+        "turn a dataset or a folder of recordings into embeddings on disk",
+        "sepcon embed --gin_file=runs/embed.gin --gin_file=data/builtin_scenes.gin "
+        "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
+        "--run_dir=/tmp/sepcon/embeddings",
+        "Resumable; for a folder of your own use data/folder.gin.",
+    ),
+    "benchmark": Verb(
+        "sepcon.benchmark:benchmark",
+        "measure encoders (mAP, d-prime of a shallow classifier) or separators (SI-SNR by step)",
+        "sepcon benchmark --gin_file=runs/benchmark.gin --gin_file=data/builtin_scenes.gin "
+        "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
+        "--run_dir=/tmp/sepcon/benchmark",
+        "Writes results.json and prints the table. runs/benchmark.gin measures encoders, "
+        "runs/benchmark_separation.gin separators on scenes with known sources.",
+    ),
+    "study": Verb(
+        "sepcon.study:study",
+        "pretrain and measure many rows with several seeds; tables with intervals and p-values",
+        "sepcon study --gin_file=runs/study.gin --gin_file=papers/fonseca2021/claims.gin "
+        "--gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/study",
+        "Runs the other verbs, as many at once as study.workers; resumes where it stopped. The gin "
+        "files and bindings given here reach all of them and win over the rows' own.",
+        launches=True,
+    ),
+}
+
+# What gin files can name beside the verbs, as module:name.
+CONFIGURABLES = (
+    "sepcon.augment:RandomEqualization",
+    "sepcon.augment:SpecAugment",
+    "sepcon.benchmark_embeddings:benchmark_embeddings",
+    "sepcon.benchmark_separation:benchmark_separation",
+    "sepcon.data.mixing:SceneRecipe",
+    "sepcon.data.folder:folder",
+    "sepcon.data.fuss:fuss",
+    "sepcon.data.providers:esc50",
+    "sepcon.data.providers:sound_scenes",
+    "sepcon.example_mixing:ExampleMixing",
+    "sepcon.features:LogMel",
+    "sepcon.models.encoders:efficientnet_b0",
+    "sepcon.models.encoders:mobilenet_v2",
+    "sepcon.models.encoders:resnet50",
+    "sepcon.models.encoders:small_cnn",
+    "sepcon.models.encoders:vggish",
+    "sepcon.models.separator:SeparatorConfig",
+    "sepcon.models.shallow:ShallowSettings",
+    "sepcon.random_masks:RandomMasks",
+    "sepcon.training.loop:fit",
+    "sepcon.training.optimizers:adam",
+    "sepcon.training.optimizers:adamw",
+    "sepcon.training.optimizers:sgd",
+    "sepcon.training.schedules:constant",
+    "sepcon.training.schedules:cosine",
+    "sepcon.training.schedules:step_decay",
+    "sepcon.views:ViewSampler",
+)
