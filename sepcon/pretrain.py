@@ -44,7 +44,7 @@ def pretrain(
     positive_augmentations: Sequence[Augmentation] = (),
     example_mixing: ExampleMixing | None = None,
     similarity_weight: float = 1.0,
-    coincidence_weight: float = 0.2,
+    coincidence_weight: float = 1.0,
     temperature: float = 0.2,
     supervised: bool = False,
     channels: Sequence[str] = (),
