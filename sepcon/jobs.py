@@ -26,6 +26,8 @@ from sepcon.progress import PROGRESS_FILE_VARIABLE, ProgressState
 _POLL_SECONDS = 0.5
 _STATUS_SECONDS = 30.0
 _GRACE_SECONDS = 60.0
+# The first guesses of how long jobs take weigh as much as a job of this length.
+_PRIOR_SECONDS = 300.0
 _COMMAND = (sys.executable, "-m", "sepcon")
 
 
@@ -204,7 +206,7 @@ class _Pool:
 
     def _seconds_left(self) -> float:
         """The expected seconds of what is left, corrected by how right they were so far."""
-        pace = self._spent / self._expected if self._expected > 0 else 1.0
+        pace = pace_so_far(spent_seconds=self._spent, expected_seconds=self._expected)
         left = sum(job.expected_seconds for job in self._waiting) * pace
         now = time.monotonic()
         for running in self._running:
@@ -286,6 +288,19 @@ def _draw(bar: tqdm, item: _Running) -> None:
 
 def _percent(state: ProgressState) -> str:
     return f"({state.description}) {100 * state.share:.0f} %"
+
+
+def pace_so_far(*, spent_seconds: float, expected_seconds: float) -> float:
+    """How much longer finished jobs took than expected, a short one alone telling little.
+
+    Args:
+      spent_seconds: of all finished jobs together, 0 or more.
+      expected_seconds: what was expected of them, 0 or more.
+
+    Returns:
+      What to multiply expectations of further jobs by, above 0; 1 before any is finished.
+    """
+    return (spent_seconds + _PRIOR_SECONDS) / (expected_seconds + _PRIOR_SECONDS)
 
 
 def _clock(seconds: float) -> str:

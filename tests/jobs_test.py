@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sepcon.errors import SepconError
-from sepcon.jobs import Job, run_jobs
+from sepcon.jobs import Job, pace_so_far, run_jobs
 
 PYTHON = (sys.executable, "-c")
 
@@ -99,3 +99,10 @@ def test_sigterm_ends_parent_and_children(tmp_path):
     pid = int((tmp_path / "pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_short_job_says_little_of_the_pace_and_long_ones_all():
+    assert pace_so_far(spent_seconds=0.0, expected_seconds=0.0) == 1.0
+    assert pace_so_far(spent_seconds=100.0, expected_seconds=25.0) < 1.3  # 4 times as long
+    long = pace_so_far(spent_seconds=4e5, expected_seconds=1e5)
+    assert abs(long - 4.0) < 0.05
