@@ -232,7 +232,7 @@ def test_training_lowers_the_loss():
         optimizer.apply(gradients, variables)
         return results
 
-    history = [step(batch_for(task, size=16, seed=seed)) for seed in range(40)]
+    history = [step(batch_for(task, size=16, seed=seed)) for seed in range(60)]
     for name, share in (("similarity_loss", 0.8), ("coincidence_loss", 0.92)):
         first, last = (np.mean([h[name] for h in part]) for part in (history[:5], history[-5:]))
         assert last < share * first, name

@@ -23,6 +23,7 @@ from sepcon import cli, comparison
 from sepcon.errors import SepconError
 from sepcon.study import study
 from sepcon.study_plan import Launch, Plan, StudyRow
+from sepcon.verbs import VERBS
 
 CHILD = Path(__file__).with_name("study_child.py")
 ROWS = {
@@ -237,7 +238,7 @@ STUDIES = ("study", "claims")
 
 
 def read_row(path: Path) -> StudyRow:
-    values = cli._flags()
+    values = cli._flags(VERBS["study"])
     values(["sepcon", "--gin_file=data/builtin_scenes.gin"])
     return cli._launch(values).read_row(str(path))
 
@@ -283,7 +284,7 @@ def test_the_rows_of_the_paper_are_rows_and_fit_the_study():
 
 def test_a_row_that_would_fail_is_told_by_its_file(tmp_path):
     (tmp_path / "bad.gin").write_text("pretrain.tempreature = 1\n")
-    values = cli._flags()
+    values = cli._flags(VERBS["study"])
     values(["sepcon", "--gin_file=data/builtin_scenes.gin"])
     with pytest.raises(SepconError, match=r"bad\.gin: configuration: .*tempreature"):
         cli._launch(values).read_row(str(tmp_path / "bad.gin"))
