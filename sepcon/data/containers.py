@@ -1,7 +1,7 @@
 """Finds files that were cut off, where the decoder would return the rest without a word.
 
-libsndfile takes a shortened WAV, AIFF, AU or Ogg file for a shorter recording. The container says how
-much there should be; this compares.
+libsndfile takes a shortened WAV, AIFF, AU or Ogg file for a shorter recording. The container says
+how much there should be; this compares.
 """
 
 from __future__ import annotations
