@@ -268,7 +268,7 @@ def test_the_command_line_needs_no_gin_file(run, sounds, tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, code, expected",
     [
-        (["--checkpoint=RUN"], 2, "--run_dir is missing"),
+        (["--checkpoint=RUN"], 2, "--out is missing"),
         (["--out=OUT"], 1, "missing 1 required keyword-only argument: 'checkpoint'; give --check"),
         (["--checkpoint=RUN", "--out=OUT", "--format=ogg"], 2, "flag --format=ogg"),
         (["--checkpoint=RUN", "--out=OUT", "--step=4"], 1, "no state of step 4; kept there: 3, 7"),
