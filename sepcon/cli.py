@@ -76,7 +76,8 @@ def _run(name: str, words: list[str]) -> int:
         raise _UsageError(f"{name} takes no arguments beside flags, got {positional}")
     given = _arguments(verb, values)
     if not given.get("run_dir"):
-        raise _UsageError("--run_dir is missing: the folder that receives what the run makes")
+        flag = next((f.name for f in verb.flags if f.argument == "run_dir"), "run_dir")
+        raise _UsageError(f"--{flag} is missing: the folder that receives what the run makes")
     if positional:
         given["files"] = positional
     _configure_process(values)

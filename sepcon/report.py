@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import soundfile
+import soxr
 
 from sepcon.errors import SepconError
 
 _FFT_SAMPLES = 512
+_MOST_PLAYED_HZ = 48_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,10 +98,13 @@ def audio_clip(label: str, waveform: npt.NDArray[np.float32], sample_rate_hz: in
     """Returns a player for a waveform [samples] in [-1, 1] with its log spectrogram.
 
     Louder sounds are clipped by the file format; nothing is normalised, so that the channels of a
-    mixture are as loud as they are in it.
+    mixture are as loud as they are in it. What is played has at most 48 kHz.
     """
+    played, rate_hz = waveform, min(sample_rate_hz, _MOST_PLAYED_HZ)
+    if rate_hz < sample_rate_hz:
+        played = soxr.resample(waveform, sample_rate_hz, rate_hz)
     file = io.BytesIO()
-    soundfile.write(file, waveform, sample_rate_hz, format="FLAC", subtype="PCM_16")
+    soundfile.write(file, played, rate_hz, format="FLAC", subtype="PCM_16")
     source = f"data:audio/flac;base64,{_base64(file.getvalue())}"
     return Clip(label, source, _spectrogram(waveform, sample_rate_hz))
 

@@ -11,8 +11,9 @@ from urllib.parse import quote
 import numpy as np
 import soundfile
 
-from sepcon.errors import printable
-from sepcon.report import Clip, Section, linked_clip, write_report
+from sepcon.data.audio_file import quiet_decoder, read_header
+from sepcon.errors import SepconError, printable
+from sepcon.report import Clip, Section, audio_clip, linked_clip, write_report
 
 REPORT_FILE = "report.html"
 # What a page can hold and a person listen to.
@@ -25,7 +26,8 @@ _SHOWN_SAMPLES = 1 << 20
 def write_separation_report(root: Path, entries: Sequence[Mapping[str, Any]]) -> None:
     """Writes root/report.html: players of the first recordings and of their channels.
 
-    The page links to the files and holds the spectrograms, of the first 2^20 samples or 30 seconds.
+    The page links to the files and holds the spectrograms, of the first 2^20 samples or 30 seconds,
+    and that beginning of recordings which browsers cannot play.
 
     Args:
       root: the output folder.
@@ -54,9 +56,7 @@ def _section(root: Path, entry: Mapping[str, Any]) -> Section:
     folder = root / entry["folder"]
     channels, rate_hz = _beginnings([folder / name for name in entry["channels"]])
     mixture = np.sum(channels, axis=0)
-    # The recording itself is not copied: its player finds it where it was.
-    recording = os.path.relpath(entry["recording"], root)
-    clips: list[Clip] = [linked_clip("recording", _link(recording), mixture, rate_hz)]
+    clips = [_recording_clip(entry["recording"], root, mixture, rate_hz)]
     for name, channel in zip(entry["channels"], channels, strict=True):
         link = _link(os.path.join(entry["folder"], name))
         clips.append(linked_clip(Path(name).stem, link, channel, rate_hz))
@@ -65,6 +65,21 @@ def _section(root: Path, entry: Mapping[str, Any]) -> Section:
     if entry["averaged_channels"] > 1:
         facts += f", mean of {entry['averaged_channels']} channels"
     return Section(printable(entry["folder"]), [facts], clips=clips)
+
+
+def _recording_clip(path: str, root: Path, mixture: np.ndarray, rate_hz: int) -> Clip:
+    """The player of a recording, which finds it where it was.
+
+    Where that is no more, or of a kind that not every browser plays, the page holds its beginning.
+    """
+    try:
+        with quiet_decoder():
+            linked = read_header(path).codec != "other"
+    except SepconError:
+        linked = False
+    if not linked:
+        return audio_clip("recording (its beginning)", mixture, rate_hz)
+    return linked_clip("recording", _link(os.path.relpath(path, root)), mixture, rate_hz)
 
 
 def _beginnings(paths: Sequence[Path]) -> tuple[np.ndarray, int]:

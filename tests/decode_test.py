@@ -146,6 +146,10 @@ FAULTS = [
     ("flac", damage(lambda data: data[: len(data) // 2]), "is damaged near sample"),
     ("mp3", damage(lambda data: data[: len(data) // 2]), "is cut off, its header claims"),
     ("aiff", damage(lambda data: data[: len(data) // 2]), "is cut off"),
+    ("au", damage(lambda data: data[: len(data) // 2]), "is cut off"),
+    ("rf64", damage(lambda data: data[: len(data) // 2]), "is cut off"),
+    ("w64", damage(lambda data: data[: len(data) // 2]), "is cut off"),
+    ("caf", damage(lambda data: data[: len(data) // 2]), "file is malformed"),
     ("wav", damage(lambda data: data[:20]), "is not audio"),
     ("wav", damage(lambda data: b""), r"is empty \(0 bytes\)"),
     (
@@ -179,6 +183,23 @@ def test_a_damaged_file_is_refused_in_one_line_that_names_it(
         decode_file(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("format", ["WAV", "AU"])
+@pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
+def test_either_order_of_bytes_tells_a_cut(tmp_path: Path, format: str, endian: str) -> None:
+    path = tmp_path / "x"
+    soundfile.write(path, noise(5000), 16000, format=format, endian=endian)
+    assert len(decode_file(path)) == 5000
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(SepconError, match="claims 10000 bytes of audio, but 200 are missing"):
+        decode_file(path)
+
+
+@pytest.mark.parametrize("ending", ["aiff", "au", "caf", "rf64", "w64", "mp3", "ogg"])
+def test_whole_files_are_not_taken_for_cut_ones(tmp_path: Path, ending: str) -> None:
+    soundfile.write(tmp_path / f"x.{ending}", noise(5000), 16000)
+    assert len(decode_file(tmp_path / f"x.{ending}")) >= 5000
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:

@@ -51,6 +51,14 @@ def test_the_page_holds_tables_sounds_and_pictures(tmp_path):
     assert base64.b64decode(clip.png).startswith(b"\x89PNG")
 
 
+def test_a_player_of_a_high_rate_has_one_that_browsers_play():
+    high = np.sin(np.arange(76800) / 100).astype(np.float32) / 2
+    source = report.audio_clip("768 kHz", high, 768_000).source
+    decoded, rate = soundfile.read(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+    assert rate == 48_000
+    np.testing.assert_allclose(decoded[100:-100], high[::16][100:-100], atol=1e-3)
+
+
 def test_a_missing_library_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(SepconError, match=r"jinja2.*sepcon\[report\]"):

@@ -232,6 +232,19 @@ def test_the_page_plays_what_is_there(run, sounds, tmp_path):
     assert "bad.wav: is not audio" in page
 
 
+def test_the_page_holds_recordings_that_browsers_do_not_play_or_find(run, sounds, tmp_path):
+    soundfile.write(sounds / "a.aiff", noise(0.2), 96000)
+    soundfile.write(sounds / "gone.wav", noise(0.2), 16000)
+    separate(run_dir=tmp_path / "out", checkpoint=run, files=[sounds])
+    (sounds / "gone.wav").unlink()
+    soundfile.write(sounds / "there.wav", noise(0.2), 16000)
+    separate(run_dir=tmp_path / "out", checkpoint=run, files=[sounds])
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("recording (its beginning)</span>") == 2
+    assert page.count("data:audio/flac") == 2
+    assert 'src="../sounds/there.wav"' in page
+
+
 def test_without_the_libraries_of_the_page_there_are_channels(run, sounds, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
     soundfile.write(sounds / "a.wav", noise(0.2), 16000)
@@ -255,7 +268,7 @@ def test_the_command_line_needs_no_gin_file(run, sounds, tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, code, expected",
     [
-        (["--checkpoint=RUN"], 2, "--run_dir is missing"),
+        (["--checkpoint=RUN"], 2, "--out is missing"),
         (["--out=OUT"], 1, "missing 1 required keyword-only argument: 'checkpoint'; give --check"),
         (["--checkpoint=RUN", "--out=OUT", "--format=ogg"], 2, "flag --format=ogg"),
         (["--checkpoint=RUN", "--out=OUT", "--step=4"], 1, "no state of step 4; kept there: 3, 7"),

@@ -76,13 +76,15 @@ def test_waveforms_loss_and_gradients(golden, training):
     assert relative_error(estimate, arrays["separated"]) < 1e-5
     np.testing.assert_allclose(result.loss, arrays["mixit_loss"], rtol=1e-5)
     np.testing.assert_array_equal(result.mixing_matrix, arrays["mixing_matrix"])
-    expected = {name: arrays[f"grad/{name}:0"] for name in variables}
-    # The factor before an instance norm has almost no gradient (the norm undoes it): parts of
-    # 1e-2 cancel to 1e-7, in the reference's float32 as in ours. Hence a floor, at 1e-7 of all.
-    norm = np.sqrt(sum(np.sum(np.square(value)) for value in expected.values()))
+    # The factor before an instance norm has almost no gradient (the norm undoes it): parts of 1e-2
+    # cancel to 1e-7, in the reference's float32 as in ours. It should be <kernel, its gradient> /
+    # factor, and in the golden files differs from that by up to 2.5 %: hence a floor, for it alone.
+    norm = np.sqrt(sum(np.sum(np.square(arrays[f"grad/{name}:0"])) for name in variables))
     for name, gradient in zip(variables, gradients, strict=True):
-        error = np.linalg.norm(np.ravel(gradient) - np.ravel(expected[name]))
-        assert error < 1e-3 * np.linalg.norm(expected[name]) + 1e-7 * norm, name
+        floor = 1e-7 * norm if name.endswith("dense1/dense_scale/scale_layer") else 0.0
+        expected = np.ravel(arrays[f"grad/{name}:0"])
+        error = np.linalg.norm(np.ravel(gradient) - expected)
+        assert error < 1e-3 * np.linalg.norm(expected) + floor, name
 
 
 def test_weights_of_another_architecture_are_refused(golden):
