@@ -26,7 +26,7 @@ REQUIRED = [
 
 EXTRAS = {
     "tfio": ["tensorflow-io==0.37.1; platform_system != 'Windows' and python_version < '3.13'"],
-    "report": ["jinja2>=3.1", "matplotlib>=3.8"],
+    "report": ["jinja2>=3.1", "matplotlib>=3.8", "scikit-learn>=1.3"],
     # `tfds build` imports these without declaring them.
     "tfds-cli": ["apache-beam>=2.70", "mlcroissant", "dill", "pytest"],
 }
@@ -38,7 +38,6 @@ EXTRAS["dev"] = [
     "mypy",
     "pytest-xdist",
     "ruff",
-    "scikit-learn",
     "types-tqdm",
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from sepcon.benchmark import Results, Row, write_csv
+from sepcon.clip_probe import CLIP_PROBE, probe_clips
 from sepcon.data.clips import ClipDataset
 from sepcon.data.embeddings import Embeddings
-from sepcon.embed import write_embeddings
+from sepcon.embed_splits import check_splits, embed_splits
 from sepcon.errors import SepconError, one_line
 from sepcon.metrics import ClassificationScores, bootstrap_interval, classification_scores
 from sepcon.models.embedders import (
@@ -35,6 +36,8 @@ from sepcon.models.shallow import (
 CLASSES_FILE = "per_class.csv"
 LOG_MEL_STATISTICS = "log_mel_statistics"
 UNTRAINED_ENCODER = "untrained_encoder"
+# Before the roles of clean clips where embeddings are kept.
+CLEAN_CLIPS_PREFIX = "clean_"
 
 Model = str | Path | Embedder
 
@@ -60,6 +63,8 @@ def benchmark_embeddings(
     reference: str | Path | None = None,
     classifier: ShallowSettings | None = None,
     linear_probe: ShallowSettings | None = None,
+    clean_clips: Mapping[str, ClipDataset] | None = None,
+    clip_probe: ShallowSettings | None = None,
     num_classifiers: int = 5,
     bootstrap_resamples: int = 1000,
     batch_size: int = 32,
@@ -87,6 +92,9 @@ def benchmark_embeddings(
         the first of the models that tells them.
       classifier: how the classifier is trained, one hidden layer of 512 by default.
       linear_probe: how the linear probe is trained.
+      clean_clips: 'train', 'validation' and 'test' of single recordings, say those that the scenes
+        were mixed from: where there are any, a linear probe is trained on them too.
+      clip_probe: how that one is trained.
       num_classifiers: how many of either are trained for each row, from different seeds.
       bootstrap_resamples: resamples of the test clips behind the 95 % intervals.
       batch_size: clips embedded at a time.
@@ -96,7 +104,8 @@ def benchmark_embeddings(
       The table, and the rows: name, seed, mAP, mAP_low, mAP_high, d_prime, d_prime_low,
       d_prime_high, AUC, validation_mAP, linear_mAP, linear_d_prime, mAP_deviation (between the
       classifiers), num_classifiers, seconds, num_train_clips, num_validation_clips,
-      num_test_clips, num_classes, classes_left_out, epochs, embedding_size.
+      num_test_clips, num_classes, classes_left_out, epochs, embedding_size; and with clean clips
+      what `sepcon.clip_probe` says of them.
 
     Raises:
       SepconError: a model is missing or broken, the splits differ in their classes or share a
@@ -106,7 +115,8 @@ def benchmark_embeddings(
     if num_classifiers < 1:
         raise ValueError(f"num_classifiers={num_classifiers} must be at least 1")
     splits = {"train": train, "validation": validation, "test": test}
-    _check_splits(splits)
+    for each in (splits, *([clean_clips] if clean_clips else [])):
+        check_splits(each)
     entries = _entries(models, baselines, reference, seeds, train)
     settings = (classifier or ShallowSettings(), linear_probe or LINEAR_PROBE)
     rows: list[Row] = []
@@ -114,8 +124,23 @@ def benchmark_embeddings(
     for number, entry in enumerate(entries, start=1):
         start = time.monotonic()
         title = f"[{number}/{len(entries)}] {entry.name}, seed {entry.seed}"
-        embedded = _embed_splits(folder, entry, splits, title, batch_size, shard_size)
+        embed = functools.partial(
+            embed_splits,
+            folder,
+            entry.load(),
+            title=title,
+            batch_size=batch_size,
+            shard_size=shard_size,
+        )
+        embedded = embed(splits)
         row, row_classes = _measure(entry, embedded, settings, num_classifiers, bootstrap_resamples)
+        if clean_clips:
+            row |= probe_clips(
+                embed(clean_clips, prefix=CLEAN_CLIPS_PREFIX),
+                settings=clip_probe or CLIP_PROBE,
+                seeds=_classifier_seeds(entry, num_classifiers),
+                num_resamples=bootstrap_resamples,
+            )
         rows.append({**row, "seconds": round(time.monotonic() - start, 2)})
         classes += row_classes
     write_csv(folder / CLASSES_FILE, classes)
@@ -123,7 +148,9 @@ def benchmark_embeddings(
 
 
 def _table(rows: Sequence[Row]) -> list[list[str]]:
-    head = ["row", "seed", "mAP", "95 % interval", "d-prime", "95 % interval", "linear mAP", "s"]
+    clean = all("clip_accuracy" in row for row in rows)
+    head = ["row", "seed", "mAP", "95 % interval", "d-prime", "95 % interval", "linear mAP"]
+    head += ["clean clips", "95 % interval", "s"] if clean else ["s"]
     cells = [
         [
             str(row["name"]),
@@ -133,6 +160,7 @@ def _table(rows: Sequence[Row]) -> list[list[str]]:
             f"{row['d_prime']:.2f}",
             f"{row['d_prime_low']:.2f} to {row['d_prime_high']:.2f}",
             f"{row['linear_mAP']:.3f}",
+            *(_clean_cells(row) if clean else []),
             f"{row['seconds']:.0f}",
         ]
         for row in rows
@@ -140,18 +168,9 @@ def _table(rows: Sequence[Row]) -> list[list[str]]:
     return [head, *cells]
 
 
-def _check_splits(splits: Mapping[str, ClipDataset]) -> None:
-    names = splits["train"].class_names
-    if not names:
-        raise SepconError(f"{splits['train'].name} has no labels; the benchmark needs some")
-    for role, clips in splits.items():
-        if clips.class_names != names:
-            different = sorted(set(names) ^ set(clips.class_names))
-            what = f"{different[:3]} are in one only" if different else "their order differs"
-            raise SepconError(
-                f"{role} clips ({clips.name}) and train clips ({splits['train'].name}) differ in "
-                f"their classes: {what}; use splits of one dataset"
-            )
+def _clean_cells(row: Row) -> list[str]:
+    low, high = row["clip_accuracy_low"], row["clip_accuracy_high"]
+    return [f"{row['clip_accuracy']:.3f}", f"{low:.3f} to {high:.3f}"]
 
 
 def _entries(
@@ -235,38 +254,6 @@ def _reference_config(reference: str | Path | None, paths: Sequence[str | Path])
     )
 
 
-def _embed_splits(
-    folder: Path,
-    entry: _Entry,
-    splits: Mapping[str, ClipDataset],
-    title: str,
-    batch_size: int,
-    shard_size: int,
-) -> dict[str, Embeddings]:
-    embedder = entry.load()
-    # By fingerprint: rows of one model share its embeddings, and a changed model gets new ones.
-    place = hashlib.sha256(embedder.fingerprint.encode()).hexdigest()[:16]
-    embedded = {
-        role: write_embeddings(
-            folder=folder / "embeddings" / place / role,
-            embedder=embedder,
-            clips=clips,
-            batch_size=batch_size,
-            shard_size=shard_size,
-            description=f"{title}: {role}",
-        ).load()
-        for role, clips in splits.items()
-    }
-    for role in ("validation", "test"):
-        shared = np.intersect1d(embedded["train"].ids, embedded[role].ids)
-        if len(shared):
-            raise SepconError(
-                f"{len(shared)} clips are in both train and {role} ({shared[0]!r}, ...): "
-                "the result would be worthless; use disjoint splits"
-            )
-    return embedded
-
-
 def _measure(
     entry: _Entry,
     embedded: Mapping[str, Embeddings],
@@ -276,8 +263,7 @@ def _measure(
 ) -> tuple[Row, list[Row]]:
     """Returns the row of results.json and the rows of per_class.csv."""
     train, test = embedded["train"], embedded["test"]
-    # Rows of one seed share their classifiers' seeds; no two seeds have one in common.
-    seeds = [num_classifiers * entry.seed + k for k in range(num_classifiers)]
+    seeds = _classifier_seeds(entry, num_classifiers)
     by_hidden, by_linear = ([_train(embedded, each, seed) for seed in seeds] for each in settings)
     predicted = np.stack([classifier.predict(test.embedding) for classifier in by_hidden])
     try:
@@ -316,6 +302,11 @@ def _measure(
         "embedding_size": test.embedding.shape[1],
     }
     return row, _class_rows(entry, test, scores)
+
+
+def _classifier_seeds(entry: _Entry, num_classifiers: int) -> list[int]:
+    """Rows of one seed share them; no two seeds have one in common."""
+    return [num_classifiers * entry.seed + k for k in range(num_classifiers)]
 
 
 def _train(

@@ -20,10 +20,10 @@ _REPEATS = 3
 
 @dataclasses.dataclass(frozen=True)
 class ChannelCost:
-    """Estimates for one separator state.
+    """Estimates.
 
     Attributes:
-      stored_seconds: of separating every clip once.
+      stored_seconds: of separating every clip once by each state.
       stored_bytes: on disk.
       on_the_fly_seconds: of separating every batch of all runs.
     """
@@ -41,6 +41,7 @@ def channel_cost(
     batch_size: int = 64,
     num_steps: int = 500,
     num_runs: int = 1,
+    num_stored: int = 1,
     config_text: str = "",
 ) -> ChannelCost:
     """Times the separator on a batch and says what either way of having its channels would cost.
@@ -51,11 +52,13 @@ def channel_cost(
       clips: the clips that pretraining learns from, all of one length.
       batch_size: of pretraining.
       num_steps: of one pretraining.
-      num_runs: pretrainings that would share the stored channels.
+      num_runs: pretrainings that would share the stored channels; one that learns from several
+        states counts as several.
+      num_stored: states, of this separator and of others like it, that would be stored for them.
       config_text: the resolved configuration, kept in run_dir.
 
     Returns:
-      The estimate for one state of the separator; several cost several times as much, either way.
+      The estimate.
 
     Raises:
       SepconError: no such separator, or the clips differ in length.
@@ -74,10 +77,13 @@ def channel_cost(
         seconds_per_clip=_seconds(tf.function(network), to_float(mixture)) / timed,
         clip_samples=clips.clip_samples,
         num_channels=network.config.num_sources,
-        num_clips=clips.num_clips,
+        num_clips=num_stored * clips.num_clips,
         clips_on_the_fly=num_runs * num_steps * batch_size,
     )
-    print(f"channels of {clips.num_clips} clips for {num_runs} x {num_steps} steps, one state:")
+    print(
+        f"channels of {clips.num_clips} clips for {num_runs} x {num_steps} steps, states of "
+        f"separators: {num_stored}"
+    )
     print(table(estimate))
     run_folder.finish(Path(run_dir), {"estimate": dataclasses.asdict(estimate)})
     return estimate

@@ -285,32 +285,35 @@ def _call(name: str, verb: Verb, values: Any, given: dict[str, Any]) -> int:
 
 def _launch(values: Any) -> Any:
     """What a verb that starts others hands on to them, and how it reads the files of its rows."""
-    plan = importlib.import_module("sepcon.study_plan")
+    study = importlib.import_module("sepcon.study_rows")
     words = [
         f"--{flag}={value}"
         for flag in ("gin_search_path", "gin_file", "gin_bindings")
         for value in values[flag].value
     ]
 
-    def read_row(path: str) -> Any:
+    def read_row(path: str, bindings: Sequence[str]) -> Any:
         files = ["runs/pretrain.gin", path, *values.gin_file]
         try:
-            gin = _parse_gin(files, values.gin_bindings, values.gin_search_path)
+            gin = _parse_gin(files, [*values.gin_bindings, *bindings], values.gin_search_path)
         except SepconError as error:
             raise SepconError(f"{path}: {str(error).splitlines()[0]}") from None
-        return plan.StudyRow(
+        return study.StudyRow(
             gin_file=path,
-            name=_macro(gin, "ROW", Path(path).stem),
-            channels=tuple(_macro(gin, "CHANNELS", ())),
-            figures=tuple(_macro(gin, "FIGURES", ())),
+            name=_bound(gin, "%ROW", Path(path).stem),
+            channels=tuple(_bound(gin, "%CHANNELS", ())),
+            figures=tuple(_bound(gin, "%FIGURES", ())),
+            against=_bound(gin, "%AGAINST", ""),
+            supervised=bool(_bound(gin, "pretrain.supervised", False)),
         )
 
-    return plan.Launch(tuple(words), read_row, tuple(values.gin_file))
+    return study.Launch(tuple(words), read_row, tuple(values.gin_file), tuple(values.gin_bindings))
 
 
-def _macro(gin: Any, name: str, default: Any) -> Any:
+def _bound(gin: Any, name: str, default: Any) -> Any:
+    """What a parameter, or a macro with % before its name, is bound to."""
     try:
-        return gin.query_parameter(f"%{name}")
+        return gin.query_parameter(name)
     except ValueError:
         return default
 

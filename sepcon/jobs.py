@@ -7,7 +7,10 @@ a log of its own; the parent draws one progress bar for the whole and one for ea
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import fcntl
+import functools
 import os
 import shlex
 import signal
@@ -29,6 +32,9 @@ _GRACE_SECONDS = 60.0
 # The first guesses of how long jobs take weigh as much as a job of this length.
 _PRIOR_SECONDS = 300.0
 _COMMAND = (sys.executable, "-m", "sepcon")
+# Loaded before any child is forked, which may then do nothing but call it.
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Job:
       needs: names of the jobs that must have finished before.
       done: tells whether the job was finished by an earlier start.
       expected_seconds: how long it takes on one core, for the estimate of the time left.
+      shown: whether what it prints is shown when it ends, and not in its log alone.
     """
 
     name: str
@@ -48,6 +55,7 @@ class Job:
     needs: tuple[str, ...] = ()
     done: Callable[[], bool] = lambda: False
     expected_seconds: float = 60.0
+    shown: bool = False
 
 
 @dataclasses.dataclass
@@ -57,6 +65,8 @@ class _Running:
     progress_file: Path
     start: float
     slot: int
+    log: Path
+    log_start: int
 
     def state(self) -> ProgressState:
         return ProgressState.read(self.progress_file)
@@ -80,17 +90,26 @@ def run_jobs(
       command: what every job's arguments are given to.
 
     Raises:
-      SepconError: a job failed; the others were ended and can be resumed by the same call.
+      SepconError: a job failed, the others were ended and can be resumed by the same call; or
+        another process runs jobs with this log_dir.
       ValueError: a job needs one that is not in the list, or two share a name.
     """
     _check(jobs)
     log_dir.mkdir(parents=True, exist_ok=True)
-    pool = _Pool(jobs, log_dir, workers, {**os.environ, **environment}, command)
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        pool.run()
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with open(log_dir / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SepconError(
+                f"{log_dir.parent}: another process runs its stages just now; wait until it ends, "
+                "or take another --run_dir"
+            ) from None
+        pool = _Pool(jobs, log_dir, workers, {**os.environ, **environment}, command)
+        previous = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            pool.run()
+        finally:
+            signal.signal(signal.SIGTERM, previous)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -159,9 +178,11 @@ class _Pool:
         progress_file.unlink(missing_ok=True)
         environment = {**self._environment, PROGRESS_FILE_VARIABLE: str(progress_file)}
         command = [*self._command, *job.arguments]
-        with open(self._log_dir / f"{job.name}.log", "ab") as log:
+        path = self._log_dir / f"{job.name}.log"
+        with open(path, "ab") as log:
             log.write(f"$ {shlex.join(command)}\n".encode())
             log.flush()
+            log_start = log.tell()
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -170,8 +191,9 @@ class _Pool:
                 env=environment,
                 # Ctrl-C reaches the parent only, which then ends its children in order.
                 start_new_session=True,
+                preexec_fn=functools.partial(_die_with, os.getpid()),
             )
-        return _Running(job, process, progress_file, time.monotonic(), slot)
+        return _Running(job, process, progress_file, time.monotonic(), slot, path, log_start)
 
     def _collect(self) -> None:
         for running in list(self._running):
@@ -182,17 +204,13 @@ class _Pool:
             running.progress_file.unlink(missing_ok=True)
             seconds = time.monotonic() - running.start
             if code != 0:
-                raise SepconError(self._failure(running.job, code))
+                raise SepconError(_failure(running, code))
             self._done.add(running.job.name)
             self._spent += seconds
             self._expected += running.job.expected_seconds
             self._display.finished(running.job, seconds)
-
-    def _failure(self, job: Job, code: int) -> str:
-        log = self._log_dir / f"{job.name}.log"
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        last = lines[-1].removeprefix("sepcon: error: ") if lines else "it printed nothing"
-        return f"stage {job.name!r} ended with code {code}: {last} (whole log: {log})"
+            if running.job.shown:
+                self._display.show(_printed(running))
 
     def _end_all(self) -> None:
         for running in self._running:
@@ -214,6 +232,29 @@ class _Pool:
             guess = running.job.expected_seconds * pace - (now - running.start)
             left += max(0.0, guess, told)
         return left / self._workers
+
+
+def _die_with(parent: int) -> None:
+    """Called in a child: the system is to end it when its parent is gone, killed say by -9.
+
+    Otherwise it would go on writing into a folder in which a new start has begun the same job.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # It was gone before that.
+        os._exit(1)
+
+
+def _printed(running: _Running) -> list[str]:
+    with open(running.log, "rb") as log:
+        log.seek(running.log_start)
+        text = log.read().decode(errors="replace")
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _failure(running: _Running, code: int) -> str:
+    lines = _printed(running)
+    last = lines[-1].removeprefix("sepcon: error: ") if lines else "it printed nothing"
+    return f"stage {running.job.name!r} ended with code {code}: {last} (whole log: {running.log})"
 
 
 class _Display:
@@ -252,6 +293,10 @@ class _Display:
         self._all.update(1)
         line = f"sepcon: {self._counts[0]}/{self._counts[1]} finished {job.name} ({seconds:.0f} s)"
         tqdm.write(line, file=sys.stderr)
+
+    def show(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            tqdm.write(line, file=sys.stderr)
 
     def update(self, running: Sequence[_Running], seconds_left: float) -> None:
         self._all.set_postfix_str(f"about {_clock(seconds_left)} left")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import importlib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,7 +71,7 @@ def write_report(path: Path, *, title: str, subtitle: str, sections: Sequence[Se
     Raises:
       SepconError: the libraries of the extra `report` are not installed.
     """
-    jinja2 = _library("jinja2")
+    jinja2 = library("jinja2")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -90,8 +91,23 @@ def require_libraries() -> None:
     Raises:
       SepconError: the libraries of the extra `report` are not installed.
     """
-    for name in ("jinja2", "matplotlib"):
-        _library(name)
+    for name in ("jinja2", "matplotlib", "sklearn"):
+        library(name)
+
+
+def library(name: str) -> Any:
+    """Imports a library of the extra `report`.
+
+    Raises:
+      SepconError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise SepconError(
+            f"reports need the package {name.split('.')[0]}, which is not installed; "
+            "install the extra: pip install 'sepcon[report]'"
+        ) from None
 
 
 def audio_clip(label: str, waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> Clip:
@@ -191,6 +207,32 @@ def interval_figure(
     return Figure(caption, _png(figure))
 
 
+def scatter_figure(
+    caption: str,
+    panels: Sequence[tuple[str, np.ndarray, np.ndarray]],
+    coloured: Mapping[int, str],
+) -> Figure:
+    """Returns clouds of points side by side.
+
+    Args:
+      caption: what stands under it.
+      panels: of each, its title, places [points, 2], and labels [points].
+      coloured: label -> its name, for those that have a colour; all others are grey.
+    """
+    figure, all_axes = _axes((4.0 * len(panels) + 1.5, 4.0), columns=len(panels))
+    for axes, (title, places, labels) in zip(np.atleast_1d(all_axes), panels, strict=True):
+        others = ~np.isin(labels, list(coloured))
+        axes.scatter(*places[others].T, s=6, color="0.85", linewidths=0)
+        for number, (label, name) in enumerate(coloured.items()):
+            own = places[labels == label]
+            axes.scatter(*own.T, s=14, color=f"C{number}", linewidths=0, label=name)
+        axes.set_title(title, fontsize=9)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=1.5)
+    return Figure(caption, _png(figure))
+
+
 def _spectrogram(waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> str:
     figure, axes = _axes((3.2, 0.96))
     padded = np.pad(np.asarray(waveform, np.float64), (0, max(0, 2 * _FFT_SAMPLES - len(waveform))))
@@ -208,13 +250,13 @@ def _spectrogram(waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> str:
     return _png(figure, tight=False)
 
 
-def _axes(size_inches: tuple[float, float]) -> tuple[Any, Any]:
-    _library("matplotlib")
+def _axes(size_inches: tuple[float, float], columns: int = 1) -> tuple[Any, Any]:
+    library("matplotlib")
     # The object interface draws without a display and without pyplot's global state.
     from matplotlib.figure import Figure as Canvas
 
     figure = Canvas(figsize=size_inches, dpi=100)
-    return figure, figure.subplots()
+    return figure, figure.subplots(1, columns)
 
 
 def _png(figure: Any, *, tight: bool = True) -> str:
@@ -225,15 +267,3 @@ def _png(figure: Any, *, tight: bool = True) -> str:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
-
-
-def _library(name: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise SepconError(
-            f"reports need the package {name}, which is not installed; "
-            "install the extra: pip install 'sepcon[report]'"
-        ) from None

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from sepcon import comparison, run_folder
 from sepcon.benchmark import RESULTS_FILE
@@ -15,29 +12,16 @@ from sepcon.benchmark_embeddings import LOG_MEL_STATISTICS, UNTRAINED_ENCODER
 from sepcon.errors import SepconError
 from sepcon.jobs import run_jobs
 from sepcon.report import require_libraries
-from sepcon.study_plan import Launch, Plan
+from sepcon.study_plan import ONE_ROTATION, Plan
 from sepcon.study_report import write_study_report
+from sepcon.study_results import Row, csv_text, provenance, study_results
+from sepcon.study_rows import Launch
 
 CSV_FILE = "study.csv"
 TABLE_FILE = "table.md"
 SELECTION_FILE = "selection.md"
-
-_CSV_COLUMNS = (
-    "row",
-    "seed",
-    "mAP",
-    "mAP_low",
-    "mAP_high",
-    "d_prime",
-    "validation_mAP",
-    "linear_mAP",
-    "seconds",
-    "commit",
-    "gin_files",
-)
-_TEST_COLUMNS = ("mAP", "mAP_low", "mAP_high", "d_prime", "linear_mAP")
-
-Row = dict[str, Any]
+# What the benchmark calls the lower end of the scale.
+_UNTRAINED = "untrained encoder"
 
 
 def study(
@@ -47,6 +31,8 @@ def study(
     launch: Launch,
     seeds: Sequence[int] = (0,),
     baseline: str = "",
+    rotations: Mapping[str, Sequence[str]] = ONE_ROTATION,
+    separator_seeds: Sequence[int] = (),
     states: Mapping[str, int | None] | None = None,
     loudness_of: str = "late",
     baselines: Sequence[str] = (LOG_MEL_STATISTICS, UNTRAINED_ENCODER),
@@ -77,6 +63,10 @@ def study(
       seeds: of each row's weights, batches and classifiers; the separator is shared.
       baseline: name of the row that the others are compared with seed by seed; the first row by
         default.
+      rotations: ways to split the data: name -> gin bindings that every command gets behind the
+        study's, say `SceneRecipe.test_fold = 3`. All rows and seeds are run in each of them.
+      separator_seeds: of several, a separator is trained from each in every rotation, and rows that
+        need one are run with each; () for one, whose seed is SEED.
       states: convergence states of the separator by the names that rows use: step, or None for
         the last.
       loudness_of: the state whose channels' energies random masks take over.
@@ -101,8 +91,10 @@ def study(
     plan = Plan(
         root=root,
         words=launch.words,
-        rows=tuple(launch.read_row(file) for file in rows),
+        rows=tuple(launch.read_row(file, ()) for file in rows),
         seeds=tuple(seeds),
+        rotations=dict(rotations),
+        separator_seeds=tuple(separator_seeds),
         states=dict(states or {}),
         loudness_of=loudness_of,
         baselines=tuple(baselines),
@@ -110,12 +102,10 @@ def study(
         threads=threads,
         expected_seconds=dict(expected_seconds or {}),
     )
+    for bindings in plan.rotations.values():
+        launch.read_row(plan.rows[0].gin_file, bindings)
     baseline = baseline or plan.rows[0].name
-    if baseline not in [row.name for row in plan.rows]:
-        raise SepconError(
-            f"study.baseline is {baseline!r}, expected the name of a row: "
-            f"{', '.join(row.name for row in plan.rows)}"
-        )
+    _check_names(plan, baseline)
     require_libraries()
     run_folder.begin(root, config_text=config_text)
     jobs = plan.jobs()
@@ -127,12 +117,18 @@ def study(
         environment={"TF_CPP_MIN_LOG_LEVEL": "2"},
         **({"command": launch.command} if launch.command else {}),
     )
-    results = _results(plan, launch.gin_files)
-    selection = comparison.summarize(results, baseline=baseline, measure="validation_mAP")
-    summaries = comparison.summarize(results, baseline=baseline) if final else []
-    _write(root, results, selection, summaries)
+    results = study_results(plan, launch)
+    selection = _summaries(plan, results, baseline, "validation_mAP")
+    summaries = _summaries(plan, results, baseline, "mAP") if final else []
+    origin = provenance(plan, results)
+    _write(root, results, selection, summaries, origin)
     write_study_report(
-        plan, title=title, baseline=baseline, selection=selection, summaries=summaries
+        plan,
+        title=title,
+        origin=origin,
+        baseline=baseline,
+        selection=selection,
+        summaries=summaries,
     )
     shown = comparison.COLUMNS if final else comparison.SELECTION_COLUMNS
     print(comparison.align(comparison.table(summaries or selection, shown)))
@@ -140,32 +136,26 @@ def study(
     return results
 
 
-def _results(plan: Plan, gin_files: Sequence[str]) -> list[Row]:
-    """The rows of all benchmarks, baselines first; `seconds` counts the pretraining too."""
-    results: list[Row] = []
-    if plan.baselines:
-        commit = run_folder.read_record(plan.baselines_dir).get("commit", "")
-        files = ["runs/benchmark.gin", *gin_files]
-        results = [
-            {**result, "commit": commit, "gin_files": files} for result in _read(plan.baselines_dir)
-        ]
-    for row in plan.rows:
-        for seed in plan.seeds:
-            trained = run_folder.read_record(plan.pretrain_dir(row, seed))
-            (result,) = _read(plan.benchmark_dir(row, seed))
-            results.append(
-                {
-                    **result,
-                    "seconds": round(float(trained["seconds"]) + float(result["seconds"]), 1),
-                    "commit": trained.get("commit", ""),
-                    "gin_files": ["runs/pretrain.gin", row.gin_file, *gin_files],
-                }
-            )
-    return results
+def _check_names(plan: Plan, baseline: str) -> None:
+    names = [row.name for row in plan.rows]
+    compared = {"study.baseline": baseline}
+    compared |= {f"{row.gin_file}: AGAINST": row.against for row in plan.rows if row.against}
+    for what, name in compared.items():
+        if name not in names:
+            raise SepconError(f"{what} is {name!r}, expected the name of a row: {', '.join(names)}")
 
 
-def _read(folder: Path) -> list[Row]:
-    return json.loads((folder / RESULTS_FILE).read_text())
+def _summaries(
+    plan: Plan, results: Sequence[Row], baseline: str, measure: str
+) -> list[comparison.Summary]:
+    return comparison.summarize(
+        results,
+        baseline=baseline,
+        against={row.name: row.against for row in plan.rows},
+        measure=measure,
+        untrained=_UNTRAINED,
+        supervised=next((row.name for row in plan.rows if row.supervised), ""),
+    )
 
 
 def _write(
@@ -173,29 +163,19 @@ def _write(
     results: Sequence[Row],
     selection: Sequence[comparison.Summary],
     summaries: Sequence[comparison.Summary],
+    origin: str,
 ) -> None:
     final = bool(summaries)
-    tables = {
-        SELECTION_FILE: comparison.markdown(
-            comparison.table(selection, comparison.SELECTION_COLUMNS)
-        ),
-        CSV_FILE: _csv(results, final),
+    texts = {
+        SELECTION_FILE: _table(selection, comparison.SELECTION_COLUMNS, origin),
+        CSV_FILE: csv_text(results, final=final),
     }
     if final:
-        tables[TABLE_FILE] = comparison.markdown(
-            comparison.table(summaries, comparison.STUDY_COLUMNS)
-        )
-        tables[RESULTS_FILE] = json.dumps(results, indent=2) + "\n"
-    for name, text in tables.items():
+        texts[TABLE_FILE] = _table(summaries, comparison.STUDY_COLUMNS, origin)
+        texts[RESULTS_FILE] = json.dumps(results, indent=2) + "\n"
+    for name, text in texts.items():
         run_folder.write_text(root / name, text)
 
 
-def _csv(results: Sequence[Row], final: bool) -> str:
-    columns = [name for name in _CSV_COLUMNS if final or name not in _TEST_COLUMNS]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for result in results:
-        files = " ".join(result["gin_files"])
-        writer.writerow({**result, "row": result["name"], "gin_files": files})
-    return table.getvalue()
+def _table(summaries: Sequence[comparison.Summary], columns: Sequence[str], origin: str) -> str:
+    return f"{comparison.markdown(comparison.table(summaries, columns))}\n{origin}\n"

@@ -19,7 +19,9 @@ from sepcon.report import (
     line_figure,
     write_report,
 )
-from sepcon.study_plan import Plan, StudyRow
+from sepcon.study_map import map_section
+from sepcon.study_plan import Plan
+from sepcon.study_rows import StudyRow, World
 from sepcon.training.logs import read_metric
 
 _MEASURES = {
@@ -38,6 +40,7 @@ def write_study_report(
     plan: Plan,
     *,
     title: str,
+    origin: str,
     baseline: str,
     selection: Sequence[comparison.Summary],
     summaries: Sequence[comparison.Summary],
@@ -47,6 +50,7 @@ def write_study_report(
     Args:
       plan: what was run.
       title: of the page.
+      origin: what means are over and what made them, see `sepcon.study_results.provenance`.
       baseline: the row the others are compared with.
       selection: summaries of validation mAP, one for each name.
       summaries: summaries of the test, one for each name; empty while settings are being chosen.
@@ -54,16 +58,20 @@ def write_study_report(
     sections = []
     if summaries:
         sections.append(_final_section(plan, baseline, summaries))
+        sections += [
+            each for each in [map_section(plan, baseline=baseline, selection=selection)] if each
+        ]
     sections.append(_selection_section(baseline, selection))
-    if (plan.separator_dir / "separation.json").is_file():
-        sections.append(_separation_section(plan.separator_dir))
-        sections.append(_listening_section(plan.separator_dir / "examples"))
+    for world, separator in plan.separator_dirs.items():
+        if (separator / "separation.json").is_file():
+            sections.append(_separation_section(separator, world))
+    for separator in list(plan.separator_dirs.values())[:1]:
+        sections.append(_listening_section(separator / "examples"))
     sections.append(_pretraining_section(plan))
     write_report(
         plan.root / "report.html",
         title=title,
-        subtitle="Everything on this page comes from this run; study.csv says which commit and gin "
-        "files each row comes from, logs/ which command.",
+        subtitle=f"Everything on this page comes from this run; logs/ has each command. {origin}",
         sections=sections,
     )
 
@@ -79,9 +87,8 @@ def _final_section(plan: Plan, baseline: str, summaries: Sequence[comparison.Sum
         "What the embeddings are worth",
         [
             "A classifier with one hidden layer on frozen embeddings, tested once on scenes whose "
-            f"recordings occur nowhere else. Differences are to {baseline}, seed by seed; p is of "
-            "the paired t-test over seeds, two-sided, not corrected for the number of rows. "
-            "Intervals are Student's t over seeds (of one seed: bootstrap over test scenes).",
+            f"recordings occur nowhere else. Differences are to {baseline}, or to "
+            "what the table says, paired.",
             "What a control gains too (random equalization, random masks, an untrained separator) "
             "is not owed to separation.",
         ],
@@ -93,7 +100,7 @@ def _final_section(plan: Plan, baseline: str, summaries: Sequence[comparison.Sum
 def _intervals(caption: str, summaries: Sequence[comparison.Summary]) -> Figure:
     return interval_figure(
         f"{caption} Bars: 95 % interval over seeds.",
-        [(each.name, each.mean_average_precision, each.low, each.high) for each in summaries],
+        [(each.name, each.value.mean, each.value.low, each.value.high) for each in summaries],
         x_label="mAP",
     )
 
@@ -109,8 +116,10 @@ def _selection_section(baseline: str, selection: Sequence[comparison.Summary]) -
     )
 
 
-def _separation_section(separator: Path) -> Section:
+def _separation_section(separator: Path, world: World) -> Section:
     """What the separator of a run folder was measured to do, step by step."""
+    of_seed = "" if world.separator is None else f"separator of seed {world.separator}"
+    where = ", ".join(part for part in (world.rotation, of_seed) if part)
     measures = json.loads((separator / "separation.json").read_text())
     # A handful of scenes may hold none with so many sources.
     columns = {key: head for key, head in _MEASURES.items() if key in measures[0]}
@@ -119,7 +128,7 @@ def _separation_section(separator: Path) -> Section:
         *[[_cell(row[key]) for key in columns] for row in measures],
     ]
     return Section(
-        "Separation by training step",
+        f"Separation by training step{f' ({where})' if where else ''}",
         [
             "Trained by mixture invariant training without any label or source, measured on scenes "
             "from held-out recordings whose sources are known. Improvement of SI-SNR over the "
@@ -161,13 +170,17 @@ def _listening_section(examples: Path) -> Section:
 
 
 def _pretraining_section(plan: Plan) -> Section:
-    names = {"similarity_loss": "NT-Xent", "coincidence_loss": "coincidence loss"}
+    names = {
+        "similarity_loss": "NT-Xent",
+        "coincidence_loss": "coincidence loss",
+        "precision_at_one": "supervised, precision at one",
+    }
     figures = []
     for metric, label in names.items():
         curves = {row.name: _mean_curve(plan, row, metric) for row in plan.rows}
         curves = {name: curve for name, curve in curves.items() if curve[0]}
         if curves:
-            caption = f"{label} by step, mean over seeds."
+            caption = f"{label} by step, mean over runs."
             figures.append(line_figure(caption, curves, x_label="step", y_label=label))
     return Section(
         "Pretraining",
@@ -177,10 +190,11 @@ def _pretraining_section(plan: Plan) -> Section:
 
 
 def _mean_curve(plan: Plan, row: StudyRow, metric: str) -> tuple[list[int], list[float]]:
-    """Steps and values of a metric, averaged over the seeds where all of them logged it."""
+    """Steps and values of a metric, averaged over the runs where all of them logged it."""
     points: dict[int, list[float]] = {}
-    for seed in plan.seeds:
-        for step, value in zip(*read_metric(plan.pretrain_dir(row, seed), metric), strict=True):
+    runs = [run for run in plan.runs() if run.row == row]
+    for run in runs:
+        for step, value in zip(*read_metric(plan.pretrain_dir(run), metric), strict=True):
             points.setdefault(step, []).append(value)
-    steps = sorted(step for step, values in points.items() if len(values) == len(plan.seeds))
+    steps = sorted(step for step, values in points.items() if len(values) == len(runs))
     return steps, [float(np.mean(points[step])) for step in steps]

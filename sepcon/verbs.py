@@ -152,6 +152,7 @@ CONFIGURABLES = (
     "sepcon.data.fuss:fuss",
     "sepcon.data.providers:esc50",
     "sepcon.data.providers:sound_scenes",
+    "sepcon.data.scene_clips:scene_clips",
     "sepcon.example_mixing:ExampleMixing",
     "sepcon.features:LogMel",
     "sepcon.models.encoders:efficientnet_b0",

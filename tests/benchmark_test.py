@@ -182,6 +182,23 @@ def test_second_start_changes_nothing(finished, splits, run, capsys):
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
 
 
+def test_clean_clips_are_probed_where_there_are_any(splits, tmp_path, capsys):
+    arguments = {"models": {"halves": Embedder("halves", halves)}, "baselines": (), **SMALL}
+    clean = {role: dataset(f"clean {role}", 80, 10 + seed) for seed, role in enumerate(splits)}
+    (row,) = benchmark(run_dir=tmp_path, clean_clips=clean, **splits, **arguments)
+    assert row["num_clean_test_clips"] == 80
+    assert row["clip_accuracy_low"] <= row["clip_accuracy"] <= row["clip_accuracy_high"]
+    assert row["clip_accuracy"] > 0.6
+    assert {path.name for path in tmp_path.glob("embeddings/*/*")} == {*splits, *(
+        f"clean_{role}" for role in splits)}  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "clean clips" in printed
+    assert f"{row['clip_accuracy']:.3f}" in printed
+    clean["test"] = dataset("other", 20, 2, names=("a", "b", "c"))
+    with pytest.raises(SepconError, match=r"test clips .* differ in their classes"):
+        benchmark(run_dir=tmp_path / "b", clean_clips=clean, **splits, **arguments)
+
+
 def test_killed_run_goes_on_with_the_same_result(splits, tmp_path, monkeypatch):
     arguments = {"models": {"halves": Embedder("halves", halves)}, "baselines": (), **SMALL}
     whole = benchmark(run_dir=tmp_path / "whole", **splits, **arguments)

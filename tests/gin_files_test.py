@@ -120,7 +120,7 @@ def test_a_causal_separator_of_half_supervised_batches(place, common):
 
 
 def test_no_gin_file_is_left_out():
-    tested = {"models", "views", "fonseca2021"}
+    tested = {"models", "views", "fonseca2021", "tuning", "addition"}
     in_documents = _documents()
     # The quickstart's files, and those that they include or name as rows.
     quickstart = (REPOSITORY / "tools" / "quickstart.py").read_text()

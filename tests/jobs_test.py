@@ -1,6 +1,6 @@
 """Chains of commands: order, failure, resumption, and that nothing is left running."""
 
-import os
+import fcntl
 import shlex
 import signal
 import subprocess
@@ -82,7 +82,8 @@ def test_an_impossible_chain_is_refused(jobs, tmp_path):
         run(jobs, tmp_path)
 
 
-def test_sigterm_ends_parent_and_children(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["TERM", "KILL"])
+def test_a_signal_ends_parent_and_children(tmp_path, number):
     child = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
     parent = (
         "import sys; from pathlib import Path; from sepcon.jobs import Job, run_jobs;"
@@ -94,11 +95,34 @@ def test_sigterm_ends_parent_and_children(tmp_path):
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     process.communicate(timeout=30)
-    pid = int((tmp_path / "pid").read_text())
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    child_status = Path("/proc", (tmp_path / "pid").read_text(), "status")
+    while child_status.exists() and "State:\tZ" not in child_status.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_two_at_once_are_refused(tmp_path):
+    (tmp_path / "logs").mkdir()
+    with open(tmp_path / "logs" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(SepconError, match="another process runs its stages"):
+            run([Job("a", (append(tmp_path / "f", "x"),))], tmp_path)
+    assert not (tmp_path / "f").exists()
+    run([Job("a", (append(tmp_path / "f", "x"),))], tmp_path)
+    assert (tmp_path / "f").exists()
+
+
+def test_a_shown_job_is_heard_and_others_are_not(tmp_path, capfd):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "heard.log").write_text("of an earlier start\n")
+    jobs = [Job("heard", ("print('so much')",), shown=True), Job("other", ("print('nothing')",))]
+    run(jobs, tmp_path)
+    error = capfd.readouterr().err
+    assert "so much" in error
+    assert "nothing" not in error
+    assert "of an earlier start" not in error
 
 
 def test_a_short_job_says_little_of_the_pace_and_long_ones_all():

@@ -1,7 +1,8 @@
 """In the place of `sepcon` when a study is tested: writes in no time what the verbs would write.
 
 usage: study_child.py FOLDER VERB FLAGS. FOLDER/calls.txt receives a line for each call; a call
-whose run folder is named in FOLDER/hang.txt does not end, one in FOLDER/fail.txt fails.
+whose run folder is named in FOLDER/hang.txt does not end, one in FOLDER/fail.txt fails; benchmarks
+keep embeddings of the role that FOLDER/embed.txt names.
 """
 
 import ast
@@ -35,8 +36,24 @@ def result(row: str, seed: int) -> dict[str, object]:
         "d_prime": 10 * value,
         "validation_mAP": value + 0.1,
         "linear_mAP": value - 0.05,
+        "a_further_measure": 7,
         "seconds": 1.5,
     }
+
+
+def write_embeddings(folder: Path) -> None:
+    """Twenty clips of two classes."""
+    # Here, so that the calls that need no such thing are as quick as they can be.
+    import numpy as np
+
+    from sepcon.data.embeddings import EmbeddingWriter, StoreLayout
+
+    labels = np.eye(2, dtype=np.uint8)[np.arange(20) % 2]
+    layout = StoreLayout("clips", "model", ("low", "high"), 20, 20)
+    writer = EmbeddingWriter(folder, layout)
+    embedding = np.random.default_rng(0).normal(size=(20, 8)) + 5 * labels[:, :1]
+    writer.write_shard(0, ids=np.arange(20).astype(str), embedding=embedding, labels=labels)
+    writer.finish()
 
 
 def main(folder: Path, verb: str, given: dict[str, list[str]]) -> int:
@@ -57,10 +74,15 @@ def main(folder: Path, verb: str, given: dict[str, list[str]]) -> int:
         seeds = ast.literal_eval(bindings["SEEDS"])
         rows = [result(name, seed) for name in names for seed in seeds]
         (run / "results.json").write_text(json.dumps(rows))
+        role = folder / "embed.txt"
+        if role.is_file():
+            write_embeddings(run / "embeddings" / "model" / role.read_text())
     if verb == "pretrain":
         lines = [{"step": step, "similarity_loss": 1 / step} for step in (1, 2)]
         (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    (run / "run.json").write_text(json.dumps({"seconds": 3.0, "commit": "abc"}))
+    if verb == "channel_cost":
+        print("cost of channels")
+    (run / "run.json").write_text(json.dumps({"seconds": 3.0, "steps": 2, "commit": "abc"}))
     return 0
 
 

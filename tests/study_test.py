@@ -22,7 +22,8 @@ from study_child import score
 from sepcon import cli, comparison
 from sepcon.errors import SepconError
 from sepcon.study import study
-from sepcon.study_plan import Launch, Plan, StudyRow
+from sepcon.study_plan import Plan
+from sepcon.study_rows import Launch, StudyRow
 from sepcon.verbs import VERBS
 
 CHILD = Path(__file__).with_name("study_child.py")
@@ -32,6 +33,8 @@ ROWS = {
     "several.gin": StudyRow("several.gin", "several", ("early", "late"), ("state",)),
     "control.gin": StudyRow("control.gin", "controls", ("random_masks",)),
     "true.gin": StudyRow("true.gin", "true", ("true_sources",)),
+    "more.gin": StudyRow("more.gin", "more", against="less"),
+    "labels.gin": StudyRow("labels.gin", "labels", supervised=True),
 }
 STATES = {"untrained": 0, "early": 100, "late": None}
 
@@ -39,8 +42,9 @@ STATES = {"untrained": 0, "early": 100, "late": None}
 def launch(folder: Path) -> Launch:
     return Launch(
         words=("--gin_file=all.gin", "--gin_bindings=STEPS=2"),
-        read_row=lambda file: ROWS[file],
+        read_row=lambda file, bindings: ROWS[file],
         gin_files=("all.gin",),
+        gin_bindings=("STEPS=2",),
         command=(sys.executable, str(CHILD), str(folder)),
     )
 
@@ -110,13 +114,19 @@ def test_the_table_has_every_row_and_seed_and_says_where_they_come_from(finished
     assert of_late["seconds"] == "4.5"  # pretraining and benchmark
     assert of_late["commit"] == "abc"
     assert of_late["gin_files"] == "runs/pretrain.gin rows/late.gin all.gin"
+    assert of_late["gin_bindings"] == "STEPS=2"
+    assert not {"rotation", "separator"} & set(of_late)
+    # What the benchmark says beside that, and no line of the study names.
+    assert float(of_late["a_further_measure"]) == 7.0
 
 
 def test_means_intervals_and_p_values_are_those_of_scipy(finished):
     lines = (finished / "run" / "table.md").read_text().splitlines()
     cells = dict(
-        zip(*(line.strip("| ").split(" | ") for line in (lines[0], lines[-1])), strict=True)
+        zip(*(line.strip("| ").split(" | ") for line in (lines[0], lines[5])), strict=True)
     )
+    assert lines[-1].startswith("Seeds 0, 1. Intervals and p are Student's t over seeds, of diff")
+    assert "Pretraining of 2 steps. Commit abc;" in lines[-1]
     values = [score("several", seed) for seed in (0, 1)]
     base = [score("mixture-mixture", seed) for seed in (0, 1)]
     assert cells["row"] == "several"
@@ -166,6 +176,69 @@ def test_nothing_of_the_test_is_shown_while_settings_are_chosen(tmp_path, capsys
     assert f"{score('several', 0) + 0.1:.3f}" in out
     assert f"{score('several', 0):.3f}" not in shown
     assert not (tmp_path / "run" / "table.md").exists()
+    assert "a_further_measure" not in (tmp_path / "run" / "study.csv").read_text()
+
+
+ROTATIONS = {"fold 1": ("TEST_FOLD=1",), "fold 2": ("TEST_FOLD=2",)}
+
+
+def test_rotations_and_separators_share_what_they_can(tmp_path, capsys):
+    rows = ("plain.gin", "rows/late.gin", "true.gin", "control.gin", "labels.gin")
+    results = run(tmp_path, rows=rows, rotations=ROTATIONS, separator_seeds=(5, 6))
+    made: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for line in (tmp_path / "calls.txt").read_text().splitlines():
+        verb, name, given = line.split(maxsplit=2)
+        made.setdefault(verb, []).append((name, json.loads(given)))
+    counts = {verb: len(each) for verb, each in made.items()}
+    # Two rows with a separator and three without, two seeds, two rotations; the baselines of both.
+    assert counts == {
+        "prepare": 2,
+        "train_separator": 4,
+        "channel_cost": 1,
+        "separate": 4,
+        "control_channels": 4 + 2,
+        "pretrain": 2 * 2 * (2 * 2 + 3),
+        "benchmark": 2 * 2 * (2 * 2 + 3) + 2,
+    }
+    root = tmp_path.resolve() / "run"
+    (given,) = [
+        given
+        for _, given in made["pretrain"]
+        if given["run_dir"] == [str(root / "fold_2" / "separator6" / "pretrain" / "late" / "seed1")]
+    ]
+    channels = root / "fold_2" / "separator6" / "channels"
+    wanted = ["STEPS=2", "TEST_FOLD=2", "SEED=1", f"CHANNELS_DIR='{channels}'"]
+    assert given["gin_bindings"] == wanted
+    seeds = [given["gin_bindings"][-1] for _, given in made["train_separator"]]
+    assert seeds == ["SEED=5", "SEED=6"] * 2
+    (cost,) = [given["gin_bindings"] for _, given in made["channel_cost"]]
+    # A row, two seeds, four separators; each of them separates the scenes once.
+    assert cost[-2:] == ["NUM_RUNS=8", "NUM_STORED=4"]
+    assert "cost of channels" in capsys.readouterr().err
+    assert len(results) == 2 * 2 + 28
+    with open(root / "study.csv") as file:
+        lines = list(csv.DictReader(file))
+    late = [(line["rotation"], line["separator"], line["seed"]) for line in lines
+            if line["row"] == "mixture-channel"]  # fmt: skip
+    assert sorted(late) == [(f"fold {r}", str(p), str(s)) for r in (1, 2) for p in (5, 6)
+                            for s in (0, 1)]  # fmt: skip
+    assert {line["gin_bindings"] for line in lines} == {
+        "STEPS=2; TEST_FOLD=1",
+        "STEPS=2; TEST_FOLD=2",
+    }
+    table = (root / "table.md").read_text()
+    assert "| mixture-channel | 2 x 2 x 2 |" in table
+    assert "| true | 2 x 2 |" in table
+    assert "in each of the rotations fold 1, fold 2, which weigh the same" in table
+    assert "averaged over separators of seeds 5, 6 before anything else" in table
+    assert "supervised above" in table
+
+
+def test_the_page_has_a_map_of_clean_clips(tmp_path):
+    (tmp_path / "embed.txt").write_text("clean_test")
+    run(tmp_path, rows=("plain.gin", "labels.gin"), seeds=(0,), baselines=())
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "<figcaption>t-SNE of clean clips of the test" in page
 
 
 def test_separators_on_the_fly_need_no_stored_channels(tmp_path):
@@ -225,6 +298,13 @@ def test_a_failure_names_the_stage_and_its_log(tmp_path):
         ({"states": {"late": None}}, "several.gin: CHANNELS names 'early', expected some of late"),
         ({"baseline": "x"}, "'x', expected the name of a row: mixture-mixture, mixture-channel"),
         ({"rows": ("control.gin",), "loudness_of": "x"}, "loudness_of is 'x', expected one of"),
+        (
+            {"rows": ("plain.gin", "more.gin")},
+            r"more\.gin: AGAINST is 'less', expected the name of",
+        ),
+        ({"rotations": {}}, "must name at least one"),
+        ({"rotations": {"a b": (), "a_b": ()}}, "two rotations have the folder 'a_b'"),
+        ({"rotations": {"": (), "b": ()}}, "each needs a name"),
     ],
 )
 def test_what_does_not_fit_is_told_before_anything_is_run(tmp_path, changes, message):
@@ -234,13 +314,13 @@ def test_what_does_not_fit_is_told_before_anything_is_run(tmp_path, changes, mes
 
 
 PAPER = Path(cli.gin_folders()[0]) / "papers" / "fonseca2021"
-STUDIES = ("study", "claims")
+STUDIES = ("study", "claims", "tuning", "addition")
 
 
 def read_row(path: Path) -> StudyRow:
     values = cli._flags(VERBS["study"])
     values(["sepcon", "--gin_file=data/builtin_scenes.gin"])
-    return cli._launch(values).read_row(str(path))
+    return cli._launch(values).read_row(str(path), ())
 
 
 @pytest.mark.parametrize("name", ["builtin", "esc50"])
@@ -258,14 +338,24 @@ def rows_of(name: str) -> set[str]:
 
 
 def test_the_rows_of_the_paper_are_rows_and_fit_the_study():
-    files = sorted(path for path in PAPER.glob("*.gin") if path.stem not in STUDIES)
+    studies = [PAPER / f"{name}.gin" for name in STUDIES]
+    files = sorted(path for path in PAPER.rglob("*.gin") if path not in studies)
     rows = tuple(read_row(path) for path in files)
     states = {"untrained": 0, "early": 100, "middle": 300, "late": None}
+    assert all(row.name != Path(row.gin_file).stem and row.figures for row in rows)
+    names = [row.name for row in rows]
+    assert len(set(names)) == len(names)
+    assert {row.against for row in rows} - {""} <= set(names)
+    listed = {str(path.relative_to(PAPER.parents[1])) for path in files}
+    assert listed == set().union(*map(rows_of, STUDIES))
+    assert rows_of("claims") <= rows_of("study")
     plan = Plan(
         root=Path("/nowhere"),
         words=(),
-        rows=rows,
+        rows=tuple(row for row in rows if Path(row.gin_file).parent == PAPER),
         seeds=(0,),
+        rotations={"": ()},
+        separator_seeds=(),
         states=states,
         loudness_of="late",
         baselines=(),
@@ -276,10 +366,6 @@ def test_the_rows_of_the_paper_are_rows_and_fit_the_study():
     made = {job.name for job in plan.jobs() if job.name.startswith("channels-")}
     channels = {*states, "true_sources", "random_masks"}
     assert made == {f"channels-{name}" for name in channels}
-    assert all(row.name != Path(row.gin_file).stem and row.figures for row in rows)
-    listed = {f"papers/fonseca2021/{path.name}" for path in files}
-    assert listed <= rows_of("study")
-    assert rows_of("claims") <= listed
 
 
 def test_a_row_that_would_fail_is_told_by_its_file(tmp_path):
@@ -287,4 +373,7 @@ def test_a_row_that_would_fail_is_told_by_its_file(tmp_path):
     values = cli._flags(VERBS["study"])
     values(["sepcon", "--gin_file=data/builtin_scenes.gin"])
     with pytest.raises(SepconError, match=r"bad\.gin: configuration: .*tempreature"):
-        cli._launch(values).read_row(str(tmp_path / "bad.gin"))
+        cli._launch(values).read_row(str(tmp_path / "bad.gin"), ())
+    row = "papers/fonseca2021/mixture_mixture.gin"
+    with pytest.raises(SepconError, match=r"mixture_mixture\.gin: configuration: .*tset_fold"):
+        cli._launch(values).read_row(row, ("SceneRecipe.tset_fold = 1",))

@@ -316,6 +316,11 @@ def split_recordings(recordings: Recordings, recipe: SceneRecipe) -> np.ndarray:
     is left out. Validation is dealt class by class, group by group, out of the rest.
     """
     groups, folds = recordings.groups, recordings.folds
+    if recipe.test_fold is not None and not any(folds):
+        raise SepconError(
+            f"sound scenes: test_fold is {recipe.test_fold}, but these recordings have no folds; "
+            "another SceneRecipe.seed splits them in another way"
+        )
     if any(folds):
         test_fold = max(folds) if recipe.test_fold is None else recipe.test_fold
         if test_fold not in folds:

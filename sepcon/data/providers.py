@@ -5,7 +5,6 @@ Each is prepared in `data_dir` at its first use and read from there ever after.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -50,16 +49,40 @@ def sound_scenes(
     data_dir = str(Path(data_dir).expanduser())
     if split not in SPLITS:
         raise SepconError(f"sound_scenes: split is {split!r}, expected one of {', '.join(SPLITS)}")
-    data_dir = os.path.expanduser(data_dir)
-    if clips_dir is not None:
-        clips_dir = os.path.expanduser(clips_dir)
-    if clips == "esc50" and clips_dir is None:
-        clips_dir = str(
+    folder = recordings_dir(
+        data_dir=data_dir,
+        clips=clips,
+        clips_dir=clips_dir,
+        esc50_dir=esc50_dir,
+        max_skipped_share=max_skipped_share,
+    )
+    recipe = SceneRecipe() if recipe is None else recipe
+    directory = _prepare_scenes(data_dir, clips, folder, recipe, max_skipped_share)
+    return open_sound_scenes(directory, split=split)
+
+
+def recordings_dir(
+    *,
+    data_dir: str,
+    clips: str,
+    clips_dir: str | None,
+    esc50_dir: str | None,
+    max_skipped_share: float,
+) -> str | None:
+    """Returns where the recordings behind scenes lie; imports ESC-50 if it is to be that.
+
+    Args:
+      data_dir: see `sound_scenes`, as for all that follows.
+      clips: what is mixed.
+      clips_dir: its folder.
+      esc50_dir: the ESC-50 folder.
+      max_skipped_share: of the files of ESC-50.
+    """
+    if clips_dir is None and clips == "esc50":
+        return str(
             prepare_esc50(data_dir=data_dir, path=esc50_dir, max_skipped_share=max_skipped_share)
         )
-    recipe = SceneRecipe() if recipe is None else recipe
-    directory = _prepare_scenes(data_dir, clips, clips_dir, recipe, max_skipped_share)
-    return open_sound_scenes(directory, split=split)
+    return None if clips_dir is None else str(Path(clips_dir).expanduser())
 
 
 def _prepare_scenes(
