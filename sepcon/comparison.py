@@ -196,7 +196,7 @@ def _supervised(summary: Summary) -> str:
 
 
 # Column -> cell. A further number of the benchmark's rows takes a line here and its name in
-# STUDY_COLUMNS.
+# FURTHER_COLUMNS.
 _CELLS: dict[str, Callable[[Summary], str]] = {
     "row": lambda summary: summary.name,
     "seeds": _seeds,
@@ -226,17 +226,16 @@ COLUMNS = (
     "against",
     "seconds",
 )
-STUDY_COLUMNS = (
-    *COLUMNS[:-2],
-    "difference's 95 % interval",
-    "p",
-    "against",
+FINAL_COLUMNS = (*COLUMNS[:-2], "difference's 95 % interval", "p", "against")
+# A page has no room for these beside the others.
+FURTHER_COLUMNS = (
     "supervised above",
     "linear mAP",
     "clean clips",
     "clean clips, 95 %",
     "seconds",
 )
+STUDY_COLUMNS = (*FINAL_COLUMNS, *FURTHER_COLUMNS)
 SELECTION_COLUMNS = (
     "row",
     "seeds",

@@ -19,6 +19,8 @@ from sepcon.errors import SepconError
 
 _FFT_SAMPLES = 512
 _MOST_PLAYED_HZ = 48_000
+_LINE_STYLES = ("-", "--", ":", "-.")
+_MAX_NAMES_INSIDE = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,12 +150,16 @@ def line_figure(
 ) -> Figure:
     """Returns a plot of named curves, each a pair of equally long sequences x and y."""
     figure, axes = _axes((7.0, 3.6))
-    for name, (x, y) in series.items():
-        axes.plot(x, y, label=name, linewidth=1.2)
+    for number, (name, (x, y)) in enumerate(series.items()):
+        # The colours come again after ten curves.
+        style = _LINE_STYLES[number // 10 % len(_LINE_STYLES)]
+        axes.plot(x, y, label=name, linewidth=1.2, linestyle=style)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3)
-    if len(series) > 1:
+    if len(series) > _MAX_NAMES_INSIDE:
+        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1.02))
+    elif len(series) > 1:
         axes.legend(fontsize=8)
     return Figure(caption, _png(figure))
 
@@ -202,6 +208,7 @@ def interval_figure(
     places = np.arange(len(rows))[::-1]
     axes.errorbar(values[:, 0], places, xerr=errors, fmt="o", capsize=3)
     axes.set_yticks(places, [row[0] for row in rows])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel(x_label)
     axes.grid(axis="x", alpha=0.3)
     return Figure(caption, _png(figure))
@@ -225,7 +232,9 @@ def scatter_figure(
         axes.scatter(*places[others].T, s=6, color="0.85", linewidths=0)
         for number, (label, name) in enumerate(coloured.items()):
             own = places[labels == label]
-            axes.scatter(*own.T, s=14, color=f"C{number}", linewidths=0, label=name)
+            # C7 is a grey, as the others are.
+            colour = "black" if number == 7 else f"C{number}"
+            axes.scatter(*own.T, s=14, color=colour, linewidths=0, label=name)
         axes.set_title(title, fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([])

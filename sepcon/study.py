@@ -114,7 +114,8 @@ def study(
         jobs,
         log_dir=root / "logs",
         workers=workers,
-        environment={"TF_CPP_MIN_LOG_LEVEL": "2"},
+        # What TensorFlow says at its start is no error, and shown jobs are heard.
+        environment={"TF_CPP_MIN_LOG_LEVEL": "3"},
         **({"command": launch.command} if launch.command else {}),
     )
     results = study_results(plan, launch)

@@ -22,7 +22,7 @@ EXPECTED_SECONDS: Mapping[str, float] = MappingProxyType(
         "separate": 90.0,
         "control_channels": 90.0,
         "pretrain": 250.0,
-        "benchmark": 30.0,
+        "benchmark": 45.0,
     }
 )
 ONE_ROTATION: Mapping[str, Sequence[str]] = MappingProxyType({"": ()})

@@ -58,6 +58,7 @@ def write_study_report(
     sections = []
     if summaries:
         sections.append(_final_section(plan, baseline, summaries))
+        sections.append(_further_section(summaries))
         sections += [
             each for each in [map_section(plan, baseline=baseline, selection=selection)] if each
         ]
@@ -92,8 +93,20 @@ def _final_section(plan: Plan, baseline: str, summaries: Sequence[comparison.Sum
             "What a control gains too (random equalization, random masks, an untrained separator) "
             "is not owed to separation.",
         ],
-        table=comparison.table(summaries, comparison.STUDY_COLUMNS),
+        table=comparison.table(summaries, comparison.FINAL_COLUMNS),
         figures=figures,
+    )
+
+
+def _further_section(summaries: Sequence[comparison.Summary]) -> Section:
+    return Section(
+        "Further measures",
+        [
+            "Of the way from the untrained encoder to supervised training on the same scenes, how "
+            "much is behind; a linear classifier on scenes; and, where there are clean clips, how "
+            "often a linear probe names the recording that it hears alone.",
+        ],
+        table=comparison.table(summaries, ("row", "seeds", *comparison.FURTHER_COLUMNS)),
     )
 
 
@@ -173,7 +186,7 @@ def _pretraining_section(plan: Plan) -> Section:
     names = {
         "similarity_loss": "NT-Xent",
         "coincidence_loss": "coincidence loss",
-        "precision_at_one": "supervised, precision at one",
+        "precision_at_one": "precision at one of supervised training",
     }
     figures = []
     for metric, label in names.items():

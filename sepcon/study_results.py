@@ -84,7 +84,8 @@ def provenance(plan: Plan, results: Sequence[Row]) -> str:
     parts.append(
         f"Intervals and p are Student's t over seeds{within}, of differences paired by seed"
         f"{' and rotation' if within else ''}; p is two-sided and not corrected for the number of "
-        "rows. Of a single seed the interval is the bootstrap's over clips"
+        "rows. How much other test clips would change a figure is in study.csv, run by run: the "
+        "bootstrap's interval, which of a single seed is shown here"
     )
     steps = dict.fromkeys(row["steps"] for row in results if "steps" in row)
     parts.append(

@@ -111,6 +111,19 @@ def test_what_no_shape_tells_comes_from_the_options(tmp_path, convert):
     assert config.mixture_consistency == "uniform"
 
 
+def test_a_rate_at_which_windows_are_no_whole_number_of_hops(tmp_path, convert):
+    weights = weights_of("tdcn_learned_small")
+    for name, shape in (("encoder/dense", (55, 32)), ("decoder/dense_1", (32, 55))):
+        weights[f"conv_{name}/kernel"] = np.full(shape, 0.01, np.float32)
+    path = write_npz(tmp_path / "in.npz", weights)
+    assert convert(path, tmp_path / "run", "--num_dilations", 3, "--sample_rate_hz", 22050) == 0
+    separator = load_separator(tmp_path / "run")
+    # Of the reference's 2.5 and 1.25 ms.
+    assert (separator.config.window_samples, separator.config.hop_samples) == (55, 28)
+    mixture = arrays_of("tdcn_learned_small")["mixture"]
+    np.testing.assert_allclose(tf.reduce_sum(separator(mixture), axis=1), mixture, atol=1e-5)
+
+
 def test_a_finished_run_is_left_alone(tmp_path, convert, capsys):
     assert convert(GOLDEN / "tdcn_stft_small.npz", tmp_path / "run", "--num_dilations", 3) == 0
     before = load_separator(tmp_path / "run").get_weights()
@@ -149,7 +162,7 @@ SCALE = "initial_dense/dense_scale/scale_layer"
             ("--window_seconds", "0.1"),
             "window of 0.1 s at 16000 Hz has 16",
         ),
-        (lambda weights: weights, ("--hop_seconds", "0.005"), "a multiple of hop_seconds"),
+        (lambda weights: weights, ("--hop_seconds", "0.032"), "hop_seconds: got 0.032"),
     ],
 )
 def test_what_does_not_fit_is_named_in_one_line(change, words, message, tmp_path, convert, capsys):

@@ -149,6 +149,8 @@ def test_the_report_has_a_figure_for_each_group_of_rows_and_the_curves(finished)
     page = (finished / "run" / "report.html").read_text()
     for caption in ("By pair", "By state", "All rows", "NT-Xent by step"):
         assert f"<figcaption>{caption}" in page
+    assert "<h2>Further measures</h2>" in page
+    assert "Seeds 0, 1. Intervals and p are Student&#39;s t over seeds" in page
 
 
 def test_a_second_start_does_nothing_and_a_further_row_only_what_is_missing(finished, capsys):

@@ -3,24 +3,27 @@
 IN is a checkpoint of google-research/sound-separation: its prefix, a folder of checkpoints, or an
 .npz file of arrays called var/<name>. OUT is what `sepcon separate` takes as a separator. The
 architecture is read from names and shapes; the options say what these cannot tell, and their
-defaults are those of the published networks at 16 kHz. Moments, averages and counters of training
+defaults are those of the published code at 16 kHz. Moments, averages and counters of training
 are left behind.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from sepcon.errors import SepconError
-from sepcon.models.reference_checkpoint import convert_reference_checkpoint
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Converts; returns the exit code."""
     options = vars(_parse(arguments))
     checkpoint, run_dir = options.pop("in"), options.pop("out")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is there
+    from sepcon.models.reference_checkpoint import convert_reference_checkpoint
+
     try:
         converted = convert_reference_checkpoint(checkpoint, run_dir, **options)
     except SepconError as error:

@@ -38,7 +38,8 @@ def cut_off(path: str | Path) -> str | None:
             return _cut_wave64(file, size)
         if magic in (b".snd", b"dns."):
             order = ">" if magic == b".snd" else "<"
-            return _missing(*struct.unpack(f"{order}2I", file.read(8)), size)
+            offset, length = struct.unpack(f"{order}2I", file.read(8))
+            return _missing(offset, length, size)
         if magic == b"OggS":
             return _cut_ogg(file, size)
     return None

@@ -23,8 +23,8 @@ class StftBasis(keras.layers.Layer):
     """Short-time Fourier transform with a square-root Hann window.
 
     Args:
-      window_samples: length of a frame, a multiple of `hop_samples`.
-      hop_samples: from frame to frame.
+      window_samples: length of a frame.
+      hop_samples: from frame to frame, at most half of the window.
       causal: whether magnitudes are normalised by those up to their frame.
     """
 
@@ -41,13 +41,13 @@ class StftBasis(keras.layers.Layer):
         self._causal = causal
         self._fft_length = 1 << (window_samples - 1).bit_length()
         self.num_coefficients = self._fft_length // 2 + 1
-        self._window = np.sqrt(
-            0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window_samples) / window_samples)
-        )
+        # Of an odd length TensorFlow's Hann window is the symmetric one, so of the reference too.
+        period = window_samples - window_samples % 2
+        self._window = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window_samples) / period))
         # Frames are windowed a second time on the way back; overlapping squares are divided out.
-        overlapping = np.sum(np.square(self._window).reshape(-1, hop_samples), axis=0)
-        repeats = window_samples // hop_samples
-        self._inverse_window = self._window / np.tile(overlapping, repeats)
+        squares = np.pad(np.square(self._window), [0, -window_samples % hop_samples])
+        overlapping = np.sum(squares.reshape(-1, hop_samples), axis=0)
+        self._inverse_window = self._window / np.resize(overlapping, window_samples)
         self.gain = self.add_weight(shape=(), initializer="ones", name="gain")
         self.bias = self.add_weight(shape=(), initializer="zeros", name="bias")
         self.built = True
@@ -95,8 +95,8 @@ class LearnedBasis(keras.layers.Layer):
     Luo and Mesgarani 2019, "Conv-TasNet".
 
     Args:
-      window_samples: length of a frame, a multiple of `hop_samples`.
-      hop_samples: from frame to frame.
+      window_samples: length of a frame.
+      hop_samples: from frame to frame, at most half of the window.
       num_coefficients: what a frame is encoded in.
     """
 
@@ -145,31 +145,34 @@ def frame(waveform: tf.Tensor, window: int, hop: int, num_frames: tf.Tensor | in
 
     Args:
       waveform: [batch, samples] float32.
-      window: length of a frame, a multiple of `hop`.
+      window: length of a frame.
       hop: from frame to frame.
       num_frames: how many; frames that would start behind the end are zero.
 
     Returns:
       [batch, num_frames, window] float32.
     """
-    missing = window + (num_frames - 1) * hop - _length(waveform, 1)
+    num_pieces = _num_pieces(window, hop)
+    missing = (num_pieces + num_frames - 1) * hop - _length(waveform, 1)
     padded = tf.pad(waveform, [[0, 0], [0, missing]])
     hops = tf.reshape(padded, [tf.shape(waveform)[0], -1, hop])
-    pieces = [hops[:, k : k + num_frames] for k in range(window // hop)]
-    return tf.concat(pieces, axis=-1)
+    return _joined_pieces(hops, window, num_frames)
 
 
 def overlap_add(frames: tf.Tensor, hop: int) -> tf.Tensor:
     """Adds overlapping frames up, the transpose of `frame`.
 
     Args:
-      frames: [batch, frames, source, window] float32, window a multiple of `hop`.
+      frames: [batch, frames, source, window] float32.
       hop: from frame to frame.
 
     Returns:
-      [batch, source, window + (frames - 1) * hop] float32.
+      [batch, source, samples] float32, with zeros behind the last frame to a whole number of hops.
     """
-    num_pieces = frames.shape[3] // hop
+    window = frames.shape[3]
+    num_pieces = _num_pieces(window, hop)
+    if window % hop:
+        frames = tf.pad(frames, [[0, 0], [0, 0], [0, 0], [0, -window % hop]])
     pieces = tf.split(frames, num_pieces, axis=3)
     shifted = [
         tf.pad(piece, [[0, 0], [k, num_pieces - 1 - k], [0, 0], [0, 0]])
@@ -234,13 +237,24 @@ def _windowed_overlap_add(frames: tf.Tensor, window: tf.Tensor, hop: int) -> tf.
 
 
 def _windowed_frames(waveform: tf.Tensor, window: tf.Tensor, hop: int) -> tf.Tensor:
-    num_pieces = window.shape[0] // hop
     shape = tf.shape(waveform)
     hops = tf.reshape(waveform, [shape[0], waveform.shape[1], -1, hop])
     hops = tf.transpose(hops, [0, 2, 1, 3])  # [batch, frames + pieces - 1, source, hop]
-    num_frames = _length(hops, 1) - num_pieces + 1
-    pieces = [hops[:, k : k + num_frames] for k in range(num_pieces)]
-    return tf.concat(pieces, axis=-1) * window
+    num_frames = _length(hops, 1) - _num_pieces(window.shape[0], hop) + 1
+    return _joined_pieces(hops, window.shape[0], num_frames) * window
+
+
+def _joined_pieces(hops: tf.Tensor, window: int, num_frames: tf.Tensor | int) -> tf.Tensor:
+    """Frames of a waveform that is cut into hops: [batch, hops, ..., hop] to [..., window]."""
+    hop = hops.shape[-1]
+    pieces = [hops[:, k : k + num_frames] for k in range(_num_pieces(window, hop))]
+    frames = tf.concat(pieces, axis=-1)
+    return frames[..., :window] if window % hop else frames
+
+
+def _num_pieces(window: int, hop: int) -> int:
+    """Of how many hops a frame has a part."""
+    return -(-window // hop)
 
 
 def _cut_to(waveform: tf.Tensor, num_samples: tf.Tensor | int) -> tf.Tensor:

@@ -40,7 +40,7 @@ class SeparatorConfig:
       sample_rate_hz: of mixture and sources.
       basis: `stft` or `learned`.
       window_seconds: of the basis. The learned one is used with 0.0025.
-      hop_seconds: of the basis; the window must be a whole number of hops. Learned: 0.00125.
+      hop_seconds: of the basis, from window to window. Learned: 0.00125.
       num_coefficients: size of the learned basis; the STFT's follows from its window.
       bottleneck: channels between blocks.
       conv_channels: channels inside a block.
@@ -88,8 +88,9 @@ class SeparatorConfig:
                 _refuse(field.name, value, "a positive whole number")
         if self.kernel_size % 2 == 0:
             _refuse("kernel_size", self.kernel_size, "an odd number")
-        if self.hop_samples < 1 or self.window_samples % self.hop_samples:
-            _refuse("window_seconds", self.window_seconds, "a multiple of hop_seconds, in samples")
+        if not 1 <= self.hop_samples <= -(-self.window_samples // 2):
+            expected = f"one sample to half of window_seconds, which is {self.window_seconds}"
+            _refuse("hop_seconds", self.hop_seconds, expected)
 
     @property
     def window_samples(self) -> int:
