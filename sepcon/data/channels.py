@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sepcon.data.clips import SAMPLE_RATE_HZ, ClipDataset, to_int16
+from sepcon.data.clips import ClipDataset
 from sepcon.data.records import RecordFiles
+from sepcon.data.samples import SAMPLE_RATE_HZ, to_int16
 from sepcon.errors import SepconError
 
 INDEX = "index.json"

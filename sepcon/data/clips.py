@@ -12,10 +12,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from sepcon.data.samples import FULL_SCALE, SAMPLE_RATE_HZ
 from sepcon.errors import SepconError
-
-SAMPLE_RATE_HZ = 16000
-_FULL_SCALE = 32768.0
 
 Element = dict[str, tf.Tensor]
 ReadClip = Callable[[tf.Tensor], Element]
@@ -54,13 +52,7 @@ class ClipDataset:
 
 def to_float(audio: tf.Tensor) -> tf.Tensor:
     """Returns int16 samples [...] as float32 in [-1, 1); the one scale used everywhere."""
-    return tf.cast(audio, tf.float32) / _FULL_SCALE
-
-
-def to_int16(audio: np.ndarray) -> np.ndarray:
-    """Returns float samples [...] as int16: rounded half to even, loud ones held at the rails."""
-    scaled = np.rint(np.asarray(audio, np.float32) * np.float32(_FULL_SCALE))
-    return np.clip(scaled, -32768, 32767).astype(np.int16)
+    return tf.cast(audio, tf.float32) / FULL_SCALE
 
 
 def fit_length(audio: tf.Tensor, num_samples: int, uniform: tf.Tensor) -> tf.Tensor:

@@ -19,11 +19,11 @@ import soxr
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from sepcon.data.clips import SAMPLE_RATE_HZ, to_int16
 from sepcon.data.decode import DecodeReport
 from sepcon.data.labels import find_audio, read_labels
 from sepcon.data.mixing import Recordings, SceneRecipe
 from sepcon.data.prepared import open_builder, parse, split_records
+from sepcon.data.samples import SAMPLE_RATE_HZ, to_int16
 from sepcon.data.synthetic import SyntheticEvents
 from sepcon.errors import SepconError
 
