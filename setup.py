@@ -29,6 +29,8 @@ EXTRAS = {
     "tfio": ["tensorflow-io==0.37.1; platform_system != 'Windows' and python_version < '3.13'"],
     "parquet": ["pyarrow>=14"],
     "report": ["jinja2>=3.1", "matplotlib>=3.8"],
+    # Later protobufs are none for TensorFlow 2.17, and Beam alone would take the latest.
+    "beam": ["apache-beam>=2.70", "cloudpickle>=3", "protobuf<5"],
     # `tfds build` imports these without declaring them.
     "tfds-cli": ["apache-beam>=2.70", "mlcroissant", "dill", "pytest"],
 }

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sepcon.data.channels import ChannelWriter, read_index, shard_path, stored_channels
+from sepcon.data.channel_shards import ChannelWriter, read_index, shard_path
+from sepcon.data.channels import stored_channels
 from sepcon.data.clips import ClipDataset, from_reader
 from sepcon.data.stream import TrainingStream
 from sepcon.errors import SepconError

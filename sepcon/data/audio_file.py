@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args
@@ -187,25 +188,51 @@ def _check_whole(path: str) -> None:
         raise AudioError("cut off", path, f"is cut off, {fault}; fetch or convert it again")
 
 
+class _QuietDecoder:
+    """Counts who wants silence: the first sends it nowhere, the last brings it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._kept: int | None = None
+
+    def begin(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users > 1:
+                return
+            try:
+                self._kept = os.dup(2)
+            except OSError:  # There is no standard error.
+                return
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+
+    def end(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users or self._kept is None:
+                return
+            os.dup2(self._kept, 2)
+            os.close(self._kept)
+            self._kept = None
+
+
+_quiet_decoder = _QuietDecoder()
+
+
 @contextlib.contextmanager
 def quiet_decoder() -> Iterator[None]:
     """Sends nowhere what the process writes to its standard error, file descriptor 2.
 
     The MP3 decoder inside libsndfile tells there of every frame it does not like, past Python and
-    without a switch. For callers that report faults themselves and have no other thread that does.
+    without a switch. For callers that report faults themselves; several threads may be inside.
     """
+    _quiet_decoder.begin()
     try:
-        kept = os.dup(2)
-    except OSError:  # There is no standard error.
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        _quiet_decoder.end()
 
 
 @contextlib.contextmanager

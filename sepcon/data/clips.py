@@ -151,8 +151,15 @@ def subset(clips: ClipDataset, *, num_clips: int, start: int = 0) -> ClipDataset
             f"but it holds {clips.num_clips}; ask for fewer"
         )
 
-    def part(build: Callable[[], tf.data.Dataset]) -> Callable[[], tf.data.Dataset]:
-        return lambda: build().skip(start).take(num_clips)
+    def part(
+        build: Callable[[], tf.data.Dataset], read: ReadClip | None
+    ) -> Callable[[], tf.data.Dataset]:
+        if read is None:
+            return lambda: build().skip(start).take(num_clips)
+        # Without reading what is skipped.
+        return lambda: tf.data.Dataset.range(start, start + num_clips).map(
+            read, num_parallel_calls=2, deterministic=True
+        )
 
     def moved(read: ReadClip | None) -> ReadClip | None:
         return None if read is None else lambda position: read(position + start)
@@ -162,8 +169,10 @@ def subset(clips: ClipDataset, *, num_clips: int, start: int = 0) -> ClipDataset
         clips,
         name=f"{clips.name}[{start}:{start + num_clips}]",
         num_clips=num_clips,
-        build=part(clips.build),
-        build_with_sources=None if with_sources is None else part(with_sources),
+        build=part(clips.build, clips.read),
+        build_with_sources=(
+            None if with_sources is None else part(with_sources, clips.read_with_sources)
+        ),
         read=moved(clips.read),
         read_with_sources=moved(clips.read_with_sources),
     )
