@@ -52,6 +52,7 @@ LEVELS = {
     "sepcon.pretrain": 4,
     "sepcon.export": 4,
     "sepcon.embed": 4,
+    "sepcon.import_clips": 4,
     "sepcon.benchmark": 4,
     "sepcon.benchmark_embeddings": 4,
     "sepcon.benchmark_separation": 4,

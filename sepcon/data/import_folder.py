@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sepcon import run_folder
 from sepcon.data.audio_file import quiet_decoder
@@ -179,6 +180,7 @@ class FinishedImport:
       name: of the source.
       class_names: of the classes.
       identity: a digest of the manifest.
+      num_imported: records in all shards.
       records: paths of the shards, in order.
     """
 
@@ -186,6 +188,7 @@ class FinishedImport:
     name: str
     class_names: tuple[str, ...]
     identity: str
+    num_imported: int
     records: tuple[Path, ...]
 
 
@@ -200,16 +203,30 @@ def open_import(root: Path) -> FinishedImport:
         raise SepconError(
             f"{root}: is an unfinished import; start the same `sepcon import` again, it continues"
         )
+    record = run_folder.read_record(root)
     with open_table(root / CLASSES, "r") as file:
         names = tuple(row["display_name"] for row in csv.DictReader(file))
-    records = tuple(shard_path(root, number) for number in range(plan.num_shards))
-    return FinishedImport(root, plan.name, names, manifest_digest(root), records)
+    return FinishedImport(
+        root=root,
+        name=plan.name,
+        class_names=names,
+        identity=record["manifest"],
+        num_imported=record["imported"],
+        records=tuple(shard_path(root, number) for number in range(plan.num_shards)),
+    )
 
 
-def manifest_digest(root: Path) -> str:
-    """A digest of the manifest: the ids, labels and lengths of what was imported."""
+def run_record(root: Path, counts: Counts) -> dict[str, Any]:
+    """What a finished import says of itself in run.json."""
     with open(root / MANIFEST, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:8]
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:8]
+    return {
+        "clips": counts.clips,
+        "imported": counts.kept,
+        "hours": round(counts.seconds / 3600, 3),
+        "left_out": dict(counts.left_out()),
+        "manifest": digest,
+    }
 
 
 @contextmanager
