@@ -17,7 +17,8 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from sepcon import run_folder
-from sepcon.data import import_folder
+from sepcon.beam_pipeline import Runner, check_runner
+from sepcon.data import beam_import, import_folder
 from sepcon.data.audio_file import quiet_decoder
 from sepcon.data.clip_source import MISSING, ClipReference, ClipSource, shards_of
 from sepcon.data.import_folder import MANIFEST, Plan
@@ -39,11 +40,14 @@ def import_clips(
     processes: int | None = None,
     clips_per_shard: int = 256,
     max_fault_share: float = 0.05,
+    runner: Runner = "local",
+    pipeline_options: Sequence[str] = (),
     config_text: str = "",
 ) -> Counts:
     """Imports every clip of a source as int16 mono at 16 kHz; a killed import goes on.
 
-    The result does not depend on the number of processes, nor on where it was stopped.
+    The result does not depend on the runner or the number of processes, nor on where it was
+    stopped.
 
     Args:
       run_dir: receives shards of records, manifest.csv and classes.csv.
@@ -52,6 +56,9 @@ def import_clips(
       clips_per_shard: clips of the source in each shard of records.
       max_fault_share: the import stops when more than this share of the recordings are damaged.
         Missing and silent recordings, duplicates and clips without a known label do not count.
+      runner: "local", or "beam" for an Apache Beam pipeline, all of whose workers must see
+        `run_dir` and the recordings under the same paths.
+      pipeline_options: Beam's own, such as `--runner=FlinkRunner`.
       config_text: the resolved configuration.
 
     Returns:
@@ -67,13 +74,18 @@ def import_clips(
             f"import: processes is {processes} and clips_per_shard {clips_per_shard}, expected at "
             "least 1"
         )
+    check_runner(runner)
     if not run_folder.begin(root, config_text=config_text):
         return import_folder.count_finished(root, import_folder.read_plan(root))
     to_read = [each for each in source.references if not each.reason]
     if not to_read:
         raise SepconError(_nothing(source))
     plan = import_folder.begin(root, source, clips_per_shard=clips_per_shard)
-    _Import(root, source, plan, max_fault_share).run(processes or os.cpu_count() or 1)
+    job = _Import(root, source, plan, max_fault_share)
+    if runner == "beam":
+        job.run_on_beam(pipeline_options)
+    else:
+        job.run(processes or os.cpu_count() or 1)
     counts = import_folder.finish(root, plan)
     _summarize(root, source, counts)
     run_folder.finish(root, import_folder.run_record(root, counts))
@@ -116,6 +128,14 @@ class _Import:
                 self._counts.update(counts)
                 progress.advance(counts.clips, self._note())
                 self._check_faults()
+
+    def run_on_beam(self, pipeline_options: Sequence[str]) -> None:
+        """Lets the workers of a pipeline write the shards that are not there yet."""
+        beam_import.write_shards(
+            self._root, self._plan, self._source, pipeline_options=pipeline_options
+        )
+        self._counts = import_folder.count_finished(self._root, self._plan)
+        self._check_faults()
 
     def _converted(self, numbers: Sequence[int], processes: int) -> Generator[Counts, None, None]:
         if processes == 1:

@@ -24,6 +24,7 @@ LEVELS = {
     "sepcon.run_folder": 0,
     "sepcon.comparison": 0,
     "sepcon.graph_operations": 0,
+    "sepcon.whole_file": 0,
     "sepcon.beam_pipeline": 0,
     "sepcon.models": 1,
     "sepcon.data": 1,

@@ -7,12 +7,9 @@ quiet channel keeps the step of 1/32768 it would have in the clip itself.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,8 +18,10 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.data.clips import ClipDataset
+from sepcon.data.example_bytes import serialize_example, write_record
 from sepcon.data.samples import SAMPLE_RATE_HZ, to_int16
 from sepcon.errors import SepconError
+from sepcon.whole_file import whole_file
 
 INDEX = "index.json"
 _FORMAT = 1
@@ -161,7 +160,7 @@ class ChannelShards:
         sizes = tuple(len(self.clips_of(number)) for number in range(first_missing))
         self._index = dataclasses.replace(self._index, shards=sizes)
         text = json.dumps(dataclasses.asdict(self._index), indent=1) + "\n"
-        with _whole(self.folder / INDEX) as temporary:
+        with whole_file(self.folder / INDEX) as temporary:
             temporary.write_text(text)
 
     def _continued(self, found: ChannelIndex) -> ChannelIndex:
@@ -195,12 +194,14 @@ def write_channel_shard(
     """
     try:
         with (
-            _whole(shard_path(folder, number)) as temporary,
-            tf.io.TFRecordWriter(str(temporary)) as writer,
+            whole_file(shard_path(folder, number)) as temporary,
+            open(temporary, "wb") as records,
         ):
             for identifier, channels in clips:
-                writer.write(_serialize(identifier, _checked(folder, identifier, channels)))
-    except (OSError, tf.errors.OpError) as error:
+                samples = _checked(folder, identifier, channels).astype("<i2", copy=False)
+                features = {"id": identifier, "channels": samples.tobytes()}
+                write_record(records, serialize_example(features))
+    except OSError as error:
         raise _unwritable(Path(folder), error) from error
 
 
@@ -291,36 +292,8 @@ class ChannelWriter:
         self._pending.clear()
 
 
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Gives the name of a temporary file, which becomes `path` when all goes well.
-
-    The name is nobody else's, on other machines neither.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _unwritable(folder: Path, error: Exception) -> SepconError:
-    reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
+    reason = getattr(error, "strerror", None) or error
     return SepconError(
         f"{folder}: channels cannot be written ({reason}); make room or choose another folder"
     )
-
-
-def _sync(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-
-
-def _serialize(identifier: bytes, channels: np.ndarray) -> bytes:
-    def feature(value: bytes) -> tf.train.Feature:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-    features = {"id": feature(identifier), "channels": feature(channels.tobytes())}
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()

@@ -10,7 +10,6 @@ import csv
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from sepcon.data.example_bytes import write_record
 from sepcon.data.import_shard import convert_shard
 from sepcon.data.manifest import COLUMNS, Counts, count, open_table, read_rows, write_rows
 from sepcon.errors import SepconError, one_line
+from sepcon.whole_file import whole_file
 
 MANIFEST = "manifest.csv"
 CLASSES = "classes.csv"
@@ -85,7 +85,7 @@ def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
         (root / _PARTS).mkdir(parents=True, exist_ok=True)
         for leftover in (*root.glob(".clips-*"), *(root / _PARTS).glob(".*")):  # of a killed run
             leftover.unlink(missing_ok=True)
-        with _whole(root / CLASSES) as temporary, open_table(temporary, "w") as file:
+        with whole_file(root / CLASSES) as temporary, open_table(temporary, "w") as file:
             rows = enumerate(source.class_names)
             csv.writer(file, lineterminator="\n").writerows([("index", "display_name"), *rows])
         run_folder.write_text(root / PLAN, json.dumps(dataclasses.asdict(plan), indent=1) + "\n")
@@ -147,12 +147,12 @@ def write_shard(
     """
     rows = []
     with _writing(root), quiet_decoder():
-        with _whole(shard_path(root, number)) as temporary, open(temporary, "wb") as records:
+        with whole_file(shard_path(root, number)) as temporary, open(temporary, "wb") as records:
             for row, record in convert_shard(read, references):
                 rows.append(row)
                 if record is not None:
                     write_record(records, record)
-        with _whole(_part_path(root, number)) as temporary, open_table(temporary, "w") as part:
+        with whole_file(_part_path(root, number)) as temporary, open_table(temporary, "w") as part:
             write_rows(part, rows)
     return count(rows)
 
@@ -162,7 +162,7 @@ def finish(root: Path, plan: Plan) -> Counts:
     parts = [_part_path(root, number) for number in range(plan.num_shards)]
     with _writing(root):
         if not (root / MANIFEST).exists():
-            with _whole(root / MANIFEST) as temporary, open_table(temporary, "w") as file:
+            with whole_file(root / MANIFEST) as temporary, open_table(temporary, "w") as file:
                 csv.writer(file, lineterminator="\n").writerow(COLUMNS)
                 for part in parts:
                     with open_table(part, "r") as rows:
@@ -227,19 +227,6 @@ def run_record(root: Path, counts: Counts) -> dict[str, Any]:
         "left_out": dict(counts.left_out()),
         "manifest": digest,
     }
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Gives the name of a temporary file, which becomes `path` when all goes well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
