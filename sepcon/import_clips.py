@@ -111,12 +111,12 @@ class _Import:
 
     def run(self, processes: int) -> None:
         """Writes the shards that are not there yet."""
+        self._check_faults()
         numbers = import_folder.unfinished_shards(self._root, self._plan)
         if not numbers:
             return
         processes = min(processes, len(numbers))
         _print_estimate(self._source, [self._shards[n] for n in numbers], processes, self._root)
-        self._check_faults()
         progress = Progress(
             self._plan.clips,
             f"import {self._source.name}",

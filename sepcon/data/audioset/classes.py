@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
+from sepcon.data.tables import read_table
 from sepcon.errors import SepconError
 
 _COLUMNS = ("index", "mid", "display_name")
@@ -37,26 +37,11 @@ def read_classes(table: str | Path) -> AudioSetClasses:
     Raises:
       SepconError: it is missing, lacks a column, or is not numbered through from 0.
     """
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            rows = list(reader)
-    except FileNotFoundError:
-        raise SepconError(
-            f"{table}: no such file; give class_labels_indices.csv, which AudioSet is published "
-            "with"
-        ) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SepconError(f"{table}: cannot be read as a UTF-8 table ({error})") from error
-    if not rows or not set(_COLUMNS) <= set(rows[0]):
-        raise SepconError(
-            f"{table}: found columns {','.join(reader.fieldnames or ['nothing'])}, expected "
-            f"{','.join(_COLUMNS)} and a row for each class"
-        )
+    rows = [row for _, row in read_table(table, _COLUMNS)]
     for number, row in enumerate(rows):
         if row["index"] != str(number) or not row["mid"]:
             raise SepconError(
-                f"{table}: line {number + 2} has index {row['index']} and mid {row['mid']!r}, "
+                f"{table}: class number {number} has index {row['index']} and mid {row['mid']!r}, "
                 f"expected index {number} and a mid"
             )
     numbers = {row["mid"]: number for number, row in enumerate(rows)}

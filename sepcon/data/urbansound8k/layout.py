@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from pathlib import Path
 
+from sepcon.data.tables import read_table
 from sepcon.errors import SepconError
 
 # In the order of the official class numbers.
@@ -59,18 +59,7 @@ def read_rows(root: Path) -> list[Row]:
       SepconError: it lacks a column, or a row is malformed.
     """
     table = root / TABLE
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or [])]
-            if missing:
-                raise SepconError(
-                    f"{table}: column {missing[0]} is missing, found "
-                    f"{','.join(reader.fieldnames or ['nothing'])}; expected {','.join(_COLUMNS)}"
-                )
-            return [_row(table, number, row) for number, row in enumerate(reader, start=2)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SepconError(f"{table}: cannot be read as a UTF-8 table ({error})") from error
+    return [_row(table, number, row) for number, row in read_table(table, _COLUMNS)]
 
 
 def _row(table: Path, number: int, row: dict[str, str]) -> Row:
