@@ -206,7 +206,7 @@ def test_a_pipeline_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
     def divide(number: int) -> float:
         return 1 / number
 
-    with pytest.raises(SepconError, match="the Beam pipeline failed: .*division by zero") as error:
+    with pytest.raises(SepconError, match=r"the Beam pipeline failed: .*division by zero") as error:
         run_pieces(divide, [0], shared_dir=tmp_path)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())

@@ -6,7 +6,6 @@ import json
 import math
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import pytest
 
 from sepcon import cli
 from sepcon.models.embedding import EmbeddingModel
-from sepcon.models.separator import SeparatorConfig
 from sepcon.models.separator_flops import separator_flops
 from sepcon.verbs import VERBS
 
@@ -84,10 +82,16 @@ def words(path: Path, *further: str) -> list[str]:
     return [*files, *bindings, f"--measurement={path}", *further]
 
 
-def planned(path: Path, capsys, *further: str) -> dict:
-    plan = importlib.import_module("plan")
-    assert plan.main(words(path, "--json", *further)) == 0
-    return json.loads(capsys.readouterr().out)
+@pytest.fixture
+def planned(networks, costs):
+    """Plans the tiny networks, whose costs are counted once for all tests."""
+
+    def make(*further: str) -> dict:
+        plan = importlib.import_module("plan")
+        options = plan._parse(further)
+        return plan.plan(options, plan.workload(options), networks, costs, MEASURED)
+
+    return make
 
 
 def test_costs_are_those_of_formulas(networks, costs):
@@ -135,9 +139,9 @@ def test_a_supervised_share_separates_single_clips():
     assert networks.separator_rows == 1 + 2
 
 
-def test_bytes_of_every_stage(tmp_path, capsys):
+def test_bytes_of_every_stage(planned):
     clips, states = 1000, 3
-    result = planned(tmp_path / "m.json", capsys, f"--clips={clips}", f"--states={states}")
+    result = planned(f"--clips={clips}", f"--states={states}")
     stages = {row["name"]: row for row in result["stages"]}
     record, channels, vector = 320_000, 4 * 320_000, 4 * 512 + 527
     assert stages["import"]["disk_bytes"] == clips * record
@@ -161,10 +165,8 @@ def test_bytes_of_every_stage(tmp_path, capsys):
         assert result["sum"][key] == pytest.approx(sum(row[key] for row in counted))
 
 
-def test_hours_are_those_of_the_slowest_part(tmp_path, capsys):
+def test_hours_are_those_of_the_slowest_part(planned):
     result = planned(
-        tmp_path / "m.json",
-        capsys,
         "--clips=1000000",
         "--accelerators=1",
         "--accelerator_tflops=10",
@@ -189,9 +191,9 @@ def test_hours_are_those_of_the_slowest_part(tmp_path, capsys):
     assert rows["import"]["hours_here"] == rows["import"]["hours"][0]
 
 
-def test_twice_the_clips_are_twice_the_work(tmp_path, capsys):
-    once = planned(tmp_path / "m.json", capsys, "--clips=100000")
-    twice = planned(tmp_path / "m.json", capsys, "--clips=200000")
+def test_twice_the_clips_are_twice_the_work(planned):
+    once = planned("--clips=100000")
+    twice = planned("--clips=200000")
     for a, b in zip(once["stages"], twice["stages"], strict=True):
         for key in ("flops", "bytes_read", "hours_here"):
             assert b[key] == pytest.approx(2 * a[key]), (a["name"], key)
@@ -200,14 +202,15 @@ def test_twice_the_clips_are_twice_the_work(tmp_path, capsys):
         assert b["disk_bytes"] == pytest.approx((1 if trained else 2) * a["disk_bytes"])
 
 
-def test_longer_clips_are_as_much_more_work_where_all_of_a_clip_counts(tmp_path, capsys):
-    short = planned(tmp_path / "m.json", capsys, "--clip_seconds=10")["stages"]
-    long = planned(tmp_path / "m.json", capsys, "--clip_seconds=20")["stages"]
-    of_channels = [each[2]["flops"] for each in (short, long)]
-    assert of_channels[1] == pytest.approx(2 * of_channels[0], rel=1e-3)
-    assert long[0]["disk_bytes"] == 2 * short[0]["disk_bytes"]
-    # A patch is as long as before.
-    assert long[3]["flops"] == short[3]["flops"]
+def test_longer_clips_are_as_much_more_work_where_all_of_a_clip_counts(networks, costs):
+    from plan_networks import network_costs
+
+    longer = network_costs(networks, clip_samples=320_000, num_classes=527)
+    assert longer.separate_flops == pytest.approx(2 * costs.separate_flops, rel=1e-3)
+    assert longer.embed_flops == pytest.approx(2 * costs.embed_flops, rel=0.1)
+    # A patch is as long as before, and so is a segment.
+    assert longer.pretraining_step_flops == costs.pretraining_step_flops
+    assert longer.separator_step_flops == costs.separator_step_flops
 
 
 def test_more_accelerators_help_what_they_can_help(networks, costs):
@@ -241,9 +244,13 @@ def test_more_accelerators_help_what_they_can_help(networks, costs):
     assert hours(storage, 64, **slow) == pytest.approx(hours(storage, 1, **slow) / 8)
 
 
-def test_mixtures_alone_need_no_channels(tmp_path, capsys):
-    result = planned(tmp_path / "m.json", capsys, "--gin_file=views/mixture_mixture.gin")
-    names = [row["name"] for row in result["stages"]]
+def test_mixtures_alone_need_no_channels(costs):
+    from plan_networks import read_networks
+    from plan_stages import Workload, make_stages
+
+    networks = read_networks([*SMALL, "views/mixture_mixture.gin"], TINY)
+    work = Workload(1000, 10.0, 1e6, 527, 10.0, 100.0, 20.0, 1)
+    names = [stage.name for stage in make_stages(work, networks, costs)]
     assert names == ["import", "separator training", "pretraining", "embedding", "benchmark"]
 
 
@@ -294,32 +301,21 @@ def test_a_measurement_that_is_none_is_told(tmp_path, capsys):
     assert "is not what --measure writes" in capsys.readouterr().err
 
 
-def test_a_measurement_is_of_this_machine_and_kept(tmp_path):
-    """The whole tool in a process of its own, on tiny networks."""
-    path = tmp_path / "measured.json"
-    command = [sys.executable, str(TOOLS / "plan.py"), *words(path), "--measure", "--rounds=1"]
-    command += ["--batch=2", "--threads=1", "--json"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    result, measured = json.loads(ran.stdout), json.loads(path.read_text())
+def test_a_measurement_is_of_this_machine_and_kept(networks, tmp_path, capsys):
+    """The whole tool, on tiny networks."""
+    plan, path = importlib.import_module("plan"), tmp_path / "measured.json"
+    further = ["--measure", "--rounds=1", "--batch=2", "--threads=1", "--json"]
+    assert plan.main(words(path, *further)) == 0
+    result, measured = json.loads(capsys.readouterr().out), json.loads(path.read_text())
     assert measured["device"] == "CPU"
     assert set(measured["work"]) == set(MEASURED["work"])
     assert all(0 < value < math.inf for value in measured["seconds"].values())
     assert result["measured"] == measured
-    # Two clips separated: the work of the call is that of the formula.
-    config = SeparatorConfig(**result_config(result))
-    expected = 2e-9 * separator_flops(config, num_samples=160_000)
-    assert measured["work"]["separator_forward"] == pytest.approx(expected)
-
-
-def result_config(result: dict) -> dict:
-    return {
-        "num_sources": 4,
-        "bottleneck": 6,
-        "conv_channels": 10,
-        "num_repeats": 1,
-        "num_dilations": 2,
-    }
+    # Two clips separated, and two segments in a step: the work is that of the formula.
+    clip, segment = (separator_flops(networks.separator, num_samples=n) for n in (160_000, 8000))
+    assert measured["work"]["separator_forward"] == pytest.approx(2e-9 * clip)
+    assert measured["work"]["separator_step"] == pytest.approx(3 * 2e-9 * segment)
+    assert measured["work"]["import"] == 4
 
 
 def test_the_shipped_budgets_are_the_planned_ones():
@@ -342,7 +338,7 @@ def _page() -> str:
 def _page_commands() -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", _page(), flags=re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [line.split(" #")[0].strip() for line in lines if line.strip()]
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
 def test_the_page_has_a_command_for_every_stage_and_kind_of_machine():

@@ -7,8 +7,9 @@ which times every stage for some seconds, or from what an earlier --measure has 
 An accelerator does --accelerator_tflops in a large matrix product. A stage reaches as large a share
 of it as it reaches here of the product timed beside it, times --utilisation; several accelerators
 keep --parallel_efficiency of their speed. Every host of a training reads all of each global batch.
-Nothing in this has been tried on an accelerator. Where --measure itself ran on one,
---accelerator_tflops is by default what was measured there.
+Nothing in this has been tried on an accelerator. Where --measure itself runs on one (it is shown
+none unless CUDA_VISIBLE_DEVICES is set), its measured speed stands for --accelerator_tflops and
+--utilisation.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark_process import BenchmarkProcess, summarize
-from plan_networks import Networks, network_costs, read_networks
+from plan_networks import Costs, Networks, network_costs, read_networks
 from plan_stages import Cluster, Rates, Stage, Workload, duration, make_stages, total
 
 from sepcon import run_folder
@@ -47,7 +48,9 @@ _POSITIVE = (
     "pretraining_passes",
     "benchmark_passes",
     "states",
+    "accelerator_tflops",
     "utilisation",
+    "read_megabytes",
     "parallel_efficiency",
     "per_host",
     "cores",
@@ -64,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check(options)
         networks = read_networks(options.gin_file or _DEFAULT_FILES, options.gin_bindings)
         measured = _measured(options)
-        result = plan(options, networks, measured)
+        work = workload(options)
+        costs = network_costs(networks, clip_samples=work.clip_samples, num_classes=work.classes)
+        result = plan(options, work, networks, costs, measured)
     except SepconError as error:
         print(f"sepcon: error: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
@@ -106,10 +111,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _check(options: argparse.Namespace) -> None:
     for name in _POSITIVE:
-        value = getattr(options, name)
-        if value is not None and not value > 0:
-            raise SepconError(f"--{name}: got {value}, expected more than 0")
-    for name in ("accelerator_tflops", "read_megabytes"):
         value = getattr(options, name)
         if value is not None and not value > 0:
             raise SepconError(f"--{name}: got {value}, expected more than 0")
@@ -188,14 +189,21 @@ def rates(measured: Mapping[str, Any], read_megabytes: float | None) -> Rates:
     )
 
 
-def plan(
-    options: argparse.Namespace, networks: Networks, measured: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Computes the table."""
-    work = Workload(
+def workload(options: argparse.Namespace) -> Workload:
+    """What the flags say is to be done."""
+    return Workload(
         **{each.name: getattr(options, each.name) for each in dataclasses.fields(Workload)}
     )
-    costs = network_costs(networks, clip_samples=work.clip_samples, num_classes=work.classes)
+
+
+def plan(
+    options: argparse.Namespace,
+    work: Workload,
+    networks: Networks,
+    costs: Costs,
+    measured: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Computes the table: of each stage the work and the hours, and what they follow from."""
     speeds = rates(measured, options.read_megabytes)
     on_accelerator = measured["device"] != "CPU"
     measured_tflops = 1e-3 * speeds.gemm_gflops if on_accelerator else _ASSUMED_TFLOPS

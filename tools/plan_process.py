@@ -26,9 +26,11 @@ from separator_process import calls as separator_calls
 
 from sepcon.data.channel_shards import ChannelWriter
 from sepcon.data.channels import stored_channels
-from sepcon.data.clips import SAMPLE_RATE_HZ, ClipDataset, from_reader
-from sepcon.data.decode import decode_file
+from sepcon.data.clip_source import ClipReference, ClipSource, FileReader
+from sepcon.data.clips import ClipDataset, from_reader
 from sepcon.data.embeddings import Embeddings
+from sepcon.data.import_folder import begin, write_shard
+from sepcon.data.samples import SAMPLE_RATE_HZ
 from sepcon.data.stream import TrainingStream
 from sepcon.errors import SepconError
 from sepcon.models.embedding import EmbeddingModel
@@ -102,9 +104,20 @@ def make_calls(
         "classifier": (_classifying(networks.classifier, costs.embedding_size), _CLASSIFIED_CLIPS),
     }
     return (
-        {name: call for name, (call, _) in timed.items()},
+        {name: _finished(call) for name, (call, _) in timed.items()},
         {name: work for name, (_, work) in timed.items()},
     )
+
+
+def _finished(call: Call) -> Call:
+    """Waits for what a call has only begun on an accelerator."""
+
+    def wait() -> None:
+        for value in tf.nest.flatten(call()):
+            if tf.is_tensor(value):
+                value.numpy()
+
+    return wait
 
 
 def _embedding_model(networks: Networks) -> EmbeddingModel:
@@ -136,11 +149,15 @@ def _pretraining_step(networks: Networks) -> Call:
 
 
 def _importing(folder: Path) -> Call:
-    """Decodes a recording as AudioSet is distributed: 48 kHz, stereo, 24-bit FLAC."""
-    path = folder / "recording.flac"
+    """Imports a shard of recordings as AudioSet is distributed: 48 kHz, stereo, 24-bit FLAC."""
     noise = np.random.default_rng(0).normal(0.0, 0.1, (round(48000 * _CLIP_SECONDS), 2))
-    soundfile.write(path, noise, 48000, subtype="PCM_24")
-    return lambda: [decode_file(path) for _ in range(_IMPORTED_CLIPS)]
+    soundfile.write(folder / "recording.flac", noise, 48000, subtype="PCM_24")
+    references = [
+        ClipReference(id=str(number), source="recording.flac") for number in range(_IMPORTED_CLIPS)
+    ]
+    source = ClipSource("noise", (), references, FileReader(folder))
+    begin(folder / "import", source, clips_per_shard=_IMPORTED_CLIPS)
+    return lambda: write_shard(folder / "import", 0, source.read, references)
 
 
 def _reading(networks: Networks, folder: Path) -> tuple[Call, float]:
