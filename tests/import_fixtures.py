@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def write_audio(path: Path, number: int, *, seconds: float = 0.25) -> None:
     audio = sound(number, channels=channels, rate_hz=rate_hz, seconds=seconds)
     if "no-sound" in path.name:
         audio = np.zeros_like(audio)
-    soundfile.write(path, audio, rate_hz, format=kind, subtype=subtype)
+    soundfile.write(os.fsencode(path), audio, rate_hz, format=kind, subtype=subtype)
     if "cut-off" in path.name:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     if "no-bytes" in path.name:
