@@ -123,7 +123,7 @@ def test_patches_are_as_many_as_the_exported_model_makes(networks):
     from plan_networks import num_patches
 
     model = EmbeddingModel(
-        networks.encoder(), networks.log_mel, patch_seconds=networks.views.patch_seconds
+        networks.encoder, networks.log_mel, patch_seconds=networks.views.patch_seconds
     )
     import tensorflow as tf
 

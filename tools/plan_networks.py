@@ -44,6 +44,8 @@ class Networks:
       segment_samples: of each of them.
       separator_steps: of its training.
       pretraining: the bound arguments of `sepcon pretrain`, with its defaults.
+      encoder: for the patches of pretraining.
+      optimizer: of pretraining.
       classifier: of the benchmark.
     """
 
@@ -53,6 +55,8 @@ class Networks:
     segment_samples: int
     separator_steps: int
     pretraining: Mapping[str, Any]
+    encoder: keras.Model
+    optimizer: keras.optimizers.Optimizer
     classifier: ShallowSettings
 
     @property
@@ -71,11 +75,6 @@ class Networks:
         """The same with another batch in pretraining."""
         given = {**self.pretraining, "batch_size": batch_size}
         return dataclasses.replace(self, pretraining=given)
-
-    def encoder(self) -> keras.Model:
-        """Makes the encoder for the patches of pretraining."""
-        frames = self.log_mel.num_frames(self.views.patch_samples)
-        return self.pretraining["encoder"](num_frames=frames, num_mels=self.log_mel.num_mels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,13 +114,22 @@ def read_networks(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> Netw
     separator = _arguments("train_separator", train_separator, gin_files, bindings)
     config = separator["separator"] or SeparatorConfig()
     batch, share = separator["batch_size"], separator["supervised_share"]
+    given = _arguments("pretrain", pretrain, gin_files, bindings)
+    log_mel, views = given["log_mel"], given["views"]
+    # Made at once: with the next files gin forgets what it binds of them.
+    encoder = given["encoder"](
+        num_frames=log_mel.num_frames(views.patch_samples), num_mels=log_mel.num_mels
+    )
+    optimizer = given["optimizer"]()
     return Networks(
         separator=config,
         separator_batch=batch,
         separator_rows=round(batch * (1 - share) / 2 + batch * share),
         segment_samples=round(separator["segment_seconds"] * config.sample_rate_hz),
         separator_steps=separator["num_steps"],
-        pretraining=_arguments("pretrain", pretrain, gin_files, bindings),
+        pretraining=given,
+        encoder=encoder,
+        optimizer=optimizer,
         classifier=cli.configured(
             "sepcon.models.shallow:ShallowSettings", gin_files=gin_files, gin_bindings=gin_bindings
         ),
@@ -148,13 +156,13 @@ def network_costs(networks: Networks, *, clip_samples: int, num_classes: int) ->
       clip_samples: length of a clip.
       num_classes: of the benchmark.
     """
-    config, encoder = networks.separator, networks.encoder()
+    config, encoder = networks.separator, networks.encoder
     segment = min(networks.segment_samples, clip_samples)
     step = networks.separator_rows * separator_flops(config, num_samples=segment)
     patches = num_patches(networks, clip_samples)
     patch = tf.TensorSpec([1, *encoder.input_shape[1:]], tf.float32)
     embedding_size = encoder.output_shape[-1]
-    task = pretraining_task(networks, encoder)
+    task = pretraining_task(networks)
     spec = batch_spec(
         task, networks, batch_size=networks.pretraining_batch, clip_samples=clip_samples
     )
@@ -190,7 +198,7 @@ def _classifier_flops(settings: ShallowSettings, embedding_size: int, num_classe
     return 2 * hidden * (embedding_size + num_classes)
 
 
-def pretraining_task(networks: Networks, encoder: keras.Model) -> PretrainingTask:
+def pretraining_task(networks: Networks) -> PretrainingTask:
     """The task that `sepcon pretrain` trains, with channels from the batch."""
     given = networks.pretraining
     patches = LogMelViews(
@@ -201,7 +209,7 @@ def pretraining_task(networks: Networks, encoder: keras.Model) -> PretrainingTas
         example_mixing=given["example_mixing"],
     )
     return PretrainingTask(
-        encoder=encoder,
+        encoder=networks.encoder,
         patches=patches,
         similarity_weight=given["similarity_weight"],
         coincidence_weight=given["coincidence_weight"],

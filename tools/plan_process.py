@@ -122,14 +122,13 @@ def _finished(call: Call) -> Call:
 
 def _embedding_model(networks: Networks) -> EmbeddingModel:
     return EmbeddingModel(
-        networks.encoder(), networks.log_mel, patch_seconds=networks.views.patch_seconds
+        networks.encoder, networks.log_mel, patch_seconds=networks.views.patch_seconds
     )
 
 
 def _pretraining_step(networks: Networks) -> Call:
     """A step of training on one batch, again and again."""
-    task = pretraining_task(networks, networks.encoder())
-    optimizer = networks.pretraining["optimizer"]()
+    task, optimizer = pretraining_task(networks), networks.optimizer
     optimizer.build(task.model.trainable_variables)
     spec = batch_spec(
         task, networks, batch_size=networks.pretraining_batch, clip_samples=_CLIP_SAMPLES
