@@ -143,7 +143,7 @@ def test_bytes_of_every_stage(planned):
     clips, states = 1000, 3
     result = planned(f"--clips={clips}", f"--states={states}")
     stages = {row["name"]: row for row in result["stages"]}
-    record, channels, vector = 320_000, 4 * 320_000, 4 * 512 + 527
+    record, channels = 320_000, 4 * 320_000
     assert stages["import"]["disk_bytes"] == clips * record
     assert stages["import"]["bytes_read"] == clips * 1.37e6
     stored = stages["channel storage, 3 states"]
@@ -158,8 +158,10 @@ def test_bytes_of_every_stage(planned):
     assert fly["bytes_read"] == 100 * clips * record
     more = 100 * clips * states * result["costs"]["separate_flops"]
     assert fly["flops"] == pytest.approx(stages["pretraining"]["flops"] + more)
-    assert stages["embedding"]["bytes_written"] == clips * vector
-    assert stages["benchmark"]["bytes_read"] == 20 * clips * vector
+    # Patches of 2 s, one a second: 9 in a clip, and a byte for each class.
+    embedded = 9 * 4 * 512 + 527
+    assert stages["embedding"]["bytes_written"] == clips * embedded
+    assert stages["benchmark"]["bytes_read"] == 20 * clips * embedded
     counted = [row for name, row in stages.items() if not name.startswith("or ")]
     for key in ("flops", "bytes_read", "bytes_written", "disk_bytes"):
         assert result["sum"][key] == pytest.approx(sum(row[key] for row in counted))
@@ -177,8 +179,8 @@ def test_hours_are_those_of_the_slowest_part(planned):
     # 10 clips in half a second on one core.
     assert rows["import"]["hours"][0] == pytest.approx(1e6 / (20 * 4) / 3600)
     assert rows["import"]["bound"] == ["processors"]
-    # 1000 clips in a quarter of a second on two threads.
-    assert rows["benchmark"]["hours"][0] == pytest.approx(20e6 / (2000 * 4) / 3600)
+    # 9 embeddings a clip, 1000 in a quarter of a second on two threads.
+    assert rows["benchmark"]["hours"][0] == pytest.approx(9 * 20e6 / (2000 * 4) / 3600)
     # 400 MB in two seconds.
     read = rows["pretraining"]["bytes_read"] / 200e6
     # 10 TFLOP/s, of which 20 of 100 are reached here and half of that there.
@@ -213,6 +215,14 @@ def test_longer_clips_are_as_much_more_work_where_all_of_a_clip_counts(networks,
     assert longer.separator_step_flops == costs.separator_step_flops
 
 
+def test_a_clip_may_have_one_embedding(planned):
+    every, mean = planned("--clips=1000"), planned("--clips=1000", "--mean_embedding")
+    of_patches, of_clips = ({r["name"]: r for r in each["stages"]} for each in (every, mean))
+    assert of_clips["embedding"]["bytes_written"] == 1000 * (4 * 512 + 527)
+    assert of_patches["benchmark"]["flops"] == 9 * of_clips["benchmark"]["flops"]
+    assert of_patches["embedding"]["flops"] == of_clips["embedding"]["flops"]
+
+
 def test_more_accelerators_help_what_they_can_help(networks, costs):
     from plan_stages import Cluster, Rates, Workload, duration, make_stages
 
@@ -223,7 +233,7 @@ def test_more_accelerators_help_what_they_can_help(networks, costs):
         call_gflops=dict.fromkeys(
             ("separator_forward", "separator_step", "pretraining_step", "embed"), 50.0
         ),
-        clips_per_core={"import": 20.0, "classifier": 1000.0},
+        per_core={"import": 20.0, "classifier": 1000.0},
         read_megabytes=1e9,
     )
 

@@ -92,6 +92,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--pretraining_passes", type=float, default=100.0, help="over all clips; %(default)g")
     add("--benchmark_passes", type=float, default=20.0, help="of the classifier; %(default)g")
     add("--states", type=int, default=4, help="of the separator, to pretrain on; %(default)s")
+    add("--mean_embedding", action="store_true", help="one embedding a clip, not one a patch")
     add("--accelerators", type=int, nargs="+", default=[1, 8, 64], help="default: 1 8 64")
     add("--accelerator_tflops", type=float, help="of each; default: 100, or as measured on one")
     add("--utilisation", type=float, help="default: 0.5, or 1 if measured on an accelerator")
@@ -184,7 +185,7 @@ def rates(measured: Mapping[str, Any], read_megabytes: float | None) -> Rates:
     return Rates(
         gemm_gflops=speed["gemm"],
         call_gflops={call: speed[call] for call in _CALLS},
-        clips_per_core={chore: speed[chore] / threads[chore] for chore in _CHORES},
+        per_core={chore: speed[chore] / threads[chore] for chore in _CHORES},
         read_megabytes=read_megabytes or speed["read"],
     )
 
@@ -318,9 +319,9 @@ def _assumptions(result: Mapping[str, Any]) -> str:
             f"measured: {measured['device']}, {measured['threads']} threads of "
             f"{measured['cores']} cores (a call had at least {busy:.0%} of them); GFLOP/s: matrix "
             f"product {speeds['gemm_gflops']:.0f}, {calls}; import "
-            f"{speeds['clips_per_core']['import']:.1f} clips/s and core, reading "
+            f"{speeds['per_core']['import']:.1f} clips/s and core, reading "
             f"{speeds['read_megabytes']:.0f} MB/s, classifier "
-            f"{speeds['clips_per_core']['classifier']:,.0f} clips/s and core",
+            f"{speeds['per_core']['classifier']:,.0f} embeddings/s and core",
             f"assumed: {result['accelerator_tflops']:g} TFLOP/s of an accelerator, utilisation "
             f"{result['utilisation']:g}, parallel efficiency {result['parallel_efficiency']:g}, "
             f"{result['per_host']} accelerators and {result['cores']} cores a host",

@@ -86,7 +86,7 @@ class Costs:
       separate_flops: of separating a clip.
       pretraining_step_flops: of a training step with stored channels.
       embed_flops: of embedding a clip, all its patches.
-      classifier_flops: of training the classifier on a clip once.
+      classifier_flops: of training the classifier on one embedding once.
       separator_weights: how many.
       pretraining_weights: how many, heads included.
       embedding_size: numbers in an embedding.

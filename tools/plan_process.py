@@ -46,7 +46,7 @@ _IMPORTED_CLIPS = 4
 _READ_CLIPS = 32
 _READ_BATCHES = 8
 _READ_BATCH = 16
-_CLASSIFIED_CLIPS = 4096
+_CLASSIFIED_ROWS = 4096
 
 
 def main() -> None:
@@ -80,7 +80,7 @@ def make_calls(
       batch: clips in a batch.
 
     Returns:
-      The calls, and of each GFLOP, MB or clips.
+      The calls, and of each GFLOP, MB, clips or rows.
     """
     small = networks.with_batch(batch)
     costs = network_costs(small, clip_samples=_CLIP_SAMPLES, num_classes=_CLASSES)
@@ -101,7 +101,7 @@ def make_calls(
         "embed": (lambda: embed(waveform), 1e-9 * batch * costs.embed_flops),
         "import": (_importing(folder), _IMPORTED_CLIPS),
         "read": (read, megabytes),
-        "classifier": (_classifying(networks.classifier, costs.embedding_size), _CLASSIFIED_CLIPS),
+        "classifier": (_classifying(networks.classifier, costs.embedding_size), _CLASSIFIED_ROWS),
     }
     return (
         {name: _finished(call) for name, (call, _) in timed.items()},
@@ -206,14 +206,14 @@ def _records(folder: Path, num_channels: int) -> ClipDataset:
 def _classifying(settings: ShallowSettings, embedding_size: int) -> Callable[[], Any]:
     """One pass of the shallow classifier."""
     random = np.random.default_rng(0)
-    labels = (random.random((_CLASSIFIED_CLIPS, _CLASSES)) < 0.01).astype(np.uint8)
+    labels = (random.random((_CLASSIFIED_ROWS, _CLASSES)) < 0.01).astype(np.uint8)
     train = Embeddings(
-        ids=np.arange(_CLASSIFIED_CLIPS).astype(str),
-        embedding=random.normal(size=(_CLASSIFIED_CLIPS, embedding_size)).astype(np.float32),
+        ids=np.arange(_CLASSIFIED_ROWS).astype(str),
+        embedding=random.normal(size=(_CLASSIFIED_ROWS, embedding_size)).astype(np.float32),
         labels=labels,
         class_names=tuple(map(str, range(_CLASSES))),
     )
-    few = slice(_CLASSIFIED_CLIPS // 16)
+    few = slice(_CLASSIFIED_ROWS // 16)
     validation = dataclasses.replace(
         train, ids=train.ids[few], embedding=train.embedding[few], labels=labels[few]
     )

@@ -24,7 +24,7 @@ _HOUR = 3600.0
 
 # What products are part of; those of the classifier are done by processors.
 Call = Literal["separator_forward", "separator_step", "pretraining_step", "embed", "classifier"]
-# Work of processors, measured in clips.
+# Work of processors, measured in clips or in rows of embeddings.
 Chore = Literal["import", "classifier"]
 # Who reads the records of a stage: every host all of them, the hosts in turns, or one alone.
 Sharing = Literal["all", "split", "one"]
@@ -43,6 +43,7 @@ class Workload:
       pretraining_passes: of pretraining.
       benchmark_passes: of the shallow classifier.
       states: convergence states whose channels are stored.
+      mean_embedding: whether a clip has one embedding, and not one for each patch.
     """
 
     clips: int
@@ -53,6 +54,7 @@ class Workload:
     pretraining_passes: float
     benchmark_passes: float
     states: int
+    mean_embedding: bool = False
 
     @property
     def clip_samples(self) -> int:
@@ -75,7 +77,7 @@ class Stage:
       disk_bytes: what is left of it.
       sharing: see `Sharing`; "one" runs on one accelerator of one host, however many there are.
       chore: what processors do in it, if it is worth counting.
-      chore_clips: on how many clips.
+      chore_items: on how many clips, or rows of embeddings.
       steps: training steps, or 0.
     """
 
@@ -86,7 +88,7 @@ class Stage:
     disk_bytes: float
     sharing: Sharing
     chore: Chore | None = None
-    chore_clips: float = 0.0
+    chore_items: float = 0.0
     steps: int = 0
 
     @property
@@ -101,13 +103,13 @@ class Rates:
     Attributes:
       gemm_gflops: of a large matrix product.
       call_gflops: of each `Call` but the classifier.
-      clips_per_core: clips in a second by one core, of each `Chore`.
+      per_core: clips imported, or rows classified once in training, in a second by one core.
       read_megabytes: records read in a second by the training stream.
     """
 
     gemm_gflops: float
     call_gflops: Mapping[str, float]
-    clips_per_core: Mapping[str, float]
+    per_core: Mapping[str, float]
     read_megabytes: float
 
 
@@ -148,7 +150,9 @@ def make_stages(work: Workload, networks: Networks, costs: Costs) -> list[Stage]
     """Returns the stages from the import to the benchmark, in order."""
     record = _SAMPLE_BYTES * work.clip_samples
     channels = networks.separator.num_sources * record if networks.views.needs_channels else 0
-    vector = _WEIGHT_BYTES * costs.embedding_size + work.classes  # float32, and labels of a byte
+    rows = 1 if work.mean_embedding else costs.num_patches
+    # float32, and labels of a byte
+    embedded = rows * _WEIGHT_BYTES * costs.embedding_size + work.classes
     pretraining = _pretraining(work, networks, costs, record + channels)
     return [
         _once(work, "import", read=work.source_bytes, written=record, chore="import"),
@@ -156,8 +160,8 @@ def make_stages(work: Workload, networks: Networks, costs: Costs) -> list[Stage]
         *([_channel_storage(work, costs, record, channels)] if channels else []),
         pretraining,
         *([_on_the_fly(work, networks, costs, record)] if channels else []),
-        _once(work, "embedding", read=record, written=vector, embed=costs.embed_flops),
-        _benchmark(work, costs, vector),
+        _once(work, "embedding", read=record, written=embedded, embed=costs.embed_flops),
+        _benchmark(work, costs, rows, embedded),
     ]
 
 
@@ -179,7 +183,7 @@ def _once(
         disk_bytes=work.clips * written,
         sharing="split" if chore else "one",
         chore=chore,
-        chore_clips=work.clips,
+        chore_items=work.clips,
     )
 
 
@@ -238,17 +242,17 @@ def _on_the_fly(work: Workload, networks: Networks, costs: Costs, record_bytes: 
     )
 
 
-def _benchmark(work: Workload, costs: Costs, vector_bytes: float) -> Stage:
+def _benchmark(work: Workload, costs: Costs, rows: int, clip_bytes: float) -> Stage:
     seen = work.benchmark_passes * work.clips
     return Stage(
         name="benchmark",
-        flops={"classifier": seen * costs.classifier_flops},
-        bytes_read=seen * vector_bytes,
+        flops={"classifier": seen * rows * costs.classifier_flops},
+        bytes_read=seen * clip_bytes,
         bytes_written=0,
         disk_bytes=0,
         sharing="one",
         chore="classifier",
-        chore_clips=seen,
+        chore_items=seen * rows,
     )
 
 
@@ -270,8 +274,8 @@ def duration(stage: Stage, rates: Rates, cluster: Cluster) -> Duration:
         )
     }
     if stage.chore is not None:
-        per_host = rates.clips_per_core[stage.chore] * cluster.cores
-        seconds["processors"] = stage.chore_clips / (per_host * hosts)
+        per_host = rates.per_core[stage.chore] * cluster.cores
+        seconds["processors"] = stage.chore_items / (per_host * hosts)
     if stage.chore != "import":  # whose reading is part of what was measured
         readers = hosts if stage.sharing == "split" else 1
         seconds["reading"] = stage.bytes_read / (1e6 * rates.read_megabytes * readers)
