@@ -15,6 +15,7 @@ REQUIRED = [
     "gin-config==0.5.0",
     "soundfile>=0.12",
     "soxr>=0.5",
+    "google-crc32c>=1.5",
     "tqdm>=4.66",
     "tensorflow-datasets>=4.9.9",
     # tensorflow-metadata 1.18 and later need a newer protobuf than TensorFlow 2.17 allows.
@@ -27,11 +28,15 @@ REQUIRED = [
 EXTRAS = {
     "tfio": ["tensorflow-io==0.37.1; platform_system != 'Windows' and python_version < '3.13'"],
     "report": ["jinja2>=3.1", "matplotlib>=3.8", "scikit-learn>=1.3"],
+    "parquet": ["pyarrow>=14"],
+    # Later protobufs are none for TensorFlow 2.17, and Beam alone would take the latest.
+    "beam": ["apache-beam>=2.70", "cloudpickle>=3", "protobuf<5"],
     # `tfds build` imports these without declaring them.
     "tfds-cli": ["apache-beam>=2.70", "mlcroissant", "dill", "pytest"],
 }
 EXTRAS["dev"] = [
     *EXTRAS["tfio"],
+    *EXTRAS["parquet"],
     *EXTRAS["report"],
     *EXTRAS["tfds-cli"],
     "hypothesis",

@@ -187,6 +187,25 @@ def configured(name: str, *, gin_files: Sequence[str], gin_bindings: Sequence[st
     return _registered[name.replace(":", ".")]()
 
 
+def bound_arguments(
+    verb: str, *, gin_files: Sequence[str], gin_bindings: Sequence[str]
+) -> dict[str, Any]:
+    """What gin files give of the arguments of a verb, for programs beside the verbs.
+
+    What an argument refers to is made; bind to None what shall not be.
+
+    Args:
+      verb: one of `VERBS`.
+      gin_files: later ones win.
+      gin_bindings: single bindings, which win over the files.
+
+    Raises:
+      SepconError: a file or binding is wrong.
+    """
+    gin = _parse_gin(gin_files, gin_bindings, ())
+    return gin.get_bindings(_registered[VERBS[verb].function])
+
+
 def _parse_gin(files: Sequence[str], bindings: Sequence[str], search_path: Sequence[str]) -> Any:
     """Reads the gin files and bindings and returns the gin module, locked."""
     import gin

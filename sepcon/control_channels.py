@@ -10,7 +10,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from sepcon import run_folder
-from sepcon.data.channels import ChannelWriter, stored_channels
+from sepcon.data.channel_shards import ChannelWriter
+from sepcon.data.channels import stored_channels
 from sepcon.data.clips import ClipDataset, to_float, with_sources
 from sepcon.errors import SepconError
 from sepcon.progress import Progress

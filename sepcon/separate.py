@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sepcon import run_folder
-from sepcon.data.channels import ChannelWriter
-from sepcon.data.clips import ClipDataset, to_float
+from sepcon.beam_pipeline import Runner
+from sepcon.data.clips import ClipDataset
 from sepcon.data.encode import Format
 from sepcon.errors import SepconError
-from sepcon.progress import Progress
-from sepcon.recording_separator import RecordingSeparator, load_recording_separator
+from sepcon.recording_separator import load_recording_separator
+from sepcon.separate_dataset import separate_dataset
 from sepcon.separate_files import separate_files
 
 
@@ -25,6 +25,9 @@ def separate(
     window_seconds: float = 10.0,
     clips: ClipDataset | None = None,
     batch_size: int = 8,
+    shard_clips: int = 256,
+    runner: Runner = "local",
+    pipeline_options: Sequence[str] = (),
     config_text: str = "",
 ) -> Path:
     """Separates recordings into audio files, or a data set into stored channels for pretraining.
@@ -39,6 +42,9 @@ def separate(
       window_seconds: long recordings are separated in windows of this length.
       clips: the data set; all clips of one length.
       batch_size: clips of the data set at a time.
+      shard_clips: clips of the data set in a file; a kill loses at most so many.
+      runner: where the data set is separated: "local", or "beam" for an Apache Beam pipeline.
+      pipeline_options: Beam's own, such as `--runner=FlinkRunner`.
       config_text: the resolved configuration, kept beside stored channels.
 
     Returns:
@@ -55,34 +61,15 @@ def separate(
         separator = load_recording_separator(checkpoint, step=step, window_seconds=window_seconds)
         separate_files(files, out=folder, separator=separator, format=format)
     elif clips is not None and run_folder.begin(folder, config_text=config_text):
-        separator = load_recording_separator(checkpoint, step=step)
-        _store(separator, clips, folder, batch_size, str(checkpoint))
+        separate_dataset(
+            folder=folder,
+            clips=clips,
+            checkpoint=checkpoint,
+            step=step,
+            batch_size=batch_size,
+            shard_clips=shard_clips,
+            runner=runner,
+            pipeline_options=pipeline_options,
+        )
         run_folder.finish(folder, {"separated": clips.num_clips})
     return folder
-
-
-def _store(
-    separator: RecordingSeparator,
-    clips: ClipDataset,
-    folder: Path,
-    batch_size: int,
-    checkpoint: str,
-) -> None:
-    """Stores the channels of every clip in order; goes on after the last finished shard."""
-    writer = ChannelWriter(
-        folder,
-        clips=clips,
-        num_channels=separator.num_sources,
-        checkpoint=checkpoint,
-        step=separator.step,
-    )
-    description = f"separate {clips.name}"
-    with (
-        writer,
-        Progress(clips.num_clips, description, unit="clip", initial=writer.num_done) as progress,
-    ):
-        for batch in clips.build().skip(writer.num_done).batch(batch_size):
-            channels = separator.separate_batch(to_float(batch["audio"]))
-            for identifier, each in zip(batch["id"].numpy(), channels, strict=True):
-                writer.write(identifier, each)
-            progress.advance(len(channels))

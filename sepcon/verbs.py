@@ -38,6 +38,14 @@ class Verb:
 
 
 VERBS = {
+    "import": Verb(
+        "sepcon.import_clips:import_clips",
+        "decode recordings of any source into records, with a manifest of every clip",
+        "sepcon import --gin_file=runs/import.gin --gin_file=import/folder.gin "
+        "--gin_bindings='SOURCE_DIR=\"path/to/recordings\"' --run_dir=/tmp/sepcon/imported",
+        "One file of import/ says what is imported: audioset_segments, audioset_parquet, folder, "
+        "esc50, urbansound8k or tfds. Resumable, on all cores; data/imported.gin reads the result.",
+    ),
     "prepare": Verb(
         "sepcon.prepare:prepare",
         "decode recordings and mix sound scenes ahead of training",
@@ -147,12 +155,19 @@ CONFIGURABLES = (
     "sepcon.augment:SpecAugment",
     "sepcon.benchmark_embeddings:benchmark_embeddings",
     "sepcon.benchmark_separation:benchmark_separation",
+    "sepcon.data.audioset.parquet:audioset_parquet",
+    "sepcon.data.audioset.segments:audioset_segments",
     "sepcon.data.mixing:SceneRecipe",
     "sepcon.data.folder:folder",
+    "sepcon.data.folder_sources:audio_folder",
+    "sepcon.data.folder_sources:esc50_folder",
+    "sepcon.data.folder_sources:urbansound8k_folder",
     "sepcon.data.fuss:fuss",
+    "sepcon.data.imported:imported",
     "sepcon.data.providers:esc50",
     "sepcon.data.providers:sound_scenes",
     "sepcon.data.scene_clips:scene_clips",
+    "sepcon.data.tfds_source:tfds_set",
     "sepcon.example_mixing:ExampleMixing",
     "sepcon.features:LogMel",
     "sepcon.models.encoders:efficientnet_b0",

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sepcon.data.channels import ChannelWriter, read_index, shard_path, stored_channels
+from sepcon.data import channel_shards
+from sepcon.data.channel_shards import ChannelWriter, read_index, shard_path
+from sepcon.data.channels import stored_channels
 from sepcon.data.clips import ClipDataset, from_reader
 from sepcon.data.stream import TrainingStream
 from sepcon.errors import SepconError
@@ -214,8 +217,8 @@ def test_a_full_disk_is_named_and_nothing_finished_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, stop=4)
-    real = tf.io.TFRecordWriter
-    monkeypatch.setattr(tf.io, "TFRecordWriter", lambda path: real("/dev/full"))
+    full = contextlib.nullcontext(Path("/dev/full"))
+    monkeypatch.setattr(channel_shards, "whole_file", lambda path: full)
     with pytest.raises(SepconError, match=r"channels cannot be written \(.*; make room"):
         write(tmp_path)
     monkeypatch.undo()

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sepcon.data import clips as clips_lib
 from sepcon.data.clips import ClipDataset, from_reader
+from sepcon.data.samples import to_int16
 from sepcon.errors import SepconError
 
 
@@ -30,12 +31,12 @@ def test_every_int16_survives_the_way_to_float_and_back() -> None:
     assert there.dtype == np.float32
     assert there.min() == -1.0
     assert there.max() == 32767 / 32768
-    np.testing.assert_array_equal(clips_lib.to_int16(there), every)
+    np.testing.assert_array_equal(to_int16(there), every)
 
 
 def test_loud_samples_are_held_at_the_rails_and_halves_go_to_even() -> None:
     loud = np.asarray([1.0, 5.0, -1.0, -9.0, 0.5 / 32768, 1.5 / 32768, -0.5 / 32768])
-    assert clips_lib.to_int16(loud).tolist() == [32767, 32767, -32768, -32768, 0, 2, 0]
+    assert to_int16(loud).tolist() == [32767, 32767, -32768, -32768, 0, 2, 0]
 
 
 @given(

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from sepcon.control_channels import control_channels
-from sepcon.data.channels import ChannelWriter, read_index, stored_channels
+from sepcon.data.channel_shards import ChannelWriter, read_index
+from sepcon.data.channels import stored_channels
 from sepcon.data.clips import ClipDataset, from_reader
 from sepcon.errors import SepconError
 from sepcon.random_masks import RandomMasks

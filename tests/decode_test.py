@@ -9,13 +9,14 @@ import soundfile
 import soxr
 import tensorflow as tf
 
-from sepcon.data import audio_file, decode
+from sepcon.data import audio_file, decode_in_graph
 from sepcon.data.audio_file import CODECS, open_audio, read_header
-from sepcon.data.decode import DecodeReport, decode_file, decode_in_graph
+from sepcon.data.decode import DecodeReport, decode_file
 from sepcon.errors import SepconError
 
 needs_tensorflow_io = pytest.mark.skipif(
-    not decode.tensorflow_io_works(), reason="tensorflow-io does not load with this TensorFlow"
+    not decode_in_graph.tensorflow_io_works(),
+    reason="tensorflow-io does not load with this TensorFlow",
 )
 
 
@@ -322,7 +323,7 @@ def test_the_report_counts_names_and_stops(tmp_path: Path) -> None:
         only_silent.check_share(1.0)
 
 
-def in_graph(path: Path, backend: decode.Backend) -> np.ndarray:
+def in_graph(path: Path, backend: decode_in_graph.Backend) -> np.ndarray:
     header = read_header(path)
     row = {
         "path": [str(path)],
@@ -330,7 +331,7 @@ def in_graph(path: Path, backend: decode.Backend) -> np.ndarray:
         "rate_hz": np.asarray([header.rate_hz], np.int32),
     }
     audio = tf.data.Dataset.from_tensor_slices(row).map(
-        lambda row: decode_in_graph(
+        lambda row: decode_in_graph.decode_in_graph(
             row["path"], codec=row["codec"], rate_hz=row["rate_hz"], backend=backend
         )
     )
@@ -361,7 +362,7 @@ def test_both_backends_give_the_same_samples(
     "backend", ["soundfile", pytest.param("tensorflow_io", marks=needs_tensorflow_io)]
 )
 def test_damage_that_shows_only_inside_the_graph_names_the_file(
-    tmp_path: Path, backend: decode.Backend
+    tmp_path: Path, backend: decode_in_graph.Backend
 ) -> None:
     path = tmp_path / "x.wav"
     samples = noise(100)
@@ -372,12 +373,12 @@ def test_damage_that_shows_only_inside_the_graph_names_the_file(
 
 
 def test_without_tensorflow_io_soundfile_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "tensorflow_io_works", lambda: False)
-    assert decode.chosen_backend("auto") == "soundfile"
+    monkeypatch.setattr(decode_in_graph, "tensorflow_io_works", lambda: False)
+    assert decode_in_graph.chosen_backend("auto") == "soundfile"
     with pytest.raises(SepconError, match="tensorflow-io does not load with TensorFlow"):
-        decode.chosen_backend("tensorflow_io")
-    monkeypatch.setattr(decode, "tensorflow_io_works", lambda: True)
-    assert decode.chosen_backend("auto") == "tensorflow_io"
-    assert decode.chosen_backend("soundfile") == "soundfile"
+        decode_in_graph.chosen_backend("tensorflow_io")
+    monkeypatch.setattr(decode_in_graph, "tensorflow_io_works", lambda: True)
+    assert decode_in_graph.chosen_backend("auto") == "tensorflow_io"
+    assert decode_in_graph.chosen_backend("soundfile") == "soundfile"
     with pytest.raises(ValueError, match="backend: got 'ffmpeg'"):
-        decode.chosen_backend("ffmpeg")  # type: ignore[arg-type]
+        decode_in_graph.chosen_backend("ffmpeg")  # type: ignore[arg-type]

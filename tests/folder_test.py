@@ -7,13 +7,13 @@ import soundfile
 from esc50_stub import tone
 
 from sepcon.data import decode
-from sepcon.data.decode import Backend
+from sepcon.data.decode_in_graph import Backend, tensorflow_io_works
 from sepcon.data.folder import folder
 from sepcon.data.labels import find_audio, read_labels, survey_audio
 from sepcon.errors import SepconError
 
 BACKENDS: list[Backend] = ["soundfile"]
-if decode.tensorflow_io_works():
+if tensorflow_io_works():
     BACKENDS.append("tensorflow_io")
 
 

@@ -7,7 +7,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sepcon.data.clips import SAMPLE_RATE_HZ, ClipDataset, from_reader, subset
+from sepcon.data.clips import ClipDataset, from_reader, subset
+from sepcon.data.samples import SAMPLE_RATE_HZ
 from sepcon.data.stream import TrainingStream
 from sepcon.errors import SepconError
 

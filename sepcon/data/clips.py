@@ -12,10 +12,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from sepcon.data.samples import FULL_SCALE, SAMPLE_RATE_HZ
 from sepcon.errors import SepconError
-
-SAMPLE_RATE_HZ = 16000
-_FULL_SCALE = 32768.0
 
 Element = dict[str, tf.Tensor]
 ReadClip = Callable[[tf.Tensor], Element]
@@ -54,13 +52,7 @@ class ClipDataset:
 
 def to_float(audio: tf.Tensor) -> tf.Tensor:
     """Returns int16 samples [...] as float32 in [-1, 1); the one scale used everywhere."""
-    return tf.cast(audio, tf.float32) / _FULL_SCALE
-
-
-def to_int16(audio: np.ndarray) -> np.ndarray:
-    """Returns float samples [...] as int16: rounded half to even, loud ones held at the rails."""
-    scaled = np.rint(np.asarray(audio, np.float32) * np.float32(_FULL_SCALE))
-    return np.clip(scaled, -32768, 32767).astype(np.int16)
+    return tf.cast(audio, tf.float32) / FULL_SCALE
 
 
 def fit_length(audio: tf.Tensor, num_samples: int, uniform: tf.Tensor) -> tf.Tensor:
@@ -159,8 +151,15 @@ def subset(clips: ClipDataset, *, num_clips: int, start: int = 0) -> ClipDataset
             f"but it holds {clips.num_clips}; ask for fewer"
         )
 
-    def part(build: Callable[[], tf.data.Dataset]) -> Callable[[], tf.data.Dataset]:
-        return lambda: build().skip(start).take(num_clips)
+    def part(
+        build: Callable[[], tf.data.Dataset], read: ReadClip | None
+    ) -> Callable[[], tf.data.Dataset]:
+        if read is None:
+            return lambda: build().skip(start).take(num_clips)
+        # Without reading what is skipped.
+        return lambda: tf.data.Dataset.range(start, start + num_clips).map(
+            read, num_parallel_calls=2, deterministic=True
+        )
 
     def moved(read: ReadClip | None) -> ReadClip | None:
         return None if read is None else lambda position: read(position + start)
@@ -170,8 +169,10 @@ def subset(clips: ClipDataset, *, num_clips: int, start: int = 0) -> ClipDataset
         clips,
         name=f"{clips.name}[{start}:{start + num_clips}]",
         num_clips=num_clips,
-        build=part(clips.build),
-        build_with_sources=None if with_sources is None else part(with_sources),
+        build=part(clips.build, clips.read),
+        build_with_sources=(
+            None if with_sources is None else part(with_sources, clips.read_with_sources)
+        ),
         read=moved(clips.read),
         read_with_sources=moved(clips.read_with_sources),
     )

@@ -1,30 +1,22 @@
-"""From an audio file to int16 samples at 16 kHz, mono: the one module that chooses the decoder.
+"""From an audio file to int16 samples at 16 kHz, mono: what importers use. Without TensorFlow.
 
-`decode_file` is what importers use: libsndfile reads in blocks, soxr (HQ) resamples, so an hour at
-192 kHz takes the memory of its result. `decode_in_graph` does the same inside tf.data, with
-tensorflow-io where that loads.
+libsndfile reads in blocks, soxr (HQ) resamples, so an hour at 192 kHz takes the memory of its
+result.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import io
 import os
-import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import soundfile
 import soxr
-import tensorflow as tf
 
-from sepcon.data.audio_file import CODECS, open_audio
-from sepcon.data.clips import SAMPLE_RATE_HZ, to_int16
+from sepcon.data.audio_file import AudioError, open_audio
+from sepcon.data.samples import SAMPLE_RATE_HZ, to_int16
 from sepcon.errors import SepconError
-
-Backend = Literal["auto", "tensorflow_io", "soundfile"]
 
 
 def decode_file(path: str | Path) -> np.ndarray:
@@ -33,16 +25,44 @@ def decode_file(path: str | Path) -> np.ndarray:
     Floats beyond 1 are held at the rails.
 
     Raises:
-      SepconError: as `open_audio`.
+      AudioError: as `open_audio`.
     """
     with open_audio(path) as (header, blocks):
-        resample = _resampler(header.rate_hz)
+        resample_block = _resampler(header.rate_hz)
         decoded = []
         for block in blocks:
-            decoded.append(to_int16(resample(block, False)))
-        decoded.append(to_int16(resample(np.zeros(0, np.float32), True)))
+            decoded.append(to_int16(resample_block(block, False)))
+        decoded.append(to_int16(resample_block(np.zeros(0, np.float32), True)))
     audio = np.concatenate(decoded)
     return audio if len(audio) else to_int16(_one_sample(block))
+
+
+def decode_bytes(data: bytes, name: str) -> np.ndarray:
+    """Decodes the content of an audio file, as `decode_file` does the file itself.
+
+    Args:
+      data: the whole content.
+      name: what it is called, for messages.
+
+    Raises:
+      AudioError: as `open_audio`.
+    """
+    # A file in memory: libsndfile reads it at once, where a Python stream is called back each time.
+    descriptor = os.memfd_create("sepcon")
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        return decode_file(f"/proc/self/fd/{descriptor}")
+    except AudioError as fault:
+        raise AudioError(fault.kind, name, fault.detail) from fault
+    finally:
+        os.close(descriptor)
+
+
+def resample(mono: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Returns float samples [samples] at 16 kHz; at least one, unless there is none."""
+    resampled = soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ, quality="HQ")
+    return resampled if len(resampled) or not len(mono) else _one_sample(mono)
 
 
 def _one_sample(mono: np.ndarray) -> np.ndarray:
@@ -50,7 +70,7 @@ def _one_sample(mono: np.ndarray) -> np.ndarray:
     return mono.mean(keepdims=True, dtype=np.float32)
 
 
-def _resampler(rate_hz: int):  # type: ignore[no-untyped-def]
+def _resampler(rate_hz: int) -> Callable[[np.ndarray, bool], np.ndarray]:
     if rate_hz == SAMPLE_RATE_HZ:
         return lambda block, last: block
     stream = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
@@ -109,100 +129,3 @@ class DecodeReport:
         if self.silent:
             line += f", {len(self.silent)} silent skipped ({'; '.join(self.silent[:3])})"
         return line
-
-
-@functools.cache
-def tensorflow_io_works() -> bool:
-    """Whether tensorflow-io decodes a tiny WAV here: where its ops do not load, importing works."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.zeros(8, np.int16), SAMPLE_RATE_HZ, format="WAV")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import tensorflow_io as tfio
-        return tfio.audio.decode_wav(buffer.getvalue(), dtype=tf.int16).shape[0] == 8
-    # Whatever a library that does not fit this TensorFlow raises, the answer is no.
-    except Exception:
-        return False
-
-
-def chosen_backend(backend: Backend) -> Literal["tensorflow_io", "soundfile"]:
-    """Resolves "auto"; tensorflow-io where it works.
-
-    Raises:
-      SepconError: if tensorflow-io is asked for and does not work.
-    """
-    if backend == "auto":
-        return "tensorflow_io" if tensorflow_io_works() else "soundfile"
-    if backend not in ("tensorflow_io", "soundfile"):
-        raise ValueError(f"backend: got {backend!r}, expected auto, tensorflow_io or soundfile")
-    if backend == "tensorflow_io" and not tensorflow_io_works():
-        raise SepconError(
-            f"tensorflow-io does not load with TensorFlow {tf.__version__}; install "
-            "tensorflow-io==0.37.1 with TensorFlow 2.16 or 2.17, or take backend 'soundfile'"
-        )
-    return backend
-
-
-def decode_in_graph(
-    path: tf.Tensor, *, codec: tf.Tensor, rate_hz: tf.Tensor, backend: Backend = "auto"
-) -> tf.Tensor:
-    """Decodes a file to int16 [samples], mono at 16 kHz, inside tf.data.
-
-    Args:
-      path: string [].
-      codec: int32 [], number in `CODECS`, from the file's header.
-      rate_hz: int32 [], from the file's header: no op of tensorflow-io tells it.
-      backend: who decodes. Both give the same samples to within rounding.
-    """
-    if chosen_backend(backend) == "soundfile":
-        audio = tf.numpy_function(_decode_bytes_path, [path], tf.int16, stateful=False)
-        return tf.ensure_shape(audio, [None])
-    samples = tf.switch_case(
-        codec, [functools.partial(_tensorflow_io_samples, path, name) for name in CODECS]
-    )  # [samples, channels] float32
-    mono = tf.reduce_mean(samples, axis=1)
-    finite = tf.reduce_all(tf.math.is_finite(mono))
-    with tf.control_dependencies([tf.debugging.Assert(finite, [path, "holds NaN or infinite"])]):
-        mono = tf.identity(mono)
-    resampled = tf.cond(
-        # The soundfile branch has resampled already.
-        tf.logical_or(tf.equal(rate_hz, SAMPLE_RATE_HZ), tf.equal(codec, CODECS.index("other"))),
-        lambda: mono,
-        lambda: tf.ensure_shape(
-            tf.numpy_function(_resample, [mono, rate_hz], tf.float32, stateful=False), [None]
-        ),
-    )
-    scaled = tf.round(resampled * 32768.0)
-    return tf.cast(tf.clip_by_value(scaled, -32768.0, 32767.0), tf.int16)
-
-
-def _tensorflow_io_samples(path: tf.Tensor, codec: str) -> tf.Tensor:
-    import tensorflow_io as tfio
-
-    if codec == "other":
-        audio = tf.numpy_function(_decode_bytes_path, [path], tf.int16, stateful=False)
-        return tf.cast(tf.ensure_shape(audio, [None]), tf.float32)[:, tf.newaxis] / 32768.0
-    data = tf.io.read_file(path)
-    decode = {
-        "wav16": lambda: tfio.audio.decode_wav(data, dtype=tf.int16),
-        "wav24": lambda: tfio.audio.decode_wav(data, dtype=tf.int32),
-        "wav_float": lambda: tfio.audio.decode_wav(data, dtype=tf.float32),
-        "flac16": lambda: tfio.audio.decode_flac(data, dtype=tf.int16),
-        "flac24": lambda: tfio.audio.decode_flac(data, dtype=tf.int32),
-        "vorbis": lambda: tfio.audio.decode_vorbis(data),
-        "mp3": lambda: tfio.audio.decode_mp3(data),
-    }[codec]
-    samples = tf.ensure_shape(decode(), [None, None])
-    # 24 bits come left-justified in 32.
-    full_scale = {tf.int16: 2.0**15, tf.int32: 2.0**31, tf.float32: 1.0}[samples.dtype]
-    return tf.cast(samples, tf.float32) / full_scale
-
-
-def _decode_bytes_path(path: bytes) -> np.ndarray:
-    return decode_file(os.fsdecode(path))
-
-
-def _resample(mono: np.ndarray, rate_hz: np.ndarray) -> np.ndarray:
-    resampled = soxr.resample(mono, int(rate_hz), SAMPLE_RATE_HZ, quality="HQ")
-    return resampled if len(resampled) else _one_sample(mono)

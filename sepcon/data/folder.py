@@ -13,15 +13,16 @@ import tensorflow as tf
 
 from sepcon.data.audio_file import CODECS, AudioHeader, read_header
 from sepcon.data.clips import (
-    SAMPLE_RATE_HZ,
     ClipDataset,
     Element,
     ReadClip,
     fit_length,
     from_reader,
 )
-from sepcon.data.decode import Backend, DecodeReport, chosen_backend, decode_in_graph
+from sepcon.data.decode import DecodeReport
+from sepcon.data.decode_in_graph import Backend, chosen_backend, decode_in_graph
 from sepcon.data.labels import Labels, find_audio, read_labels
+from sepcon.data.samples import SAMPLE_RATE_HZ
 from sepcon.errors import SepconError
 from sepcon.progress import track
 

@@ -17,9 +17,10 @@ import soundfile
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from sepcon.data.clips import SAMPLE_RATE_HZ, ClipDataset, Element, ReadClip, from_reader
+from sepcon.data.clips import ClipDataset, Element, ReadClip, from_reader
 from sepcon.data.prepared import is_prepared, open_builder, prepare_once, split_records
 from sepcon.data.records import RecordFiles
+from sepcon.data.samples import SAMPLE_RATE_HZ
 from sepcon.errors import SepconError, one_line
 from sepcon.progress import track
 

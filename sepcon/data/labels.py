@@ -23,12 +23,14 @@ class Labels:
       paths: the audio files it names, in their order.
       numbers: the classes of each path.
       groups: the original each file was cut from, where the table has a `source` column; by name.
+      missing: names in the table that no file has, sorted.
     """
 
     class_names: tuple[str, ...]
     paths: tuple[Path, ...]
     numbers: tuple[tuple[int, ...], ...]
     groups: dict[str, str]
+    missing: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,21 +113,28 @@ def _walk(root: Path, errors: list[OSError]) -> Iterator[tuple[Path, bool]]:
         yield from ((Path(folder, name), False) for name in names if not name.startswith("."))
 
 
-def read_labels(table: str | Path, paths: Sequence[Path], folder: str | Path) -> Labels:
+def read_labels(
+    table: str | Path, paths: Sequence[Path], folder: str | Path, *, allow_missing: bool = False
+) -> Labels:
     """Reads a CSV of `filename,label[;label...][,source]`; a first line `filename,...` is a header.
 
     A file name is a path relative to `folder`, or the last part of one if only one file has it. A
     file named in several rows has the labels of all.
 
     Raises:
-      SepconError: if the table is missing, a row is malformed or names a file that is not there.
+      SepconError: if the table is missing, a row is malformed or, unless `allow_missing`, names a
+        file that is not there.
     """
     rows = _read_rows(Path(table))
     by_name = _names(paths, Path(folder))
     named: dict[Path, set[str]] = {}
     groups: dict[str, str] = {}
+    missing: set[str] = set()
     for number, row in rows:
         path = by_name.get(row[0].strip())
+        if path is None and allow_missing:
+            missing.add(row[0].strip())
+            continue
         if path is None:
             raise SepconError(
                 f"{table}: line {number} names {row[0]!r}, which is not in {folder} (or more than "
@@ -141,7 +150,7 @@ def read_labels(table: str | Path, paths: Sequence[Path], folder: str | Path) ->
     number_of = {name: number for number, name in enumerate(class_names)}
     listed = tuple(path for path in paths if path in named)
     numbers = tuple(tuple(sorted(number_of[label] for label in named[p])) for p in listed)
-    return Labels(class_names, listed, numbers, groups)
+    return Labels(class_names, listed, numbers, groups, tuple(sorted(missing)))
 
 
 def _read_rows(table: Path) -> list[tuple[int, list[str]]]:

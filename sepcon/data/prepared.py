@@ -177,3 +177,11 @@ def parse(serialized: tf.Tensor, features: Mapping[str, tf.DType]) -> dict[str, 
         if dtype == tf.int16:
             values[name] = tf.io.decode_raw(values[name], tf.int16)
     return values
+
+
+def parse_labels(serialized: tf.Tensor, num_classes: int) -> tf.Tensor:
+    """Parses the class numbers of a record, none or several; returns float32 [classes], 0 or 1."""
+    spec = {"labels": tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)}
+    labels = tf.io.parse_single_example(serialized, spec)["labels"]
+    present = tf.one_hot(labels, num_classes, on_value=True, off_value=False)  # [label, class]
+    return tf.cast(tf.reduce_any(present, axis=0), tf.float32)

@@ -15,7 +15,14 @@ import tensorflow_datasets as tfds
 from sepcon.data.clips import ClipDataset, Element, ReadClip, from_reader
 from sepcon.data.esc50 import layout
 from sepcon.data.mixing import SPLITS, SceneRecipe
-from sepcon.data.prepared import is_prepared, open_builder, parse, prepare_once, split_records
+from sepcon.data.prepared import (
+    is_prepared,
+    open_builder,
+    parse,
+    parse_labels,
+    prepare_once,
+    split_records,
+)
 from sepcon.data.records import RecordFiles
 from sepcon.errors import SepconError
 
@@ -144,14 +151,10 @@ def _scene_readers(
 ) -> tuple[ReadClip, ReadClip]:
     def element(serialized: tf.Tensor) -> Element:
         row = parse(serialized, {"id": tf.string, "audio": tf.int16})
-        labels = tf.io.parse_single_example(
-            serialized,
-            {"labels": tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)},
-        )["labels"]
         return {
             "id": row["id"],
             "audio": tf.ensure_shape(row["audio"], [num_samples]),
-            "labels": tf.reduce_max(tf.one_hot(labels, num_classes), axis=0),
+            "labels": parse_labels(serialized, num_classes),
         }
 
     def read(position: tf.Tensor) -> Element:

@@ -15,16 +15,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soxr
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from sepcon.data.clips import SAMPLE_RATE_HZ, to_int16
 from sepcon.data.decode import DecodeReport
 from sepcon.data.labels import find_audio, read_labels
 from sepcon.data.mixing import Recordings, SceneRecipe
 from sepcon.data.prepared import open_builder, parse, split_records
+from sepcon.data.samples import to_int16
 from sepcon.data.synthetic import SyntheticEvents
+from sepcon.data.tfds_source import (
+    audio_feature,
+    decode_samples,
+    label_feature,
+    label_names,
+    sample_rate_hz,
+)
 from sepcon.errors import SepconError
 
 BUILT_IN = ("synthetic", "esc50")
@@ -152,7 +158,8 @@ def open_recordings(
     if builder.name == "esc50":
         names = tuple(builder.info.features["label"].names)
         return collect(_esc50(builder), class_names=names, identity=identity)
-    return collect(_tfds(builder), class_names=_tfds_classes(builder), identity=identity)
+    names = label_names(builder, _label_feature(builder))
+    return collect(_tfds(builder), class_names=names, identity=identity)
 
 
 def _synthetic(generator: SyntheticEvents, recipe: SceneRecipe) -> Iterator[Recording]:
@@ -202,45 +209,22 @@ def _folder(
     return collect(recordings(), class_names=labels.class_names, identity=identity)
 
 
-def _tfds_classes(builder: tfds.core.DatasetBuilder) -> tuple[str, ...]:
-    feature = _label_feature(builder)[1]
-    names = getattr(feature, "names", None) or getattr(
-        getattr(feature, "feature", None), "names", None
-    )
-    if not names:
-        raise SepconError(f"{builder.data_dir}: its labels have no class names; give another set")
-    return tuple(names)
-
-
-def _label_feature(builder: tfds.core.DatasetBuilder) -> tuple[str, tfds.features.FeatureConnector]:
-    for name in ("label", "labels"):
-        if name in builder.info.features:
-            return name, builder.info.features[name]
-    raise SepconError(
-        f"{builder.data_dir}: has features {', '.join(builder.info.features)}, expected audio and "
-        "label or labels; give another data set"
-    )
+def _label_feature(builder: tfds.core.DatasetBuilder) -> str:
+    name = label_feature(builder)
+    if name is None:
+        raise SepconError(
+            f"{builder.data_dir}: has features {', '.join(builder.info.features)}, expected audio "
+            "and label or labels; give another data set"
+        )
+    return name
 
 
 def _tfds(builder: tfds.core.DatasetBuilder) -> Iterator[Recording]:
-    """Goes through any TFDS data set with `audio` and `label` or `labels`."""
-    key = _label_feature(builder)[0]
-    feature = builder.info.features["audio"]
-    metadata = builder.info.metadata or {}
-    rate_hz = getattr(feature, "sample_rate", None) or metadata.get("sample_rate_hz")
-    if not rate_hz:
-        raise SepconError(
-            f"{builder.data_dir}: does not say its sample rate; expected it in the Audio feature "
-            "or in the metadata as sample_rate_hz"
-        )
+    """Goes through any TFDS data set with audio and `label` or `labels`."""
+    label, key = _label_feature(builder), audio_feature(builder)
+    rate_hz = sample_rate_hz(builder, key)
     for split, _ in _splits(builder):
         for number, row in enumerate(tfds.as_numpy(builder.as_dataset(split=split))):
-            audio = row["audio"]
-            samples = np.asarray(audio, np.float32)
-            if np.issubdtype(audio.dtype, np.integer):
-                samples = samples / 32768.0
-            mono = samples if samples.ndim == 1 else samples.mean(axis=-1)
-            resampled = soxr.resample(mono, int(rate_hz), SAMPLE_RATE_HZ, quality="HQ")
             identifier = f"{split}-{number}"
-            labels = tuple(int(label) for label in np.atleast_1d(row[key]))
-            yield Recording(identifier, identifier, 0, labels, to_int16(resampled))
+            labels = tuple(int(each) for each in np.atleast_1d(row[label]))
+            yield Recording(identifier, identifier, 0, labels, decode_samples(row[key], rate_hz))

@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -41,12 +42,23 @@ class RecordFiles:
         numbers = np.repeat(np.arange(len(spans)), self.counts)
         self._file = numbers.astype(np.int64)
         self._span = np.concatenate([np.zeros((0, 2), np.int64), *spans])
-        self._descriptors: dict[str, int] = {}
-        weakref.finalize(self, _close, self._descriptors)
-        self._lock = threading.Lock()
+        self._begin_reading()
 
     def __len__(self) -> int:
         return len(self._file)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs: the index, which it then need not scan the files for."""
+        return {name: getattr(self, name) for name in ("paths", "counts", "_file", "_span")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin_reading()
+
+    def _begin_reading(self) -> None:
+        self._descriptors: dict[str, int] = {}
+        weakref.finalize(self, _close, self._descriptors)
+        self._lock = threading.Lock()
 
     def bytes_at(self, position: int) -> bytes:
         """Returns the data of record number `position`."""

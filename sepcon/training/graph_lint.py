@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from sepcon.graph_operations import called_graphs
 from sepcon.training.task import Task
 
 _BARRED = {
@@ -80,18 +81,10 @@ def _operations(graph: Any, place: str, seen: set[str]) -> Iterator[tuple[str, t
     """All operations of a graph and, once each, of its functions."""
     for operation in graph.get_operations():
         yield place, operation
-        for name in _called(operation):
-            function = graph._get_function(name)
-            if name not in seen and function is not None and hasattr(function, "graph"):
+        for name, called in called_graphs(graph, operation):
+            if name not in seen:
                 seen.add(name)
-                yield from _operations(function.graph, f"{place}{operation.name}/", seen)
-
-
-def _called(operation: tf.Operation) -> list[str]:
-    """Names of the functions an operation calls."""
-    values = [operation.get_attr(name) for name in operation.node_def.attr]
-    flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
-    return [value.name for value in flat if hasattr(value, "name") and hasattr(value, "attr")]
+                yield from _operations(called, f"{place}{operation.name}/", seen)
 
 
 def _problems(operation: tf.Operation) -> list[str]:

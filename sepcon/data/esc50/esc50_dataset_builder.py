@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from sepcon.data.clips import SAMPLE_RATE_HZ
 from sepcon.data.decode import DecodeReport
 from sepcon.data.esc50 import layout
 from sepcon.data.prepared import ordered_key
+from sepcon.data.samples import SAMPLE_RATE_HZ
 from sepcon.errors import SepconError
 from sepcon.progress import Progress
 

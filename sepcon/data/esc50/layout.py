@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 from pathlib import Path
 
+from sepcon.data.tables import read_table
 from sepcon.errors import SepconError
 
 # In the order of the official target numbers.
@@ -74,15 +74,7 @@ def read_rows(root: Path) -> list[Row]:
       SepconError: if the table lacks a column, a row is malformed, or no audio is there.
     """
     table = root / "meta" / "esc50.csv"
-    with open(table, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in _COLUMNS if name not in (reader.fieldnames or [])]
-        if missing:
-            raise SepconError(
-                f"{table}: column {missing[0]} is missing, found "
-                f"{','.join(reader.fieldnames or ['nothing'])}; expected {','.join(_COLUMNS)}"
-            )
-        rows = [_row(root, table, number, row) for number, row in enumerate(reader, start=2)]
+    rows = [_row(root, table, number, row) for number, row in read_table(table, _COLUMNS)]
     present = {row.fold for row in rows if row.path.exists()}
     if not present:
         raise SepconError(

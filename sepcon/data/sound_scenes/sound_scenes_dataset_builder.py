@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from sepcon.data.clips import SAMPLE_RATE_HZ
 from sepcon.data.mixing import SPLITS, Mixer, SceneRecipe
 from sepcon.data.prepared import ordered_key
 from sepcon.data.recordings import identity_of, open_recordings
+from sepcon.data.samples import SAMPLE_RATE_HZ
 from sepcon.progress import Progress
 
 _VERSION = "1.0.0"

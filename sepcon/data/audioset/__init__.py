@@ -1,0 +1,1 @@
+"""AudioSet in the forms in which people have it."""

@@ -1,0 +1,1 @@
+"""UrbanSound8K in its official folder."""
