@@ -37,7 +37,7 @@ def decode_file(path: str | Path) -> np.ndarray:
     return audio if len(audio) else to_int16(_one_sample(block))
 
 
-def decode_bytes(data: bytes, name: str) -> np.ndarray:
+def decode_bytes(data: bytes | memoryview, name: str) -> np.ndarray:
     """Decodes the content of an audio file, as `decode_file` does the file itself.
 
     Args:
