@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from esc50_stub import write_esc50
 from fuss_stub import write_fuss
+from import_fixtures import write_audioset, write_gtzan, write_parquet, write_urbansound8k
 from recordings_fixture import write_recordings
 
 from sepcon import cli
@@ -152,6 +153,10 @@ def test_the_commands_of_the_documents(tmp_path, monkeypatch):
     write_recordings(tmp_path / "path" / "to" / "recordings")
     write_esc50(tmp_path / "path" / "to" / "ESC-50")
     write_fuss(tmp_path / "path" / "to" / "ssdata_reverb", num_scenes=3)
+    audioset = write_audioset(tmp_path / "path" / "to" / "AudioSet")
+    write_parquet(audioset, part="data/bal_train")
+    write_urbansound8k(tmp_path / "path" / "to" / "UrbanSound8K")
+    write_gtzan(tmp_path / "path" / "to" / "tensorflow_datasets")
     monkeypatch.chdir(tmp_path)
     commands = [line for line in _commands() if line.startswith("sepcon ")]
     assert len(commands) > 8
@@ -160,6 +165,10 @@ def test_the_commands_of_the_documents(tmp_path, monkeypatch):
         tiny = ["--gin_file=tiny.gin", f"--gin_bindings=DATA_DIR='{tmp_path / 'data'}'"]
         if "data/folder.gin" in line:
             tiny.append("--gin_bindings=folder.clip_seconds=2.0")
+        if words[0] == "import":
+            tiny.append("--gin_bindings=import_clips.max_fault_share=0.5")
+        if "data/imported.gin" in line or "data/audioset.gin" in line:
+            tiny.append("--gin_bindings=VALIDATION_SHARE=0.3")
         if words[0] == "study":
             rows = [f"papers/fonseca2021/mixture_{name}.gin" for name in ("mixture", "channel")]
             tiny += [f"--gin_bindings=study.rows={rows}", "--gin_bindings=study.seeds=(0,)"]

@@ -89,8 +89,10 @@ def flac(number: int, *, seconds: float = 0.25) -> bytes:
     return file.getvalue()
 
 
-def write_parquet(root: Path, *, num_clips: int = 23, per_file: int = 10) -> Path:
-    """`eval/*.parquet` as on Hugging Face, row groups of 4; the last rows are bad ones."""
+def write_parquet(
+    root: Path, *, part: str = "eval", num_clips: int = 23, per_file: int = 10
+) -> Path:
+    """`<part>/*.parquet` as on Hugging Face, row groups of 4; the last rows are bad ones."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -120,12 +122,12 @@ def write_parquet(root: Path, *, num_clips: int = 23, per_file: int = 10) -> Pat
     schema = pa.schema(
         {"video_id": pa.string(), "audio": audio, "labels": strings, "human_labels": strings}
     )
-    (root / "eval").mkdir(parents=True, exist_ok=True)
+    (root / part).mkdir(parents=True, exist_ok=True)
     (root / "class_labels_indices.csv").write_text(CLASSES)
     for start in range(0, len(rows), per_file):
         table = pa.Table.from_pylist(rows[start : start + per_file], schema=schema)
         parquet.write_table(
-            table, root / "eval" / f"{start // per_file:02d}.parquet", row_group_size=4
+            table, root / part / f"{start // per_file:02d}.parquet", row_group_size=4
         )
     return root
 
@@ -157,3 +159,30 @@ def write_urbansound8k(
                 soundfile.write(path, audio, rate_hz, subtype=kind)
                 table.writerow([name, recording, 0.0, 0.25, 1, fold, label, names[label]])
     return root
+
+
+def write_gtzan(data_dir: Path) -> Path:
+    """`gtzan` as TFDS prepares it: four clips, one without samples, one without a label."""
+    import tensorflow_datasets as tfds
+
+    features = tfds.builder("gtzan", data_dir=str(data_dir)).info.features
+    genres = features["label"].names
+    rows = [
+        {
+            "audio": np.int64(32767 * sound(number, rate_hz=22050)[:, 0]),
+            "label": number % 3,
+            "audio/filename": f"{genres[number % 3]}.{number:05d}.wav",
+        }
+        for number in range(4)
+    ]
+    rows.append(rows[1] | {"audio": np.zeros(0, np.int64), "audio/filename": "jazz.00054.wav"})
+    rows.append(rows[0] | {"label": -1, "audio/filename": "x.wav"})
+    builder = tfds.dataset_builders.store_as_tfds_dataset(
+        name="gtzan",
+        version="1.0.0",
+        features=features,
+        split_datasets={"train": list(enumerate(rows))},
+        data_dir=str(data_dir),
+        disable_shuffling=True,
+    )
+    return Path(builder.data_dir)

@@ -228,6 +228,10 @@ def test_bytes_decode_as_the_file_does_and_faults_name_the_clip(tmp_path: Path) 
         path = tmp_path / f"x.{ending}"
         write_audio(path, number)
         np.testing.assert_array_equal(decode_bytes(path.read_bytes(), "x"), decode_file(path))
+    # What was longer before leaves nothing behind.
+    path = tmp_path / "short.wav"
+    write_audio(path, 5, seconds=0.01)
+    np.testing.assert_array_equal(decode_bytes(path.read_bytes(), "x"), decode_file(path))
     with pytest.raises(AudioError, match=r"^-clip: is not audio") as caught:
         decode_bytes(b"no sound", "-clip")
     assert caught.value.kind == "not audio"

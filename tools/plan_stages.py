@@ -191,13 +191,32 @@ def _separator_training(
     work: Workload, networks: Networks, costs: Costs, record_bytes: float
 ) -> Stage:
     steps = work.steps(work.separator_passes, networks.separator_batch)
-    weights = costs.separator_weights
-    return Stage(
-        name="separator training",
+    return _training(
+        "separator training",
         flops={"separator_step": steps * costs.separator_step_flops},
+        steps=steps,
         bytes_read=steps * networks.separator_batch * record_bytes,
-        bytes_written=_CHECKPOINT_BYTES * weights,
-        disk_bytes=(2 * _CHECKPOINT_BYTES + work.states * _WEIGHT_BYTES) * weights,
+        num_weights=costs.separator_weights,
+        states=work.states,
+    )
+
+
+def _training(
+    name: str,
+    *,
+    flops: Mapping[Call, float],
+    steps: int,
+    bytes_read: float,
+    num_weights: int,
+    states: int,
+) -> Stage:
+    """A stage that leaves its last two checkpoints and the weights of some states."""
+    return Stage(
+        name=name,
+        flops=flops,
+        bytes_read=bytes_read,
+        bytes_written=_CHECKPOINT_BYTES * num_weights,
+        disk_bytes=(2 * _CHECKPOINT_BYTES + states * _WEIGHT_BYTES) * num_weights,
         sharing="all",
         steps=steps,
     )
@@ -219,15 +238,13 @@ def _channel_storage(
 
 def _pretraining(work: Workload, networks: Networks, costs: Costs, example_bytes: float) -> Stage:
     steps = work.steps(work.pretraining_passes, networks.pretraining_batch)
-    weights = costs.pretraining_weights
-    return Stage(
-        name="pretraining",
+    return _training(
+        "pretraining",
         flops={"pretraining_step": steps * costs.pretraining_step_flops},
-        bytes_read=steps * networks.pretraining_batch * example_bytes,
-        bytes_written=_CHECKPOINT_BYTES * weights,
-        disk_bytes=(2 * _CHECKPOINT_BYTES + _WEIGHT_BYTES) * weights,
-        sharing="all",
         steps=steps,
+        bytes_read=steps * networks.pretraining_batch * example_bytes,
+        num_weights=costs.pretraining_weights,
+        states=1,
     )
 
 

@@ -23,7 +23,7 @@ from sepcon.errors import SepconError, one_line
 
 MAX_HOURS = 12
 _RATES_HZ = (1_000, 768_000)
-_BLOCK_FRAMES = 1 << 16
+_BLOCK_FRAMES = 1 << 18
 # A header may claim 1,024 channels: what is read at a time is bounded in samples too.
 _BLOCK_SAMPLES = 1 << 20
 # What an encoder may add or drop at the ends: two MPEG frames or one long Vorbis window.
@@ -304,10 +304,13 @@ def average_channels(block: np.ndarray) -> np.ndarray:
 
     Column by column, for numpy is ten times slower at means along a short last axis.
     """
-    total = block[:, 0].astype(np.float32)
-    for channel in range(1, block.shape[1]):
+    if block.shape[1] == 1:
+        return block[:, 0].astype(np.float32)
+    total = np.add(block[:, 0], block[:, 1], dtype=np.float32)
+    for channel in range(2, block.shape[1]):
         total += block[:, channel]
-    return total / np.float32(block.shape[1]) if block.shape[1] > 1 else total
+    total /= np.float32(block.shape[1])
+    return total
 
 
 def _check_finite(path: str, start: int, block: np.ndarray, mono: np.ndarray) -> None:

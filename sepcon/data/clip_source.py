@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -122,5 +121,5 @@ def fingerprint(source: ClipSource) -> str:
     """A digest of the list of clips: an import goes on only with the list it began with."""
     digest = hashlib.sha256("\n".join(source.class_names).encode())
     for reference in source.references:
-        digest.update(os.fsencode(repr(dataclasses.astuple(reference))))
+        digest.update(repr(reference).encode())
     return digest.hexdigest()[:16]

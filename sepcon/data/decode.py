@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,8 @@ import soxr
 from sepcon.data.audio_file import AudioError, open_audio
 from sepcon.data.samples import SAMPLE_RATE_HZ, to_int16
 from sepcon.errors import SepconError
+
+_memory = threading.local()
 
 
 def decode_file(path: str | Path) -> np.ndarray:
@@ -37,7 +40,7 @@ def decode_file(path: str | Path) -> np.ndarray:
     return audio if len(audio) else to_int16(_one_sample(block))
 
 
-def decode_bytes(data: bytes, name: str) -> np.ndarray:
+def decode_bytes(data: bytes | memoryview, name: str) -> np.ndarray:
     """Decodes the content of an audio file, as `decode_file` does the file itself.
 
     Args:
@@ -47,16 +50,24 @@ def decode_bytes(data: bytes, name: str) -> np.ndarray:
     Raises:
       AudioError: as `open_audio`.
     """
-    # A file in memory: libsndfile reads it at once, where a Python stream is called back each time.
-    descriptor = os.memfd_create("sepcon")
+    descriptor = _memory_file()
+    # In place, for memory that is new to the system costs more than the copy itself.
+    os.pwrite(descriptor, data, 0)
+    os.ftruncate(descriptor, len(data))
     try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(data)
         return decode_file(f"/proc/self/fd/{descriptor}")
-    except AudioError as fault:
-        raise AudioError(fault.kind, name, fault.detail) from fault
-    finally:
-        os.close(descriptor)
+    except AudioError as error:
+        raise AudioError(error.kind, name, error.detail) from error
+
+
+def _memory_file() -> int:
+    """Descriptor of a file in memory, one for each thread of each process.
+
+    libsndfile reads it at once, where a Python stream is called back again and again.
+    """
+    if getattr(_memory, "process", None) != os.getpid():
+        _memory.process, _memory.descriptor = os.getpid(), os.memfd_create("sepcon")
+    return _memory.descriptor
 
 
 def resample(mono: np.ndarray, rate_hz: int) -> np.ndarray:

@@ -23,22 +23,23 @@ def serialize_example(features: Mapping[str, bytes | Sequence[int]]) -> bytes:
     Args:
       features: by name, bytes for a bytes_list of one, integers from 0 for an int64_list.
     """
-    entries = b""
+    pieces: list[bytes] = []
     for name, value in features.items():
-        key = _field(_FIELD_1, name.encode())
-        entries += _field(_FIELD_1, key + _field(_FIELD_2, _feature(value)))
-    return _field(_FIELD_1, entries)
+        key = _field(_FIELD_1, [name.encode()])
+        pieces += _field(_FIELD_1, [*key, *_field(_FIELD_2, _feature(value))])
+    return b"".join(_field(_FIELD_1, pieces))
 
 
-def _feature(value: bytes | Sequence[int]) -> bytes:
+def _feature(value: bytes | Sequence[int]) -> list[bytes]:
     if isinstance(value, bytes):
-        return _field(_FIELD_1, _field(_FIELD_1, value))
-    packed = b"".join(map(_varint, value))
-    return _field(_FIELD_3, _field(_FIELD_1, packed) if packed else b"")
+        return _field(_FIELD_1, _field(_FIELD_1, [value]))
+    packed = [b"".join(map(_varint, value))]
+    return _field(_FIELD_3, _field(_FIELD_1, packed) if value else [])
 
 
-def _field(tag: int, data: bytes) -> bytes:
-    return bytes([tag]) + _varint(len(data)) + data
+def _field(tag: int, pieces: list[bytes]) -> list[bytes]:
+    """Puts tag and length before what is in a field: pieces, so that audio is copied only once."""
+    return [bytes([tag]) + _varint(sum(map(len, pieces))), *pieces]
 
 
 def _varint(value: int) -> bytes:

@@ -139,7 +139,7 @@ def _row(reference: ClipReference) -> int:
     return reference.row
 
 
-def _contents(path: Path, rows: list[int]) -> Iterator[bytes | None]:
+def _contents(path: Path, rows: list[int]) -> Iterator[memoryview | None]:
     """Yields the bytes of the audio of some rows, which are in ascending order."""
     file = _open(path)
     wanted, start = iter([*rows, -1]), 0
@@ -151,13 +151,19 @@ def _contents(path: Path, rows: list[int]) -> Iterator[bytes | None]:
                 _BATCH_ROWS, row_groups=[group], columns=["audio.bytes"]
             ):
                 while start <= next_row < start + len(batch):
-                    yield batch.column("audio").field("bytes")[next_row - start].as_py()
+                    yield _buffer(batch.column("audio").field("bytes")[next_row - start])
                     next_row = next(wanted)
                 start += len(batch)
         start = end
 
 
-def _decode(content: bytes | None, reference: ClipReference) -> Any:
+def _buffer(scalar: Any) -> memoryview | None:
+    """The bytes of a cell, not copied; None where it is empty of them."""
+    buffer = scalar.as_buffer()
+    return None if buffer is None else memoryview(buffer)
+
+
+def _decode(content: memoryview | None, reference: ClipReference) -> Any:
     if content is None:
         return AudioError("missing", reference.id, "its row has no audio")
     if not content:
