@@ -11,6 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from sepcon.any_rate import at_rate
+from sepcon.data.audio_file import RATES_HZ
 from sepcon.errors import SepconError
 from sepcon.models.saved_model import find_saved_model, load_serving_function, read_model_card
 from sepcon.models.separation_model import SeparationModel, separator_fingerprint
@@ -67,7 +68,8 @@ class RecordingSeparator:
           [source, samples] float32, which sum to the (averaged) waveform within rounding.
 
         Raises:
-          ValueError: the waveform is no such array, empty, or holds what is not a number.
+          ValueError: the waveform is no such array, empty, or holds what is not a number; or the
+            rate is not one of sound.
           NotFiniteError: what comes out is not finite.
         """
         mixture = _mono(waveform)
@@ -84,8 +86,12 @@ class RecordingSeparator:
           The sources in parts that follow one another, [source, samples] float32 each.
 
         Raises:
+          ValueError: the rate is not one of sound.
           NotFiniteError: what comes out is not finite.
         """
+        low, high = RATES_HZ
+        if not low <= sample_rate_hz <= high:
+            raise ValueError(f"sample_rate_hz: got {sample_rate_hz}, expected {low} to {high}")
         window_samples = round(self.window_seconds * sample_rate_hz)
         separate = at_rate(
             self._separate_window, model_rate_hz=self.sample_rate_hz, rate_hz=sample_rate_hz

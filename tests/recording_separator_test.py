@@ -148,6 +148,12 @@ def test_what_is_no_waveform_is_refused(separator, waveform, message):
         separator(waveform, sample_rate_hz=16000)
 
 
+@pytest.mark.parametrize("rate_hz", [0, -16000, 4_000_000_000])
+def test_what_is_no_rate_is_refused(separator, rate_hz):
+    with pytest.raises(ValueError, match=f"sample_rate_hz: got {rate_hz}, expected 1000 to 768000"):
+        separator(np.zeros(10, np.float32), sample_rate_hz=rate_hz)
+
+
 def test_sources_that_are_not_finite_are_not_given_out():
     broken = RecordingSeparator(lambda batch: {"sources": batch[:, None] * np.inf}, 16000, 1, 0, "")
     with pytest.raises(NotFiniteError, match=r"peak is 0\.5"):

@@ -22,7 +22,7 @@ from sepcon.data.containers import cut_off
 from sepcon.errors import SepconError, one_line
 
 MAX_HOURS = 12
-_RATES_HZ = (1_000, 768_000)
+RATES_HZ = (1_000, 768_000)
 _BLOCK_FRAMES = 1 << 18
 # A header may claim 1,024 channels: what is read at a time is bounded in samples too.
 _BLOCK_SAMPLES = 1 << 20
@@ -144,7 +144,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _header(path: str, file: soundfile.SoundFile) -> AudioHeader:
-    low, high = _RATES_HZ
+    low, high = RATES_HZ
     if not low <= file.samplerate <= high:
         raise AudioError(
             "damaged",

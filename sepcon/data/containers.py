@@ -71,10 +71,10 @@ def _cut_wave64(file: BinaryIO, size: int) -> str | None:
     offset = 40
     while offset + 24 <= size:
         file.seek(offset)
-        name, length = struct.unpack("<4s12xQ", file.read(24))
+        name, length = struct.unpack("<4s12xQ", file.read(24))  # the length counts these 24 bytes
         if name == b"data":
-            return _missing(offset, length, size)
-        offset += max(24, length + -length % 8)  # the length counts these 24 bytes
+            return _missing(offset + 24, length - 24, size)
+        offset += max(24, length + -length % 8)
     return "it ends before the audio begins"
 
 
