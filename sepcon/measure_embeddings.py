@@ -37,8 +37,10 @@ class Measurement:
 
 @dataclasses.dataclass(frozen=True)
 class _TestClips:
-    """What the test has to offer. Attributes: ids; labels [clips, classes]; embedding [clips, dim],
-    of whole clips; patches, how many there are on average.
+    """What the test has to offer.
+
+    Attributes: ids; labels, [clips, classes]; embedding, [clips, dim] of whole clips; patches, how
+    many a clip has on average.
     """
 
     ids: np.ndarray
