@@ -6,9 +6,12 @@ beside the least that its bytes or its arithmetic allow, measured in the same pr
 
 - reading: the same files, from the disk, as plain bytes;
 - training and prediction: floating point operations at the rate at which TensorFlow multiplies
-  large matrices, measured before every block of steps;
+  large matrices, measured before every block of steps, and the bytes;
 - metrics: sorting the scores of every class, without which there is no ranking;
 - bootstrap: bringing the weights of all resamples into the order of every class.
+
+Where arithmetic is the bound both are processor seconds, so that other programs on the machine do
+not count; where reading is, both are seconds of the clock.
 
 Memory is the most that the process ever held (getrusage), before scikit-learn is loaded.
 """
@@ -27,7 +30,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark_process import GEMM_GFLOP
+from scale_data import NUM_CLASSES
+
 from sepcon.comparison import align
+from sepcon.data.embedding_sources import HELD_BYTES
 from sepcon.errors import SepconError
 
 _MIB = 2.0**20
@@ -69,6 +76,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     names = ("clips", "evaluation_clips", "dim", "shard_size")
+    row_bytes = 4 * options.dim + NUM_CLASSES
+    if options.clips * row_bytes <= HELD_BYTES:
+        raise SepconError(
+            f"--clips: {options.clips} clips would be held in memory; give more than "
+            f"{HELD_BYTES // row_bytes}"
+        )
     start = time.monotonic()
     _start("scale_data.py", folder, options, names)
     generated = time.monotonic() - start
@@ -97,44 +110,70 @@ def _start(script: str, folder: Path, options: argparse.Namespace, names: Sequen
 
 
 def _stages(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each stage with its seconds and the least that its bytes or its arithmetic allow."""
-    seconds, peaks = measured["seconds"], measured["gemm_gflops"]
-    peak = sum(peaks) / len(peaks)
-    bandwidth = measured["train_bytes"] / seconds["raw reading"]
-    # The pass as a whole: what is read while it computes costs no time of its own.
-    epoch = seconds["training"] - seconds["row statistics"] - seconds["mean average precision"]
-    read, computed = seconds["raw reading"], measured["train_gflop"] / peak
-    predicted = measured["predict_gflop"] / peak + measured["test_bytes"] / bandwidth
+    """Each stage with its time and the least that its bytes or its arithmetic allow."""
+    seconds, cpu = measured["seconds"], measured["cpu_seconds"]
+    read = seconds["raw reading"]
+    cpu_per_gflop = measured["gemm_cpu_seconds"] / GEMM_GFLOP
+    computed = measured["train_gflop"] * cpu_per_gflop
+    # What the clock ran for beside the pass itself.
+    others = ("row statistics", "mean average precision", "gemm")
+    epoch, epoch_cpu = (each["training"] - sum(map(each.get, others)) for each in (seconds, cpu))
+    predicted = measured["predict_gflop"] * cpu_per_gflop
+    predicted += cpu["raw reading"] * measured["test_bytes"] / measured["train_bytes"]
     rows = [
-        ("statistics, one pass", seconds["row statistics"], read),
-        ("reading in the training pass", seconds["reading"], read),
-        ("steps of the training pass", seconds["steps"], computed),
-        ("training pass, both at once", epoch, max(read, computed)),
-        ("validation", seconds["mean average precision"], predicted + seconds["sorting"]),
-        ("prediction", seconds["prediction"], predicted),
-        ("mAP, AUC, d-prime, lwlrap", seconds["metrics"], seconds["sorting"]),
-        ("bootstrap intervals", seconds["bootstrap"], seconds["gathering"]),
+        # stage, seconds, processor seconds, bound, whether the bound is of the processors
+        ("statistics, one pass", seconds["row statistics"], cpu["row statistics"], read, False),
+        ("reading beside the steps", seconds["reading"], None, read, False),
+        ("steps of the training pass", seconds["steps"], cpu["steps"], computed, True),
+        ("training pass as a whole", epoch, epoch_cpu, computed + cpu["raw reading"], True),
+        (
+            "validation",
+            seconds["mean average precision"],
+            cpu["mean average precision"],
+            predicted + cpu["sorting"],
+            True,
+        ),
+        ("prediction", seconds["prediction"], cpu["prediction"], predicted, True),
+        ("mAP, AUC, d-prime, lwlrap", seconds["metrics"], cpu["metrics"], cpu["sorting"], True),
+        ("bootstrap", seconds["bootstrap"], cpu["bootstrap"], cpu["gathering"], True),
     ]
-    return [{"stage": n, "seconds": s, "bound_seconds": b, "ratio": s / b} for n, s, b in rows]
+    return [
+        {
+            "stage": name,
+            "seconds": clock,
+            "cpu_seconds": processors,
+            "bound": bound,
+            "bound_is_of": "processors" if of_processors else "clock",
+            "ratio": (processors if of_processors else clock) / bound,
+        }
+        for name, clock, processors, bound, of_processors in rows
+    ]
 
 
 def _text(result: Mapping[str, Any]) -> str:
     cells = [
-        [row["stage"], *(format(row[key], ".2f") for key in ("seconds", "bound_seconds", "ratio"))]
+        [
+            row["stage"],
+            f"{row['seconds']:.2f}",
+            "" if row["cpu_seconds"] is None else f"{row['cpu_seconds']:.2f}",
+            f"{row['bound']:.2f} ({row['bound_is_of']})",
+            f"{row['ratio']:.2f}",
+        ]
         for row in result["stages"]
     ]
-    seconds, peaks = result["seconds"], result["gemm_gflops"]
+    rate = result["train_bytes"] / 1e9 / result["seconds"]["raw reading"]
+    gemm, cpu = (GEMM_GFLOP / result[name] for name in ("gemm_seconds", "gemm_cpu_seconds"))
     return "\n".join(
         [
             f"TensorFlow {result['tensorflow']}, {result['clips']:,} clips of {result['dim']}, "
             f"{result['train_bytes'] / 1e9:.2f} GB in shards of {result['shard_size']}, batch "
-            f"{result['batch']}, {result['threads']} threads",
-            align([["stage", "seconds", "bound", "ratio"], *cells]),
-            f"peak memory {result['peak_bytes'] / _MIB:,.0f} MiB",
-            f"GEMM {min(peaks):.0f} to {max(peaks):.0f} GFLOP/s, disk "
-            f"{result['train_bytes'] / 1e9 / seconds['raw reading']:.2f} GB/s",
-            f"scikit-learn, mAP and AUC: {seconds['scikit-learn']:.2f} s, "
-            f"differs by {result['difference_to_scikit_learn']:.1e}",
+            f"{result['batch']}, {result['threads']} threads, {result['resamples']} resamples",
+            align([["stage", "seconds", "processor seconds", "bound", "ratio"], *cells]),
+            f"peak memory {result['peak_bytes'] / _MIB:,.0f} MiB; GEMM {gemm:.0f} GFLOP in a "
+            f"second, {cpu:.0f} in a processor second; disk {rate:.2f} GB/s",
+            f"scikit-learn, mAP and AUC: {result['seconds']['scikit-learn']:.2f} s, "
+            f"{result['cpu_seconds']['scikit-learn']:.2f} processor seconds, differs by "
+            f"{result['difference_to_scikit_learn']:.1e}",
             f"mAP {result['mAP']:.3f} ({result['mAP_interval'][0]:.3f} to "
             f"{result['mAP_interval'][1]:.3f}), AUC {result['AUC']:.3f}, d-prime "
             f"{result['d_prime']:.2f}, lwlrap {result['lwlrap']:.3f}",

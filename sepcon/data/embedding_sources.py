@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from sepcon.data.embeddings import Embeddings, concatenate
 # Up to this size clips are held in memory, and shuffled as a whole. 100,000 clips of 512 numbers
 # and 527 classes.
 HELD_BYTES = 256 << 20
+_ROWS_AT_ONCE = 256
 # Labels that may wait to be sorted when few clips of each class are chosen.
 _MOST_CANDIDATES = 200_000
 
@@ -180,8 +181,8 @@ def row_statistics(source: EmbeddingSource) -> RowStatistics:
         count = len(clips.embedding)
         if count == 0:
             continue
-        shard_mean = clips.embedding.mean(axis=0, dtype=np.float64)
-        shard_variance = clips.embedding.var(axis=0, dtype=np.float64)
+        shard_mean = _sum_of_rows(clips.embedding, lambda rows: rows) / count
+        shard_variance = _sum_of_rows(clips.embedding, _squared_distance_from(shard_mean)) / count
         share = count / (rows + count)
         distance = shard_mean - mean
         variance = (
@@ -194,6 +195,26 @@ def row_statistics(source: EmbeddingSource) -> RowStatistics:
     # A dimension that is constant up to rounding carries no information: leave it at about zero.
     deviation[deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-6)] = 1.0
     return RowStatistics(rows, mean.astype(np.float32), deviation.astype(np.float32), label_rows)
+
+
+def _sum_of_rows(embedding: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Sums changed rows in float64, [dim], a few at a time that stay in the processor's cache."""
+    # The sum so far is the row above those that are added to it: one order, however many at a time.
+    buffer = np.zeros((1 + _ROWS_AT_ONCE, embedding.shape[1]))
+    for start in range(0, len(embedding), _ROWS_AT_ONCE):
+        rows = embedding[start : start + _ROWS_AT_ONCE]
+        buffer[1 : 1 + len(rows)] = rows
+        change(buffer[1 : 1 + len(rows)])
+        buffer[0] = buffer[: 1 + len(rows)].sum(axis=0)
+    return buffer[0].copy()
+
+
+def _squared_distance_from(mean: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    def change(rows: np.ndarray) -> np.ndarray:
+        rows -= mean
+        return np.multiply(rows, rows, out=rows)
+
+    return change
 
 
 def _label_rows(clips: Embeddings) -> np.ndarray:
