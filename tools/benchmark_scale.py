@@ -8,7 +8,7 @@ beside the least that its bytes or its arithmetic allow, measured in the same pr
 - training and prediction: floating point operations at the rate at which TensorFlow multiplies
   large matrices, measured before every block of steps, and the bytes;
 - metrics: sorting the scores of every class, without which there is no ranking;
-- bootstrap: bringing the weights of all resamples into the order of every class.
+- bootstrap: bringing the weights of all resamples into the order of every class and adding them.
 
 Where arithmetic is the bound both are processor seconds, so that other programs on the machine do
 not count; where reading is, both are seconds of the clock.

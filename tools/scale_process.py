@@ -188,14 +188,14 @@ def _read_raw(files: list[Path]) -> None:
 
 
 def _gather(scores: np.ndarray, resamples: int) -> None:
-    """Brings the weights of all resamples into the order of each class: the bootstrap's bytes."""
+    """Brings the weights of all resamples into the order of each class and adds them up."""
     clips, classes = scores.shape
     columns = max(1, metrics._BLOCK_WEIGHTS // clips)
     weights = np.ones((clips, columns), np.float32)
     order = [np.argsort(-column) for column in scores.T]
     for _ in range(0, resamples, columns):
         for label in range(classes):
-            np.take(weights, order[label], axis=0)
+            np.take(weights, order[label], axis=0).sum(axis=0)
 
 
 def _scikit_learn(clock: Clock, targets: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
