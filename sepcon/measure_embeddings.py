@@ -115,14 +115,13 @@ def measure(
 
 
 def _test_clips(source: EmbeddingSource) -> _TestClips:
-    shards = list(shards_ahead(source))
-    rows = sum(len(clips.embedding) for clips in shards)
-    return _TestClips(
-        np.concatenate([clips.ids for clips in shards]),
-        np.concatenate([clips.labels for clips in shards]),
-        np.concatenate([clips.mean_over_patches(clips.embedding) for clips in shards]),
-        rows / len(source),
-    )
+    # Patches of one shard at a time; of the others their means are held.
+    parts = [
+        (clips.ids, clips.labels, clips.mean_over_patches(clips.embedding))
+        for clips in shards_ahead(source)
+    ]
+    ids, labels, embedding = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return _TestClips(ids, labels, embedding, sum(source.shard_rows) / len(source))
 
 
 def _train(
