@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-import soxr
+
+from sepcon.resampling import resampled
 
 Waveform = npt.NDArray[np.float32]
 
@@ -34,11 +35,11 @@ def at_rate(
     """
 
     def separate(window: Waveform) -> Waveform:
-        channels = separate_window(_resampled(window, rate_hz, model_rate_hz))
+        channels = separate_window(resampled(window, rate_hz=rate_hz, wanted_hz=model_rate_hz))
         shares = local_shares(channels, frame_samples=round(_FRAME_SECONDS * model_rate_hz))
         back = np.zeros([len(channels), len(window)], np.float32)
         for channel, low in zip(back, channels, strict=True):
-            high = _resampled(low, model_rate_hz, rate_hz)
+            high = resampled(low, rate_hz=model_rate_hz, wanted_hz=rate_hz)
             # There and back a few samples come or go at the end.
             length = min(len(high), len(channel))
             channel[:length] = high[:length]
@@ -93,11 +94,3 @@ def share_residual(
     places = np.arange(len(mixture))
     for channel, share in zip(channels, shares, strict=True):
         channel += residual * np.interp(places, middles, share)
-
-
-def _resampled(waveform: Waveform, rate_hz: int, wanted_hz: int) -> Waveform:
-    """Resamples [samples]; never to nothing."""
-    if rate_hz == wanted_hz:
-        return waveform
-    resampled = soxr.resample(waveform, rate_hz, wanted_hz, quality="HQ")
-    return resampled if len(resampled) else waveform[:1]

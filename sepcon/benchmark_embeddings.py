@@ -5,20 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from sepcon.benchmark import Results, Row, write_csv
 from sepcon.clip_probe import CLIP_PROBE, probe_clips
 from sepcon.data.clips import ClipDataset
-from sepcon.data.embeddings import Embeddings
 from sepcon.embed_splits import check_splits, embed_splits
-from sepcon.errors import SepconError, one_line
-from sepcon.metrics import ClassificationScores, bootstrap_interval, classification_scores
+from sepcon.errors import SepconError
+from sepcon.evaluated_clips import write_evaluated_clips
+from sepcon.measure_embeddings import Measurement, classifier_seeds, measure
+from sepcon.models.embedder import ClipEmbedder
 from sepcon.models.embedders import (
-    Embedder,
+    Model,
     find_model,
     load_embedder,
     load_reference_config,
@@ -26,12 +25,7 @@ from sepcon.models.embedders import (
     untrained_encoder,
 )
 from sepcon.models.encoder_files import EncoderConfig
-from sepcon.models.shallow import (
-    LINEAR_PROBE,
-    ShallowClassifier,
-    ShallowSettings,
-    train_shallow_classifier,
-)
+from sepcon.models.shallow import LINEAR_PROBE, ShallowSettings
 
 CLASSES_FILE = "per_class.csv"
 LOG_MEL_STATISTICS = "log_mel_statistics"
@@ -39,7 +33,8 @@ UNTRAINED_ENCODER = "untrained_encoder"
 # Before the roles of clean clips where embeddings are kept.
 CLEAN_CLIPS_PREFIX = "clean_"
 
-Model = str | Path | Embedder
+# What is learned from and what the score of a clip is.
+CLIP_SCORES = ("mean_embedding", "mean_patch_score")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +43,7 @@ class _Entry:
 
     name: str
     seed: int
-    load: Callable[[], Embedder]
+    load: Callable[[], ClipEmbedder]
 
 
 def benchmark_embeddings(
@@ -69,20 +64,22 @@ def benchmark_embeddings(
     bootstrap_resamples: int = 1000,
     batch_size: int = 32,
     shard_size: int = 1024,
+    clip_score: str = "mean_embedding",
+    clips_per_class: Sequence[int] = (),
 ) -> Results:
     """Embeds three splits with each model, trains a classifier on top, and tests it once.
 
-    A clip's embedding is the mean over its patches. Training stops, and penalties are chosen, on
-    `validation`; `test` is looked at once per row, when all is decided. The seed of a classifier
-    alone can move a row by as much as two ways of pretraining differ, so several are trained on
-    the same embeddings and all figures are means over them. Embeddings are kept under
-    folder/embeddings and a killed run goes on after the last finished shard; per_class.csv comes
-    at the end.
+    Training stops, and penalties are chosen, on `validation`; `test` is looked at once per row,
+    when all is decided. The seed of a classifier alone can move a row by as much as two ways of
+    pretraining differ, so several are trained on the same embeddings and all figures are means
+    over them. Embeddings are kept under folder/embeddings and a killed run goes on after the last
+    finished shard. What does not fit into memory is streamed from there. At the end come
+    per_class.csv, the commonest class first, and which clips were tested (`evaluated_clips`).
 
     Args:
       folder: where to write.
       models: name in the table -> a model (SavedModel, run folder of `sepcon export` or `sepcon
-        pretrain`, or Embedder), or as many of them as there are seeds, one for each.
+        pretrain`, or embedder), or as many of them as there are seeds, one for each.
       train: labelled clips the classifier learns from.
       validation: labelled clips for its decisions.
       test: labelled clips it is measured on.
@@ -99,26 +96,47 @@ def benchmark_embeddings(
       bootstrap_resamples: resamples of the test clips behind the 95 % intervals.
       batch_size: clips embedded at a time.
       shard_size: clips per file of embeddings.
+      clip_score: "mean_embedding": a clip is the mean of its patches' embeddings, one example to
+        learn from and one to score. "mean_patch_score": every patch is an example with the labels
+        of its clip, and the score of a clip is the mean of its patches' scores, as is the
+        convention on AudioSet; takes as many times the disk as clips have patches.
+      clips_per_class: also trains on subsets of so many labelled clips of each class, nested and
+        drawn by the row's seed.
 
     Returns:
       The table, and the rows: name, seed, mAP, mAP_low, mAP_high, d_prime, d_prime_low,
-      d_prime_high, AUC, validation_mAP, linear_mAP, linear_d_prime, mAP_deviation (between the
-      classifiers), num_classifiers, seconds, num_train_clips, num_validation_clips,
-      num_test_clips, num_classes, classes_left_out, epochs, embedding_size; and with clean clips
+      d_prime_high, AUC, AUC_low, AUC_high, lwlrap, lwlrap_low, lwlrap_high, validation_mAP,
+      linear_mAP, linear_d_prime, mAP_deviation (between the classifiers), num_classifiers,
+      retrieval_mAP and retrieval_chance (see `query_by_example`), for each k of `clips_per_class`
+      mAP_at_k, d_prime_at_k and num_train_clips_at_k, clip_score, patches_per_clip, seconds,
+      num_train_clips, num_validation_clips, num_test_clips, num_missing_test_clips,
+      test_ids_sha256, num_classes, classes_left_out, epochs, embedding_size; and with clean clips
       what `sepcon.clip_probe` says of them.
 
     Raises:
       SepconError: a model is missing or broken, the splits differ in their classes or share a
         clip, the models are not as many as the seeds, or the folder cannot be written.
-      ValueError: num_classifiers is less than 1.
+      ValueError: num_classifiers is less than 1, or clip_score or clips_per_class is none that
+        there is.
     """
-    if num_classifiers < 1:
-        raise ValueError(f"num_classifiers={num_classifiers} must be at least 1")
+    if num_classifiers < 1 or min(clips_per_class, default=1) < 1:
+        raise ValueError(
+            f"num_classifiers={num_classifiers} and clips_per_class={tuple(clips_per_class)} must "
+            "be at least 1"
+        )
+    if clip_score not in CLIP_SCORES:
+        raise ValueError(f"clip_score={clip_score!r} must be one of {', '.join(CLIP_SCORES)}")
     splits = {"train": train, "validation": validation, "test": test}
     for each in (splits, *([clean_clips] if clean_clips else [])):
         check_splits(each)
     entries = _entries(models, baselines, reference, seeds, train)
-    settings = (classifier or ShallowSettings(), linear_probe or LINEAR_PROBE)
+    measurement = Measurement(
+        classifier=classifier or ShallowSettings(),
+        linear_probe=linear_probe or LINEAR_PROBE,
+        num_classifiers=num_classifiers,
+        bootstrap_resamples=bootstrap_resamples,
+        clips_per_class=tuple(clips_per_class),
+    )
     rows: list[Row] = []
     classes: list[Row] = []
     for number, entry in enumerate(entries, start=1):
@@ -131,25 +149,31 @@ def benchmark_embeddings(
             title=title,
             batch_size=batch_size,
             shard_size=shard_size,
+            patches=clip_score == "mean_patch_score",
         )
-        embedded = embed(splits)
-        row, row_classes = _measure(entry, embedded, settings, num_classifiers, bootstrap_resamples)
+        row, row_classes, ids = measure(
+            measurement, embed(splits), name=entry.name, seed=entry.seed
+        )
         if clean_clips:
             row |= probe_clips(
                 embed(clean_clips, prefix=CLEAN_CLIPS_PREFIX),
                 settings=clip_probe or CLIP_PROBE,
-                seeds=_classifier_seeds(entry, num_classifiers),
+                seeds=classifier_seeds(entry.seed, num_classifiers),
                 num_resamples=bootstrap_resamples,
             )
-        rows.append({**row, "seconds": round(time.monotonic() - start, 2)})
+        tested = write_evaluated_clips(folder, ids=ids, left_out=test.left_out)
+        seconds = round(time.monotonic() - start, 2)
+        rows.append({**row, "clip_score": clip_score, **tested, "seconds": seconds})
         classes += row_classes
     write_csv(folder / CLASSES_FILE, classes)
     return Results(rows, _table(rows))
 
 
 def _table(rows: Sequence[Row]) -> list[list[str]]:
+    limits = [key for key in rows[0] if key.startswith("mAP_at_")]
+    head = ["row", "seed", "mAP", "95 % interval", "d-prime", "95 % interval", "AUC", "lwlrap"]
     clean = all("clip_accuracy" in row for row in rows)
-    head = ["row", "seed", "mAP", "95 % interval", "d-prime", "95 % interval", "linear mAP"]
+    head += ["linear mAP", "retrieval mAP", *[f"{key[7:]} a class" for key in limits]]
     head += ["clean clips", "95 % interval", "s"] if clean else ["s"]
     cells = [
         [
@@ -159,7 +183,11 @@ def _table(rows: Sequence[Row]) -> list[list[str]]:
             f"{row['mAP_low']:.3f} to {row['mAP_high']:.3f}",
             f"{row['d_prime']:.2f}",
             f"{row['d_prime_low']:.2f} to {row['d_prime_high']:.2f}",
+            f"{row['AUC']:.3f}",
+            f"{row['lwlrap']:.3f}",
             f"{row['linear_mAP']:.3f}",
+            "" if row["retrieval_mAP"] is None else f"{row['retrieval_mAP']:.3f}",
+            *[f"{row[key]:.3f}" for key in limits],
             *(_clean_cells(row) if clean else []),
             f"{row['seconds']:.0f}",
         ]
@@ -183,7 +211,7 @@ def _entries(
     if not seeds or not (models or baselines):
         raise SepconError("nothing to measure: give models or baselines, and at least one seed")
     per_seed = {name: _one_per_seed(name, given, seeds) for name, given in models.items()}
-    paths = [m for given in per_seed.values() for m in given if not isinstance(m, Embedder)]
+    paths = [m for given in per_seed.values() for m in given if isinstance(m, str | Path)]
     for path in paths:
         find_model(path)  # A wrong path is told now, not after an hour.
     entries = [
@@ -203,7 +231,7 @@ def _entries(
 def _one_per_seed(
     name: str, given: Model | Sequence[Model], seeds: Sequence[int]
 ) -> Sequence[Model]:
-    if isinstance(given, str | Path | Embedder):
+    if isinstance(given, str | Path) or not isinstance(given, Sequence):
         return [given] * len(seeds)
     if len(given) != len(seeds):
         raise SepconError(
@@ -252,88 +280,3 @@ def _reference_config(reference: str | Path | None, paths: Sequence[str | Path])
         "the baselines need the front-end and architecture of an encoder of sepcon, and no model "
         "tells them: set `reference` to a pretraining run, or leave the baselines out"
     )
-
-
-def _measure(
-    entry: _Entry,
-    embedded: Mapping[str, Embeddings],
-    settings: tuple[ShallowSettings, ShallowSettings],
-    num_classifiers: int,
-    bootstrap_resamples: int,
-) -> tuple[Row, list[Row]]:
-    """Returns the row of results.json and the rows of per_class.csv."""
-    train, test = embedded["train"], embedded["test"]
-    seeds = _classifier_seeds(entry, num_classifiers)
-    by_hidden, by_linear = ([_train(embedded, each, seed) for seed in seeds] for each in settings)
-    predicted = np.stack([classifier.predict(test.embedding) for classifier in by_hidden])
-    try:
-        scores = [classification_scores(targets=test.labels, scores=each) for each in predicted]
-        interval = bootstrap_interval(
-            targets=test.labels, scores=predicted, num_resamples=bootstrap_resamples
-        )
-        linear = [
-            classification_scores(targets=test.labels, scores=each.predict(test.embedding))
-            for each in by_linear
-        ]
-    except ValueError as error:
-        raise SepconError(f"{entry.name} cannot be scored: {one_line(error)}") from error
-    row = {
-        "name": entry.name,
-        "seed": entry.seed,
-        "mAP": _mean(each.mean_average_precision for each in scores),
-        "mAP_low": interval.mean_average_precision[0],
-        "mAP_high": interval.mean_average_precision[1],
-        "d_prime": _mean(each.d_prime for each in scores),
-        "d_prime_low": interval.d_prime[0],
-        "d_prime_high": interval.d_prime[1],
-        "AUC": _mean(each.auc for each in scores),
-        # What choices are to be made by: the test is looked at when they are made.
-        "validation_mAP": _mean(max(each.validation_mean_average_precision) for each in by_hidden),
-        "linear_mAP": _mean(each.mean_average_precision for each in linear),
-        "linear_d_prime": _mean(each.d_prime for each in linear),
-        "mAP_deviation": float(np.std([each.mean_average_precision for each in scores])),
-        "num_classifiers": num_classifiers,
-        "num_train_clips": len(train.ids),
-        "num_validation_clips": len(embedded["validation"].ids),
-        "num_test_clips": len(test.ids),
-        "num_classes": scores[0].num_classes_used,
-        "classes_left_out": scores[0].num_classes_left_out,
-        "epochs": _mean(each.best_epoch + 1 for each in by_hidden),
-        "embedding_size": test.embedding.shape[1],
-    }
-    return row, _class_rows(entry, test, scores)
-
-
-def _classifier_seeds(entry: _Entry, num_classifiers: int) -> list[int]:
-    """Rows of one seed share them; no two seeds have one in common."""
-    return [num_classifiers * entry.seed + k for k in range(num_classifiers)]
-
-
-def _train(
-    embedded: Mapping[str, Embeddings], settings: ShallowSettings, seed: int
-) -> ShallowClassifier:
-    return train_shallow_classifier(
-        train=embedded["train"], validation=embedded["validation"], settings=settings, seed=seed
-    )
-
-
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
-
-
-def _class_rows(
-    entry: _Entry, test: Embeddings, scores: Sequence[ClassificationScores]
-) -> list[Row]:
-    """Means over the classifiers; a class that cannot be scored is NaN with all of them."""
-    return [
-        {
-            "name": entry.name,
-            "seed": entry.seed,
-            "class": class_name,
-            "positive_test_clips": int(test.labels[:, column].sum()),
-            "average_precision": _mean(each.class_average_precision[column] for each in scores),
-            "AUC": _mean(each.class_auc[column] for each in scores),
-            "d_prime": _mean(each.class_d_prime[column] for each in scores),
-        }
-        for column, class_name in enumerate(test.class_names)
-    ]

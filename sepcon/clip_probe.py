@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sepcon.bootstrap import mean_interval
-from sepcon.data.embeddings import Embeddings
+from sepcon.data.embedding_sources import EmbeddingSource, shards_ahead
 from sepcon.models.shallow import ShallowSettings, train_shallow_classifier
 
 # A thousand clips make few steps: smaller batches than for scenes.
@@ -16,7 +16,7 @@ CLIP_PROBE = ShallowSettings(hidden_units=None, batch_size=32)
 
 
 def probe_clips(
-    embedded: Mapping[str, Embeddings],
+    embedded: Mapping[str, EmbeddingSource],
     *,
     settings: ShallowSettings = CLIP_PROBE,
     seeds: Sequence[int],
@@ -48,7 +48,7 @@ def probe_clips(
             seed=seed,
         )
         for role, right in found.items():
-            right.append(_right(embedded[role], classifier.predict(embedded[role].embedding)))
+            right.append(_right(embedded[role], classifier.predict_clips(embedded[role])))
     by_clip = np.mean(found["test"], axis=0)  # [clips]
     low, high = mean_interval(by_clip[:, np.newaxis], num_resamples=num_resamples)
     return {
@@ -60,6 +60,6 @@ def probe_clips(
     }
 
 
-def _right(embeddings: Embeddings, scores: np.ndarray) -> np.ndarray:
-    likeliest = scores.argmax(axis=1)
-    return embeddings.labels[np.arange(len(likeliest)), likeliest] > 0  # [clips]
+def _right(source: EmbeddingSource, scores: np.ndarray) -> np.ndarray:
+    labels = np.concatenate([clips.labels for clips in shards_ahead(source)])
+    return np.take_along_axis(labels, scores.argmax(axis=1)[:, np.newaxis], axis=1)[:, 0] > 0

@@ -13,8 +13,10 @@ from sepcon import run_folder
 from sepcon.data.clips import ClipDataset, to_float
 from sepcon.data.embeddings import EmbeddingStore, EmbeddingWriter, StoreLayout
 from sepcon.errors import SepconError, one_line
-from sepcon.models.embedders import Embedder, load_embedder
+from sepcon.models.embedder import ClipEmbedder
+from sepcon.models.embedders import Model, load_embedder
 from sepcon.progress import Progress
+from sepcon.resampling import resampled
 
 EMBEDDINGS_FOLDER = "embeddings"
 # A batch of long recordings is cut to this many samples (17 minutes), and clips of odd lengths
@@ -27,28 +29,30 @@ Clip = dict[str, Any]
 def embed(
     *,
     run_dir: str | Path,
-    model: str | Path | Embedder,
+    model: Model,
     clips: ClipDataset,
     batch_size: int = 32,
     shard_size: int = 1024,
+    patches: bool = False,
     config_text: str = "",
 ) -> EmbeddingStore:
     """Embeds every clip of a dataset into run_dir/embeddings; a killed run goes on where it was.
 
     Args:
       run_dir: where to write.
-      model: a SavedModel, or a run folder of `sepcon export` or `sepcon pretrain`.
+      model: a SavedModel, a run folder of `sepcon export` or `sepcon pretrain`, or an embedder.
       clips: what to embed.
       batch_size: clips of equal length embedded at a time.
       shard_size: clips per file.
+      patches: whether to keep an embedding of each patch, not only of each clip.
       config_text: the resolved configuration, saved as config.gin.
 
     Returns:
       The finished store.
 
     Raises:
-      SepconError: no such model or another sample rate; an embedding is not finite; the folder
-        holds other embeddings or cannot be written.
+      SepconError: no such model; an embedding is not finite; the folder holds other embeddings or
+        cannot be written.
     """
     folder = Path(run_dir) / EMBEDDINGS_FOLDER
     embedder = load_embedder(model)
@@ -60,6 +64,7 @@ def embed(
         clips=clips,
         batch_size=batch_size,
         shard_size=shard_size,
+        patches=patches,
         description=f"embed {clips.name}",
     )
     run_folder.finish(Path(run_dir), {"clips": len(store), "embedding_size": store.dim})
@@ -70,13 +75,16 @@ def embed(
 def write_embeddings(
     *,
     folder: str | Path,
-    embedder: Embedder,
+    embedder: ClipEmbedder,
     clips: ClipDataset,
     batch_size: int = 32,
     shard_size: int = 1024,
+    patches: bool = False,
     description: str = "embed",
 ) -> EmbeddingStore:
     """Embeds what is not yet in the store `folder` and finishes it.
+
+    Clips of another sample rate than the model's are resampled.
 
     Args:
       folder: the store.
@@ -84,20 +92,16 @@ def write_embeddings(
       clips: what to embed.
       batch_size: clips of equal length embedded at a time.
       shard_size: clips per file.
+      patches: whether to keep an embedding of each patch, not only of each clip.
       description: what the progress bar says.
 
     Raises:
       SepconError: as `embed`.
     """
-    if embedder.sample_rate_hz not in (None, clips.sample_rate_hz):
-        raise SepconError(
-            f"the model takes {embedder.sample_rate_hz} Hz, "
-            f"but the clips of {clips.name} have {clips.sample_rate_hz} Hz"
-        )
     if clips.num_clips < 1:
         raise SepconError(f"{clips.name} holds no clip: nothing to embed")
     layout = StoreLayout(
-        clips.name, embedder.fingerprint, clips.class_names, clips.num_clips, shard_size
+        clips.name, embedder.fingerprint, clips.class_names, clips.num_clips, shard_size, patches
     )
     try:
         writer = EmbeddingWriter(folder, layout)
@@ -112,7 +116,7 @@ def write_embeddings(
 def _write_missing(
     writer: EmbeddingWriter,
     missing: set[int],
-    embedder: Embedder,
+    embedder: ClipEmbedder,
     clips: ClipDataset,
     batch_size: int,
     description: str,
@@ -125,10 +129,9 @@ def _write_missing(
         for shard in range(first, layout.num_shards):
             part = _take(elements, layout.clips_in(shard), clips)
             if shard in missing:
-                writer.write_shard(
-                    shard,
-                    **_embed_shard(embedder, part, layout.clips_in(shard), batch_size, progress),
-                )
+                batches = batches_of_equal_length(part, batch_size)
+                arrays = _embed_shard(writer, shard, embedder, batches, clips, progress)
+                writer.write_shard(shard, **arrays)
             else:
                 for _ in part:
                     pass  # Finished by an earlier run, in a shard after one that was not.
@@ -147,24 +150,43 @@ def _take(elements: Iterator[Clip], count: int, clips: ClipDataset) -> Iterator[
 
 
 def _embed_shard(
-    embedder: Embedder, part: Iterator[Clip], num_clips: int, batch_size: int, progress: Progress
+    writer: EmbeddingWriter,
+    shard: int,
+    embedder: ClipEmbedder,
+    batches: Iterable[list[tuple[int, Clip]]],
+    clips: ClipDataset,
+    progress: Progress,
 ) -> dict[str, np.ndarray]:
+    """Returns the arrays of a shard."""
+    num_clips, patches = writer.layout.clips_in(shard), writer.layout.patches
     ids: list[str] = [""] * num_clips
     labels: list[np.ndarray] = [np.zeros(0)] * num_clips
     rows: list[np.ndarray] = [np.zeros(0)] * num_clips
-    for batch in batches_of_equal_length(part, batch_size):
-        waveform = to_float(tf.constant(np.stack([clip["audio"] for _, clip in batch])))
-        embedding = embedder(waveform.numpy())
-        for (place, clip), row in zip(batch, embedding, strict=True):
-            ids[place] = clip["id"].decode()
-            if not np.isfinite(row).all():
+    for batch in batches:
+        names = [clip["id"].decode() for _, clip in batch]
+        waveform = to_float(tf.constant(np.stack([clip["audio"] for _, clip in batch]))).numpy()
+        heard = _at_rate(waveform, clips.sample_rate_hz, embedder.sample_rate_hz)
+        embedded = embedder.embed_clips(names, heard, patches=patches)
+        for (place, clip), name, embedding in zip(batch, names, embedded, strict=True):
+            if not np.isfinite(embedding).all():
                 raise SepconError(
-                    f"the embedding of clip {ids[place]!r} is not finite: "
+                    f"the embedding of clip {name!r} is not finite: "
                     f"the model {embedder.fingerprint[:12]} is broken, or diverged in training"
                 )
-            labels[place], rows[place] = clip["labels"] > 0.5, row
+            ids[place], labels[place], rows[place] = name, clip["labels"] > 0.5, embedding
         progress.advance(len(batch))
-    return {"ids": np.array(ids), "embedding": np.stack(rows), "labels": np.stack(labels)}
+    arrays = {
+        "ids": np.array(ids),
+        "embedding": np.concatenate(rows),
+        "labels": np.stack(labels),
+    }
+    return arrays | ({"patches": np.array([len(each) for each in rows])} if patches else {})
+
+
+def _at_rate(waveform: np.ndarray, rate_hz: int, wanted_hz: int | None) -> np.ndarray:
+    if wanted_hz in (None, rate_hz):
+        return waveform
+    return np.stack([resampled(clip, rate_hz=rate_hz, wanted_hz=wanted_hz) for clip in waveform])
 
 
 def batches_of_equal_length(

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from sepcon.data.clips import ClipDataset
-from sepcon.data.embeddings import Embeddings
+from sepcon.data.embedding_sources import EmbeddingSource, held, shards_ahead
 from sepcon.embed import write_embeddings
 from sepcon.errors import SepconError
-from sepcon.models.embedders import Embedder
+from sepcon.models.embedder import ClipEmbedder
 
 
 def check_splits(splits: Mapping[str, ClipDataset]) -> None:
@@ -36,15 +36,16 @@ def check_splits(splits: Mapping[str, ClipDataset]) -> None:
 
 def embed_splits(
     folder: Path,
-    embedder: Embedder,
+    embedder: ClipEmbedder,
     splits: Mapping[str, ClipDataset],
     *,
     title: str,
     prefix: str = "",
     batch_size: int = 32,
     shard_size: int = 1024,
-) -> dict[str, Embeddings]:
-    """Returns the embeddings of each split, which are kept below `folder`.
+    patches: bool = False,
+) -> dict[str, EmbeddingSource]:
+    """Returns the embeddings of each split, in memory where they fit; they are kept in `folder`.
 
     Args:
       folder: rows of one model share its embeddings in it, and a changed model gets new ones.
@@ -54,27 +55,43 @@ def embed_splits(
       prefix: put before the role, where the embeddings of several data sets are kept.
       batch_size: clips embedded at a time.
       shard_size: clips per file.
+      patches: whether the embeddings of all patches are kept, in place of their mean.
 
     Raises:
       SepconError: a clip is in train and in another split too.
     """
     place = hashlib.sha256(embedder.fingerprint.encode()).hexdigest()[:16]
+    place += "_patches" if patches else ""
     embedded = {
-        role: write_embeddings(
-            folder=folder / "embeddings" / place / f"{prefix}{role}",
-            embedder=embedder,
-            clips=clips,
-            batch_size=batch_size,
-            shard_size=shard_size,
-            description=f"{title}: {prefix}{role}",
-        ).load()
+        role: held(
+            write_embeddings(
+                folder=folder / "embeddings" / place / f"{prefix}{role}",
+                embedder=embedder,
+                clips=clips,
+                batch_size=batch_size,
+                shard_size=shard_size,
+                patches=patches,
+                description=f"{title}: {prefix}{role}",
+            )
+        )
         for role, clips in splits.items()
     }
-    for role in ("validation", "test"):
-        shared = np.intersect1d(embedded["train"].ids, embedded[role].ids)
-        if len(shared):
+    _check_disjoint(embedded)
+    return embedded
+
+
+def _check_disjoint(embedded: Mapping[str, EmbeddingSource]) -> None:
+    others = {
+        role: np.concatenate([clips.ids for clips in shards_ahead(embedded[role])])
+        for role in ("validation", "test")
+    }
+    shared: dict[str, list[str]] = {role: [] for role in others}
+    for clips in shards_ahead(embedded["train"]):
+        for role, ids in others.items():
+            shared[role] += np.intersect1d(clips.ids, ids).tolist()
+    for role, ids in shared.items():
+        if ids:
             raise SepconError(
-                f"{len(shared)} clips are in both train and {role} ({shared[0]!r}, ...): "
+                f"{len(ids)} clips are in both train and {role} ({ids[0]!r}, ...): "
                 "the result would be worthless; use disjoint splits"
             )
-    return embedded

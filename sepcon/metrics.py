@@ -1,20 +1,25 @@
-"""Multi-label classification metrics: average precision, area under the ROC curve, d-prime.
+"""Multi-label classification metrics: average precision, ROC area, d-prime, lwlrap.
 
 Each class is a ranking of clips. Clips of equal score count as one step of the ranking, as in
 scikit-learn. A clip may weigh more than one: with its multiplicity in a resample as its weight, a
 class is sorted once for all resamples of a bootstrap.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import sparse, stats
 
 from sepcon.bootstrap import percentile_interval
+from sepcon.label_ranking import label_precisions, lwlrap
 
 # Resamples are done in blocks of about this many weights, which stay in the processor's cache.
-_BLOCK_WEIGHTS = 200_000
+_BLOCK_WEIGHTS = 2_000_000
+# Counts of clips up to this are exact in float32.
+_EXACT_IN_FLOAT32 = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class ClassificationScores:
     mean_average_precision: float
     auc: float
     d_prime: float
+    lwlrap: float
     num_classes_used: int  # in mean_average_precision
     num_classes_left_out: int
     num_classes_left_out_of_auc: int  # and of d_prime
@@ -42,6 +48,8 @@ class BootstrapInterval:
 
     mean_average_precision: tuple[float, float]
     d_prime: tuple[float, float]
+    auc: tuple[float, float]
+    lwlrap: tuple[float, float]
     confidence: float
     num_resamples: int
 
@@ -62,7 +70,7 @@ def average_precision(
     Raises:
         ValueError: if shapes differ, targets are not 0 or 1, or a score is not finite.
     """
-    return _score_classes(targets, scores, weights).average_precision[:, 0]
+    return _score_classes(*_check(targets, scores), weights).average_precision[:, 0]
 
 
 def roc_auc(
@@ -83,7 +91,7 @@ def roc_auc(
     Raises:
         ValueError: if shapes differ, targets are not 0 or 1, or a score is not finite.
     """
-    return _score_classes(targets, scores, weights).auc[:, 0]
+    return _score_classes(*_check(targets, scores), weights).auc[:, 0]
 
 
 def d_prime(auc: np.ndarray, *, num_pairs: np.ndarray | None = None) -> np.ndarray:
@@ -123,6 +131,7 @@ def classification_scores(*, targets: np.ndarray, scores: np.ndarray) -> Classif
         ValueError: if shapes differ, targets are not 0 or 1, a score is not finite, or no class
             has both positives and negatives.
     """
+    targets, scores = _check(targets, scores)
     by_class = _score_classes(targets, scores, None)
     without_positives = np.isnan(by_class.average_precision[:, 0])
     without_auc = np.isnan(by_class.auc[:, 0])
@@ -132,6 +141,7 @@ def classification_scores(*, targets: np.ndarray, scores: np.ndarray) -> Classif
         mean_average_precision=float(by_class.average_precision[~without_positives].mean()),
         auc=float(by_class.auc[~without_auc].mean()),
         d_prime=float(by_class.d_prime[~without_auc].mean()),
+        lwlrap=float(lwlrap(*label_precisions(targets=targets, scores=scores))),
         num_classes_used=int((~without_positives).sum()),
         num_classes_left_out=int(without_positives.sum()),
         num_classes_left_out_of_auc=int(without_auc.sum()),
@@ -178,32 +188,50 @@ def bootstrap_interval(
         )
     classifiers = [scores] if np.ndim(scores) == 2 else list(scores)
     point = [classification_scores(targets=targets, scores=each) for each in classifiers]
-    rng = np.random.default_rng(seed)
-    num_clips = len(targets)
-    block = max(1, min(num_resamples, _BLOCK_WEIGHTS // num_clips))
-    precisions, sensitivities = [], []
-    for start in range(0, num_resamples, block):
-        size = min(block, num_resamples - start)
-        weights = rng.multinomial(num_clips, np.full(num_clips, 1 / num_clips), size=size)
-        resampled = [_score_classes(targets, each, weights.T) for each in classifiers]
-        precisions.append(
-            np.mean([_mean_of_known(each.average_precision) for each in resampled], axis=0)
-        )
-        sensitivities.append(np.mean([_mean_of_known(each.d_prime) for each in resampled], axis=0))
+    weights = _multiplicities(len(targets), num_resamples, seed)
+    resampled = [_resample(targets, each, weights) for each in classifiers]
+
+    def interval(measure: str) -> tuple[float, float]:
+        name = "average_precision" if measure == "mean_average_precision" else measure
+        values = np.mean([_mean_of_known(getattr(each, name)) for each in resampled], axis=0)
+        estimate = float(np.mean([getattr(each, measure) for each in point]))
+        return _interval_around(estimate, values, confidence)
+
     return BootstrapInterval(
-        mean_average_precision=_interval_around(
-            float(np.mean([each.mean_average_precision for each in point])),
-            np.concatenate(precisions),
-            confidence,
-        ),
-        d_prime=_interval_around(
-            float(np.mean([each.d_prime for each in point])),
-            np.concatenate(sensitivities),
-            confidence,
-        ),
+        mean_average_precision=interval("mean_average_precision"),
+        d_prime=interval("d_prime"),
+        auc=interval("auc"),
+        lwlrap=interval("lwlrap"),
         confidence=confidence,
         num_resamples=num_resamples,
     )
+
+
+def _multiplicities(num_clips: int, num_resamples: int, seed: int) -> np.ndarray:
+    """How often each clip is drawn when as many are drawn as there are, [clips, resamples]."""
+    rng = np.random.default_rng(seed)
+    share = np.full(num_clips, 1 / num_clips)
+    exact = np.float32 if num_clips < _EXACT_IN_FLOAT32 else np.float64
+    weights = np.empty((num_clips, num_resamples), exact)
+    for resample in range(num_resamples):
+        weights[:, resample] = rng.multinomial(num_clips, share)
+    return weights
+
+
+class _Resampled(NamedTuple):
+    """Scores of one classifier in each resample, NaN where there is none."""
+
+    average_precision: np.ndarray  # [classes, resamples]
+    auc: np.ndarray  # [classes, resamples]
+    d_prime: np.ndarray  # [classes, resamples]
+    lwlrap: np.ndarray  # [1, resamples]
+
+
+def _resample(targets: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> _Resampled:
+    targets, scores = _check(targets, scores)
+    by_class = _score_classes(targets, scores, weights)
+    ranked = lwlrap(*label_precisions(targets=targets, scores=scores), weights.T)
+    return _Resampled(*by_class, ranked[np.newaxis])
 
 
 class _ClassScores(NamedTuple):
@@ -218,35 +246,76 @@ def _score_classes(
     targets: np.ndarray, scores: np.ndarray, weights: np.ndarray | None
 ) -> _ClassScores:
     """Scores every class; `weights` is [clips], [clips, resamples] or None."""
-    targets, scores = _check(targets, scores)
-    weights = np.ones(len(scores)) if weights is None else np.asarray(weights, np.float64)
+    weights = np.ones(len(scores)) if weights is None else np.asarray(weights)
     if weights.shape[0] != len(scores) or (weights < 0).any():
         raise ValueError(
             f"weights must be [{len(scores)}] and not negative, got shape {weights.shape}"
         )
+    if weights.dtype != np.float32:
+        weights = weights.astype(np.float64)
     weights = weights.reshape(len(scores), -1)
+    size = max(2, _BLOCK_WEIGHTS // len(weights))
+    blocks = [
+        np.ascontiguousarray(weights[:, start : start + size])
+        for start in range(0, weights.shape[1], size)
+    ]
     by_class = [
-        _score_class(target, score, weights)
-        for target, score in zip(targets.T, scores.T, strict=True)
+        _score_class(_rank(target, score), blocks)
+        for target, score in zip(
+            np.ascontiguousarray(targets.T), np.ascontiguousarray(scores.T), strict=True
+        )
     ]
     return _ClassScores(*(np.stack(rows) for rows in zip(*by_class, strict=True)))
 
 
-def _score_class(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> _ClassScores:
-    """Scores one class: target [clips], score [clips], weights [clips, resamples]."""
+class _Ranking(NamedTuple):
+    """The clips of one class, best first. Only the steps that hold positives matter.
+
+    Cuts are the places in the ranking where such a step begins or ends.
+    """
+
+    positives: np.ndarray  # [positives] numbers of the clips
+    first_positive: np.ndarray  # [steps] positives above each step
+    last_positive: np.ndarray  # [steps] positives down to and including it
+    begins: np.ndarray  # [steps] number of the cut
+    ends: np.ndarray  # [steps]
+    between_cuts: sparse.csr_matrix  # [cuts, clips] the clips from each cut to the next
+
+
+def _rank(target: np.ndarray, score: np.ndarray) -> _Ranking:
+    """Sorts one class: target [clips] bool, score [clips]."""
     order = np.argsort(-score)
     score, target = score[order], target[order]
-    counts = np.cumsum(weights[order], axis=0)  # clips down to and including this one
     last = np.flatnonzero(np.append(score[1:] != score[:-1], True))  # of each step
     step = np.searchsorted(last, np.flatnonzero(target))  # of each positive clip
     steps = np.unique(step)  # those that hold positives
-    zero = np.zeros((1, weights.shape[1]))
-    positives = np.cumsum(weights[order[target]], axis=0)
-    positives = np.concatenate([zero, positives])
-    after = positives[np.searchsorted(step, steps, side="right")]  # [steps, resamples]
-    before = positives[np.searchsorted(step, steps, side="left")]
-    counts_after = counts[last[steps]]
-    counts_before = np.where((steps > 0)[:, np.newaxis], counts[last[steps - 1]], 0)
+    begins = np.where(steps > 0, last[steps - 1] + 1, 0)
+    ends = last[steps] + 1
+    cuts = np.unique(np.concatenate([[0], begins, ends]))
+    ones = np.ones(len(order), np.float32)
+    return _Ranking(
+        positives=order[target],
+        first_positive=np.searchsorted(step, steps, side="left"),
+        last_positive=np.searchsorted(step, steps, side="right"),
+        begins=np.searchsorted(cuts, begins),
+        ends=np.searchsorted(cuts, ends),
+        between_cuts=sparse.csr_matrix(
+            (ones, order, np.append(cuts, len(order))), shape=(len(cuts), len(order))
+        ),
+    )
+
+
+def _score_class(ranking: _Ranking, blocks: list[np.ndarray]) -> _ClassScores:
+    """Scores one class under blocks of weights, each [clips, resamples of the block]."""
+    scores = [_score_block(ranking, block) for block in blocks]
+    return _ClassScores(*(np.concatenate(parts) for parts in zip(*scores, strict=True)))
+
+
+def _score_block(ranking: _Ranking, weights: np.ndarray) -> _ClassScores:
+    counts = _cumulated(ranking.between_cuts @ weights)  # clips above each cut
+    positives = _cumulated(weights[ranking.positives])
+    after, before = positives[ranking.last_positive], positives[ranking.first_positive]
+    counts_after, counts_before = counts[ranking.ends], counts[ranking.begins]
     num_positives = positives[-1]
     num_negatives = counts[-1] - num_positives
     num_pairs = num_positives * num_negatives
@@ -261,6 +330,13 @@ def _score_class(target: np.ndarray, score: np.ndarray, weights: np.ndarray) -> 
     return _ClassScores(average, auc, d_prime(auc, num_pairs=num_pairs))
 
 
+def _cumulated(values: np.ndarray) -> np.ndarray:
+    """Sums over the first 0, 1, 2, ... rows, [rows, n] -> [rows + 1, n] float64."""
+    sums = np.zeros((len(values) + 1, values.shape[1]))
+    np.cumsum(values, axis=0, dtype=np.float64, out=sums[1:])
+    return sums
+
+
 def _check(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns targets as bool and scores as float, after a look at both."""
     targets, scores = np.asarray(targets), np.asarray(scores)
@@ -269,7 +345,7 @@ def _check(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndar
             "targets and scores must be [clips, classes] and not empty, got "
             f"{targets.shape} and {scores.shape}"
         )
-    if not np.isin(targets, (0, 1)).all():
+    if targets.dtype != bool and not ((targets == 0) | (targets == 1)).all():
         raise ValueError("targets must be 0 or 1")
     if not np.isfinite(scores).all():
         clip, label = np.argwhere(~np.isfinite(scores))[0]

@@ -136,7 +136,9 @@ VERBS = {
         "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
         "--run_dir=/tmp/sepcon/benchmark",
         "Writes results.json and prints the table. runs/benchmark.gin measures encoders, "
-        "runs/benchmark_separation.gin separators on scenes with known sources.",
+        "runs/benchmark_audioset.gin does so with AudioSet's conventions, a file of embedders/ "
+        "brings other people's models or embeddings, runs/benchmark_separation.gin measures "
+        "separators on scenes with known sources.",
     ),
     "study": Verb(
         "sepcon.study:study",
@@ -170,11 +172,15 @@ CONFIGURABLES = (
     "sepcon.data.tfds_source:tfds_set",
     "sepcon.example_mixing:ExampleMixing",
     "sepcon.features:LogMel",
+    "sepcon.models.embedding_folder:npy_folder",
     "sepcon.models.encoders:efficientnet_b0",
     "sepcon.models.encoders:mobilenet_v2",
     "sepcon.models.encoders:resnet50",
     "sepcon.models.encoders:small_cnn",
     "sepcon.models.encoders:vggish",
+    "sepcon.models.foreign_embedders:hear_module",
+    "sepcon.models.foreign_embedders:python_function",
+    "sepcon.models.foreign_embedders:saved_model",
     "sepcon.models.separator:SeparatorConfig",
     "sepcon.models.shallow:ShallowSettings",
     "sepcon.random_masks:RandomMasks",

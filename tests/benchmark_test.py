@@ -4,6 +4,7 @@ import contextlib
 import csv
 import dataclasses
 import functools
+import hashlib
 import io
 import json
 from collections import defaultdict
@@ -13,15 +14,22 @@ import pytest
 import tensorflow as tf
 from encoder_stub import write_run
 from scipy.stats import norm
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    label_ranking_average_precision_score,
+    roc_auc_score,
+)
 
 import sepcon.benchmark
 import sepcon.benchmark_embeddings
+import sepcon.embed_splits
+import sepcon.measure_embeddings
 from sepcon.benchmark_embeddings import benchmark_embeddings
 from sepcon.data.clips import ClipDataset
 from sepcon.data.embeddings import EmbeddingStore
 from sepcon.errors import SepconError
-from sepcon.models.embedders import Embedder
+from sepcon.models import shallow
+from sepcon.models.embedder import Embedder
 from sepcon.models.shallow import ShallowSettings, train_shallow_classifier
 
 CLASSES = ("low", "high", "never in test")
@@ -105,7 +113,11 @@ def test_rows_are_baselines_and_models_by_seed(finished):
     assert json.loads((folder / "results.json").read_text()) == rows
     for row in rows:
         assert row["mAP_low"] <= row["mAP"] <= row["mAP_high"]
-        assert row["d_prime_low"] <= row["d_prime"] <= row["d_prime_high"]
+        for key in ("d_prime", "AUC", "lwlrap"):
+            assert row[f"{key}_low"] <= row[key] <= row[f"{key}_high"]
+        assert 0.2 < row["retrieval_chance"] < 0.5
+        assert row["retrieval_chance"] - 0.1 < row["retrieval_mAP"] < 1
+        assert row["patches_per_clip"] == 1
         assert row["num_test_clips"] == 80
         assert row["num_classes"] == 2
         assert row["classes_left_out"] == 1
@@ -137,6 +149,15 @@ def test_numbers_are_those_of_scikit_learn_on_the_stored_embeddings(finished):
             assert (auc < 1).all()
             found[prefix + "mAP"].append(precision)
             found[prefix + "d_prime"].append(np.mean(np.sqrt(2) * norm.ppf(auc)))
+            if not prefix:
+                weight = test.labels.sum(axis=1)
+                all_scores = classifier.predict(test.embedding)
+                found["AUC"].append(auc.mean())
+                found["lwlrap"].append(
+                    label_ranking_average_precision_score(
+                        test.labels, all_scores, sample_weight=weight
+                    )
+                )
     expected = {key: np.mean(values) for key, values in found.items()}
     expected["mAP_deviation"] = np.std(found["mAP"])
     assert expected["mAP_deviation"] > 0
@@ -150,9 +171,12 @@ def test_table_of_classes(finished, splits):
         table = list(csv.DictReader(file))
     assert len(table) == len(rows) * 3
     mine = [line for line in table if line["name"] == "halves" and line["seed"] == "1"]
-    assert [line["class"] for line in mine] == list(CLASSES)
     counts = sum(clip["labels"] for clip in splits["test"].build().as_numpy_iterator())
-    assert [int(line["positive_test_clips"]) for line in mine] == counts.astype(int).tolist()
+    supports = dict(zip(CLASSES, counts.astype(int), strict=True))
+    assert {line["class"]: int(line["positive_test_clips"]) for line in mine} == supports
+    ordered = [supports[line["class"]] for line in mine]
+    assert ordered == sorted(supports.values(), reverse=True)
+    assert ordered[0] > ordered[1]
     mean = np.mean([float(line["average_precision"]) for line in mine[:2]])
     assert mean == pytest.approx(rows[-1]["mAP"])
     assert mine[2]["average_precision"] == "nan"
@@ -207,7 +231,7 @@ def test_killed_run_goes_on_with_the_same_result(splits, tmp_path, monkeypatch):
         def kill(*_, **__):
             raise KeyboardInterrupt
 
-        patch.setattr(sepcon.benchmark_embeddings, "_measure", kill)
+        patch.setattr(sepcon.benchmark_embeddings, "measure", kill)
         with pytest.raises(KeyboardInterrupt):
             benchmark(run_dir=tmp_path / "killed", **splits, **arguments)
     assert not (tmp_path / "killed" / "results.json").exists()
@@ -220,6 +244,72 @@ def test_killed_run_goes_on_with_the_same_result(splits, tmp_path, monkeypatch):
     for row in (*whole, *resumed):
         row.pop("seconds")
     assert resumed == whole
+
+
+def test_which_clips_were_tested_is_written_down(finished, splits, tmp_path):
+    folder, rows = finished
+    content = (folder / "test_ids.txt").read_bytes()
+    assert content.decode().split() == sorted(f"test-{number}" for number in range(80))
+    assert {row["test_ids_sha256"] for row in rows} == {hashlib.sha256(content).hexdigest()}
+    assert {row["num_missing_test_clips"] for row in rows} == {None}
+    test = dataclasses.replace(splits["test"], left_out={"test-80": "not downloaded"})
+    arguments = {"models": {"halves": Embedder("halves", halves)}, "baselines": (), **SMALL}
+    [row] = benchmark(run_dir=tmp_path, **{**splits, "test": test}, **arguments)
+    assert row["num_missing_test_clips"] == 1
+    assert (tmp_path / "missing_test_ids.csv").read_text() == "id,reason\ntest-80,not downloaded\n"
+
+
+def thirds(waveform):
+    """`halves` of each third of the clip, as an encoder gives its patches."""
+    patches = tf.stack([halves(part) for part in tf.split(waveform[:, :8799], 3, axis=1)], axis=1)
+    return {"embedding": tf.reduce_mean(patches, axis=1), "patch_embedding": patches}
+
+
+def test_patches_are_learned_from_and_the_score_is_their_mean(splits, tmp_path):
+    [row] = benchmark(
+        run_dir=tmp_path,
+        models={"thirds": Embedder("thirds", thirds)},
+        baselines=(),
+        clip_score="mean_patch_score",
+        **splits,
+        **SMALL,
+    )
+    assert (row["patches_per_clip"], row["clip_score"]) == (3, "mean_patch_score")
+    stores = {
+        index.parent.name: EmbeddingStore(index.parent).load()
+        for index in tmp_path.glob("embeddings/*/*/index.json")
+    }
+    test = stores["test"]
+    assert test.embedding.shape == (3 * 80, 2)
+    precisions = []
+    for seed in (0, 1):
+        classifier = train_shallow_classifier(
+            train=stores["train"],
+            validation=stores["validation"],
+            settings=SMALL["classifier"],
+            seed=seed,
+        )
+        scores = classifier.predict(test.embedding).reshape(80, 3, 3).mean(axis=1)
+        precisions.append(average_precision_score(test.labels[:, :2], scores[:, :2]))
+    assert row["mAP"] == pytest.approx(np.mean(precisions), abs=1e-6)
+
+
+def test_few_labels_from_a_store_that_is_streamed(splits, tmp_path, monkeypatch):
+    arguments = {"models": {"halves": Embedder("halves", halves)}, "baselines": (), **SMALL}
+    arguments |= {"clips_per_class": (5, 40), "shard_size": 16}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        [row] = benchmark(run_dir=tmp_path / "held", **splits, **arguments)
+    assert 5 <= row["num_train_clips_at_5"] <= 15
+    assert row["num_train_clips_at_5"] < row["num_train_clips_at_40"] < row["num_train_clips"]
+    assert 0.3 < row["mAP_at_5"] <= 1
+    assert row["d_prime_at_40"] > 0
+    assert "40 a class" in printed.getvalue().splitlines()[0]
+    for module in (sepcon.embed_splits, sepcon.measure_embeddings, shallow):
+        monkeypatch.setattr(module, "held", lambda source: source)
+    [streamed] = benchmark(run_dir=tmp_path / "streamed", **splits, **arguments)
+    for key in ("num_train_clips_at_5", "retrieval_mAP", "test_ids_sha256", "embedding_size"):
+        assert streamed[key] == row[key]
+    assert streamed["mAP"] == pytest.approx(row["mAP"], abs=0.1)
 
 
 def test_baselines_need_no_model_but_a_reference(splits, run, tmp_path):
@@ -267,4 +357,8 @@ def test_bad_requests_are_named(splits, run, tmp_path):
     own = {"halves": Embedder("others", halves)}
     with pytest.raises(SepconError, match="cannot be scored"):
         start(own, baselines=(), test=quiet)
+    with pytest.raises(ValueError, match=r"clips_per_class=\(5, 0\)"):
+        start(clips_per_class=(5, 0))
+    with pytest.raises(ValueError, match="clip_score='max' must be one of"):
+        start(clip_score="max")
     assert not (tmp_path / "out" / "results.json").exists()

@@ -85,6 +85,9 @@ def test_bad_files_are_named_counted_and_skipped(
     assert "1 silent skipped" in said
     assert "silent.wav" in said
     assert len(list(clips.build())) == clips.num_clips == 3
+    assert clips.left_out is not None
+    assert clips.left_out.keys() == {"broken.wav", "cut.flac", "silent.wav"}
+    assert "is damaged" in clips.left_out["cut.flac"]
     with pytest.raises(SepconError, match=r"2 of 6 files cannot be decoded, more than .* 0\.05"):
         folder(path=str(audio))
     # Headers alone do not show a cut FLAC.

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from esc50_stub import write_esc50
+from foreign_models import write_hear_module, write_yamnet
 from fuss_stub import write_fuss
 from import_fixtures import write_audioset, write_gtzan, write_parquet, write_urbansound8k
 from recordings_fixture import write_recordings
 
 from sepcon import cli
+from sepcon.data.embeddings import EmbeddingStore
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GIN = REPOSITORY / "gin"
@@ -148,6 +150,20 @@ def test_every_script_in_the_documents_is_there():
         assert (REPOSITORY / script).is_file(), script
 
 
+def write_foreign_models(folder: Path) -> None:
+    write_yamnet(folder / "yamnet")
+    write_hear_module(folder / "hear_model.py")
+    (folder / "own_model.py").write_text("def embed(waveform):\n    return waveform[:, :9] ** 2\n")
+
+
+def write_embeddings_of(run: Path, folder: Path) -> None:
+    """What somebody else might have computed: an array for each clip that a benchmark had."""
+    folder.mkdir()
+    for index in run.glob("embeddings/*/*/index.json"):
+        for clip in EmbeddingStore(index.parent).load().ids:
+            np.save(folder / f"{clip}.npy", np.random.default_rng(len(clip)).normal(size=4))
+
+
 def test_the_commands_of_the_documents(tmp_path, monkeypatch):
     """All of them, in order, on tiny settings and in a folder that is not the checkout's."""
     write_recordings(tmp_path / "path" / "to" / "recordings")
@@ -157,6 +173,7 @@ def test_the_commands_of_the_documents(tmp_path, monkeypatch):
     write_parquet(audioset, part="data/bal_train")
     write_urbansound8k(tmp_path / "path" / "to" / "UrbanSound8K")
     write_gtzan(tmp_path / "path" / "to" / "tensorflow_datasets")
+    write_foreign_models(tmp_path / "path" / "to")
     monkeypatch.chdir(tmp_path)
     commands = [line for line in _commands() if line.startswith("sepcon ")]
     assert len(commands) > 8
@@ -172,6 +189,8 @@ def test_the_commands_of_the_documents(tmp_path, monkeypatch):
         if words[0] == "study":
             rows = [f"papers/fonseca2021/mixture_{name}.gin" for name in ("mixture", "channel")]
             tiny += [f"--gin_bindings=study.rows={rows}", "--gin_bindings=study.seeds=(0,)"]
+        if "npy_folder" in line:
+            write_embeddings_of(tmp_path / "runs" / "benchmark", tmp_path / "path/to/embeddings")
         sepcon(*words, *tiny)
     python = re.findall(r"```python\n(.*?)```", _documents(), flags=re.DOTALL)
     for code in python:

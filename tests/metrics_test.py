@@ -5,9 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    label_ranking_average_precision_score,
+    roc_auc_score,
+)
 
-from sepcon import metrics
+from sepcon import label_ranking, metrics
+from sepcon.label_ranking import label_precisions, lwlrap
 
 
 def ranking(rng, clips=60, classes=5, levels=None, rate=0.3):
@@ -42,6 +47,58 @@ def test_scikit_learn(seed, clips, levels, rate):
             assert auc[c] == pytest.approx(expected, abs=1e-9)
         else:
             assert np.isnan(auc[c])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    clips=st.integers(1, 60),
+    classes=st.integers(2, 8),
+    levels=st.sampled_from([None, 1, 3, 10]),
+    rate=st.sampled_from([0.05, 0.3, 0.95]),
+)
+def test_lwlrap_of_scikit_learn(seed, clips, classes, levels, rate):
+    targets, scores = ranking(np.random.default_rng(seed), clips, classes, levels, rate)
+    sums, counts = label_precisions(targets=targets.astype(bool), scores=scores)
+    np.testing.assert_array_equal(counts, targets.sum(axis=1))
+    if counts.any():
+        expected = label_ranking_average_precision_score(targets, scores, sample_weight=counts)
+        assert lwlrap(sums, counts) == pytest.approx(expected, abs=1e-9)
+
+
+def test_lwlrap_by_the_published_formula(monkeypatch):
+    """The mean over all labels of the precision at their place, counted one by one."""
+    monkeypatch.setattr(label_ranking, "_PAIRS_AT_ONCE", 7)
+    targets, scores = ranking(np.random.default_rng(8), 30, 6)
+    precisions = []
+    for target, score in zip(targets, scores, strict=True):
+        order = np.argsort(-score)
+        for place in np.flatnonzero(target[order]):
+            precisions.append(target[order][: place + 1].sum() / (place + 1))
+    found = metrics.classification_scores(targets=targets, scores=scores).lwlrap
+    assert found == pytest.approx(np.mean(precisions), abs=1e-12)
+
+
+def test_degenerate_scores_of_scikit_learn():
+    random = np.random.default_rng(4)
+    targets = (random.random((40, 6)) < 0.4).astype(int)
+    columns = [
+        np.zeros(40),
+        targets[:, 1],
+        -targets[:, 2],
+        np.r_[1e300, np.zeros(39)],
+        np.full(40, 5e-324) * random.integers(0, 2, 40),
+        np.repeat([1.0, -1.0], 20),
+    ]
+    scores = np.stack(columns, axis=1).astype(np.float64)
+    found = metrics.classification_scores(targets=targets, scores=scores)
+    precision = [average_precision_score(t, s) for t, s in zip(targets.T, scores.T, strict=True)]
+    auc = [roc_auc_score(t, s) for t, s in zip(targets.T, scores.T, strict=True)]
+    np.testing.assert_allclose(found.class_average_precision, precision, atol=1e-9)
+    np.testing.assert_allclose(found.class_auc, auc, atol=1e-9)
+    counts = targets.sum(axis=1)
+    expected = label_ranking_average_precision_score(targets, scores, sample_weight=counts)
+    assert found.lwlrap == pytest.approx(expected, abs=1e-9)
 
 
 def test_auc_is_the_share_of_pairs_in_order():
@@ -119,27 +176,28 @@ def test_constant_scores_are_chance():
     assert result.mean_average_precision == pytest.approx(targets.mean())
 
 
+MEASURES = ("mean_average_precision", "d_prime", "auc", "lwlrap")
+
+
 def resample_by_loops(targets, scores, num_resamples, seed):
     rng = np.random.default_rng(seed)
     means = []
     for _ in range(num_resamples):
         clips = rng.integers(0, len(scores), len(scores))
         result = metrics.classification_scores(targets=targets[clips], scores=scores[clips])
-        means.append((result.mean_average_precision, result.d_prime))
+        means.append([getattr(result, measure) for measure in MEASURES])
     point = metrics.classification_scores(targets=targets, scores=scores)
-    off_by = np.mean(means, axis=0) - [point.mean_average_precision, point.d_prime]
+    off_by = np.mean(means, axis=0) - [getattr(point, measure) for measure in MEASURES]
     return (np.percentile(means, [2.5, 97.5], axis=0) - off_by).T
 
 
 def test_bootstrap_agrees_with_drawing_clips():
     targets, scores = ranking(np.random.default_rng(3), clips=100, classes=4, levels=12)
     interval = metrics.bootstrap_interval(targets=targets, scores=scores, num_resamples=4000)
-    precision, sensitivity = resample_by_loops(targets, scores, 1500, seed=4)
+    expected = resample_by_loops(targets, scores, 1500, seed=4)
     # The bounds themselves scatter by about 2 % of the width at these numbers of resamples.
-    np.testing.assert_allclose(
-        interval.mean_average_precision, precision, atol=0.12 * np.ptp(precision)
-    )
-    np.testing.assert_allclose(interval.d_prime, sensitivity, atol=0.12 * np.ptp(sensitivity))
+    for measure, bounds in zip(MEASURES, expected, strict=True):
+        np.testing.assert_allclose(getattr(interval, measure), bounds, atol=0.12 * np.ptp(bounds))
 
 
 def test_bootstrap_is_seeded_and_widens_with_confidence():

@@ -8,7 +8,9 @@ import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
+from sepcon.data.embedding_sources import normalised, row_statistics
 from sepcon.data.embeddings import Embeddings
+from sepcon.data.training_blocks import TrainingBlocks
 from sepcon.errors import SepconError
 from sepcon.models import shallow
 from sepcon.models.shallow import LINEAR_PROBE, ShallowSettings, train_shallow_classifier
@@ -142,10 +144,10 @@ def test_an_epoch_is_adam_on_cross_entropy_with_penalty():
     shapes = [(5, 7), (7,), (7, 3), (3,)]
     weights = [random.normal(size=shape).astype(np.float32) for shape in shapes]
     zeros = [tf.zeros(shape) for shape in shapes]
-    state = shallow._train_epoch(
+    state = shallow._train_block(
         ([tf.constant(w) for w in weights], zeros, zeros),
         tf.constant(inputs),
-        tf.constant(targets),
+        tf.constant(targets, tf.uint8),
         tf.constant(order, tf.int32),
         tf.constant([0, 0]),
         tf.constant([0.01, 0.0, 0.1]),
@@ -157,12 +159,13 @@ def test_an_epoch_is_adam_on_cross_entropy_with_penalty():
 
 def test_linear_probe_ends_at_the_optimum_of_scikit_learn():
     data = toy(200, 0, noise=2.0)
+    found = row_statistics(data)
+    source = normalised(data, mean=found.mean, deviation=found.deviation)
     inputs = (data.embedding - data.embedding.mean(axis=0)) / data.embedding.std(axis=0)
     judge = itertools.count()  # Likes every epoch better than the last: trains to the end.
     weights, _ = shallow._train(
-        tf.constant(inputs),
-        tf.constant(data.labels, tf.float32),
-        initial=shallow._initial_weights(data, None, 0),
+        TrainingBlocks(source, label_rows=found.label_rows, batch_size=200).epoch,
+        initial=shallow._initial_weights(found, None, 0),
         judge=lambda _: float(next(judge)),
         settings=ShallowSettings(
             hidden_units=None, dropout=0.0, learning_rate=0.02, batch_size=200, max_epochs=1200

@@ -7,7 +7,7 @@ them sees only this description.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -37,6 +37,8 @@ class ClipDataset:
       read: the element at a position (int64 [], in graph), for reading in any order. None where
         only going through in order is possible; `reader` then keeps the clips in memory.
       read_with_sources: the same with `'sources'`. None where `read` or `build_with_sources` is.
+      left_out: id -> reason, of clips that belong to the data set and are not here. None where the
+        provider cannot tell.
     """
 
     name: str
@@ -48,6 +50,7 @@ class ClipDataset:
     build_with_sources: Callable[[], tf.data.Dataset] | None = None
     read: ReadClip | None = None
     read_with_sources: ReadClip | None = None
+    left_out: Mapping[str, str] | None = None
 
 
 def to_float(audio: tf.Tensor) -> tf.Tensor:
@@ -81,6 +84,7 @@ def from_reader(
     read: ReadClip,
     read_with_sources: ReadClip | None = None,
     num_parallel_calls: int = 2,
+    left_out: Mapping[str, str] | None = None,
 ) -> ClipDataset:
     """Returns the data set whose element at each position is `read(position)`.
 
@@ -92,6 +96,7 @@ def from_reader(
       read: element at a position.
       read_with_sources: the same with sources.
       num_parallel_calls: clips read at a time; the order stays.
+      left_out: clips that should be here and are not, with reasons.
     """
 
     def in_order(read_one: ReadClip) -> Callable[[], tf.data.Dataset]:
@@ -109,6 +114,7 @@ def from_reader(
         build_with_sources=None if read_with_sources is None else in_order(read_with_sources),
         read=read,
         read_with_sources=read_with_sources,
+        left_out=left_out,
     )
 
 
@@ -175,6 +181,7 @@ def subset(clips: ClipDataset, *, num_clips: int, start: int = 0) -> ClipDataset
         ),
         read=moved(clips.read),
         read_with_sources=moved(clips.read_with_sources),
+        left_out=None,  # of which part they were is not known
     )
 
 

@@ -1,28 +1,27 @@
 """Embeddings on disk: shards that appear whole, so that a killed job goes on where it was.
 
 A store is a folder with index.json and `embeddings-00000-of-00012.npz`, ..., each of them an
-uncompressed numpy archive with the arrays `ids` (unicode), `embedding` (float32 [clips, dim]) and
-`labels` (uint8 [clips, classes]) of up to `shard_size` clips in the order of their dataset.
+uncompressed numpy archive with the arrays `ids` (unicode), `embedding` (float32 [rows, dim]) and
+`labels` (uint8 [clips, classes]) of up to `shard_size` clips in the order of their dataset. A clip
+has one row, or one for each of its patches; then an array `patches` (int32 [clips]) counts them.
 """
 
 from __future__ import annotations
 
 import json
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sepcon.data.archive import DAMAGE, read_archive
 from sepcon.errors import SepconError, one_line
 from sepcon.run_folder import write_text
 
 INDEX_FILE = "index.json"
 _FORMAT = 1
-# A truncated or overwritten archive shows itself as one of these.
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -31,15 +30,70 @@ class Embeddings:
 
     Attributes:
       ids: [clips] unicode.
-      embedding: [clips, dim] float32.
+      embedding: [rows, dim] float32: a row for each clip, or for each patch of each clip in turn.
       labels: [clips, classes] uint8, multi-hot; no columns when unlabelled.
       class_names: the columns of `labels`.
+      patches: [clips] int32, how many rows each clip has, at least one; None for one each.
     """
 
     ids: np.ndarray
     embedding: np.ndarray
     labels: np.ndarray
     class_names: tuple[str, ...]
+    patches: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def dim(self) -> int:
+        return self.embedding.shape[1]
+
+    @property
+    def shard_rows(self) -> tuple[int, ...]:
+        """One shard, as clips in memory can be taken for a store that is read already."""
+        return (len(self.embedding),)
+
+    def shard(self, shard: int) -> Embeddings:
+        """Returns all clips, as shard 0."""
+        if shard != 0:
+            raise IndexError(f"clips in memory have one shard, asked for number {shard}")
+        return self
+
+    @property
+    def row_labels(self) -> np.ndarray:
+        """Labels of each row, [rows, classes] uint8."""
+        return self.labels if self.patches is None else self.labels.repeat(self.patches, axis=0)
+
+    def mean_over_patches(self, values: np.ndarray) -> np.ndarray:
+        """Returns the mean over the rows of each clip, [rows, n] -> [clips, n]."""
+        if self.patches is None:
+            return values
+        starts = np.cumsum(self.patches) - self.patches
+        sums = np.add.reduceat(values, starts, axis=0)
+        return sums / self.patches[:, np.newaxis].astype(values.dtype)
+
+    def select(self, positions: np.ndarray) -> Embeddings:
+        """Returns the clips at these positions [selected], in that order."""
+        ids, labels = self.ids[positions], self.labels[positions]
+        if self.patches is None:
+            return Embeddings(ids, self.embedding[positions], labels, self.class_names)
+        rows = np.split(np.arange(len(self.embedding)), np.cumsum(self.patches)[:-1])
+        chosen = [rows[position] for position in positions]
+        embedding = self.embedding[np.concatenate(chosen)] if chosen else self.embedding[:0]
+        return Embeddings(ids, embedding, labels, self.class_names, self.patches[positions])
+
+
+def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
+    """Returns the clips of all parts, which are of one store, in turn."""
+    patches = [part.patches for part in parts if part.patches is not None]
+    return Embeddings(
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.embedding for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        parts[0].class_names,
+        np.concatenate(patches) if patches else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -52,6 +106,7 @@ class StoreLayout:
       class_names: names of the label columns.
       num_clips: clips in the dataset.
       shard_size: clips in every shard but the last.
+      patches: whether every patch of a clip has a row, or the clip one.
     """
 
     dataset: str
@@ -59,6 +114,7 @@ class StoreLayout:
     class_names: tuple[str, ...]
     num_clips: int
     shard_size: int
+    patches: bool = False
 
     @property
     def num_shards(self) -> int:
@@ -95,6 +151,8 @@ class EmbeddingStore:
             )
         self.layout: StoreLayout = index["layout"]
         self.dim: int = index["dim"]
+        self.class_names = self.layout.class_names
+        self.shard_rows: tuple[int, ...] = tuple(index["shard_rows"])
 
     def __len__(self) -> int:
         return self.layout.num_clips
@@ -117,7 +175,7 @@ class EmbeddingStore:
         path = self.folder / self.layout.file_name(shard)
         try:
             return _read_shard(path, self.layout, shard)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise SepconError(
                 f"{path} is missing or damaged ({one_line(error)}): "
                 "run the command that wrote it again, it recomputes this file."
@@ -129,13 +187,7 @@ class EmbeddingStore:
         Raises:
           SepconError: a shard is missing or damaged.
         """
-        shards = list(self.shards())
-        return Embeddings(
-            np.concatenate([shard.ids for shard in shards]),
-            np.concatenate([shard.embedding for shard in shards]),
-            np.concatenate([shard.labels for shard in shards]),
-            self.layout.class_names,
-        )
+        return concatenate(list(self.shards()))
 
 
 class EmbeddingWriter:
@@ -158,7 +210,7 @@ class EmbeddingWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         index = _read_index(self.folder)
         if index is None:
-            self._write_index(dim=None)
+            self._write_index(dim=None, shard_rows=None)
         elif index["layout"] != layout:
             raise SepconError(_difference(self.folder, index["layout"], layout))
 
@@ -168,36 +220,40 @@ class EmbeddingWriter:
         for shard in range(self.layout.num_shards):
             try:
                 _read_shard(self.folder / self.layout.file_name(shard), self.layout, shard)
-            except _DAMAGE:
+            except DAMAGE:
                 missing.append(shard)
         return missing
 
     def write_shard(
-        self, shard: int, *, ids: np.ndarray, embedding: np.ndarray, labels: np.ndarray
+        self,
+        shard: int,
+        *,
+        ids: np.ndarray,
+        embedding: np.ndarray,
+        labels: np.ndarray,
+        patches: np.ndarray | None = None,
     ) -> None:
         """Writes one shard, whole or not at all.
 
         Args:
           shard: its number.
           ids: [clips] unicode.
-          embedding: [clips, dim] float32.
+          embedding: [rows, dim] float32.
           labels: [clips, classes] uint8.
+          patches: [clips] int32, rows of each clip, where the layout has patches.
         """
-        clips = self.layout.clips_in(shard)
-        if not len(ids) == len(embedding) == len(labels) == clips:
-            raise ValueError(
-                f"shard {shard} holds {clips} clips, got {len(ids)} ids, "
-                f"{len(embedding)} embeddings and {len(labels)} rows of labels."
-            )
+        arrays = {
+            "ids": np.asarray(ids, np.str_),
+            "embedding": np.ascontiguousarray(embedding, np.float32),
+            "labels": np.ascontiguousarray(labels, np.uint8),
+        }
+        if patches is not None:
+            arrays["patches"] = np.asarray(patches, np.int32)
+        _check_shard(arrays, self.layout, shard)
         path = self.folder / self.layout.file_name(shard)
         temporary = path.with_suffix(".tmp")
         with open(temporary, "wb") as file:
-            np.savez(
-                file,
-                ids=np.asarray(ids, np.str_),
-                embedding=np.asarray(embedding, np.float32),
-                labels=np.asarray(labels, np.uint8),
-            )
+            np.savez(file, **arrays)
         temporary.replace(path)
 
     def finish(self) -> EmbeddingStore:
@@ -206,19 +262,21 @@ class EmbeddingWriter:
         Raises:
           SepconError: a shard is missing or damaged, or they differ in dimension.
         """
-        dims = set()
+        dims, shard_rows = set(), []
         for shard in range(self.layout.num_shards):
             path = self.folder / self.layout.file_name(shard)
             try:
-                dims.add(_read_shard(path, self.layout, shard).embedding.shape[1])
-            except _DAMAGE as error:
+                rows, dim = _read_shard(path, self.layout, shard).embedding.shape
+            except DAMAGE as error:
                 raise SepconError(f"{path} is missing or damaged: {one_line(error)}") from error
+            dims.add(dim)
+            shard_rows.append(rows)
         if len(dims) != 1:
             raise SepconError(f"the shards in {self.folder} differ in dimension: {sorted(dims)}.")
-        self._write_index(dim=dims.pop())
+        self._write_index(dim=dims.pop(), shard_rows=shard_rows)
         return EmbeddingStore(self.folder)
 
-    def _write_index(self, dim: int | None) -> None:
+    def _write_index(self, dim: int | None, shard_rows: list[int] | None) -> None:
         layout = self.layout
         content = {
             "format": _FORMAT,
@@ -229,6 +287,8 @@ class EmbeddingWriter:
             "num_clips": layout.num_clips,
             "shard_size": layout.shard_size,
             "shard_sizes": [layout.clips_in(shard) for shard in range(layout.num_shards)],
+            "patches": layout.patches,
+            "shard_rows": shard_rows,
             "dim": dim,
         }
         write_text(self.folder / INDEX_FILE, json.dumps(content, indent=1))
@@ -248,8 +308,16 @@ def _read_index(folder: Path) -> dict[str, Any] | None:
             class_names=tuple(content["class_names"]),
             num_clips=content["num_clips"],
             shard_size=content["shard_size"],
+            patches=content.get("patches", False),
         )
-        return {"layout": layout, "complete": content["complete"], "dim": content["dim"]}
+        # Stores written before patches were known have a row for each clip.
+        rows = content.get("shard_rows", content["shard_sizes"])
+        return {
+            "layout": layout,
+            "complete": content["complete"],
+            "dim": content["dim"],
+            "shard_rows": rows,
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SepconError(
             f"{path} is damaged or no index of embeddings: {one_line(error)}"
@@ -258,19 +326,36 @@ def _read_index(folder: Path) -> dict[str, Any] | None:
 
 def _read_shard(path: Path, layout: StoreLayout, shard: int) -> Embeddings:
     # Reading every byte checks every checksum: a shard cut or overwritten anywhere is noticed.
-    with np.load(path, allow_pickle=False) as arrays:
-        ids, embedding, labels = arrays["ids"], arrays["embedding"], arrays["labels"]
+    arrays = read_archive(path)
+    _check_shard(arrays, layout, shard)
+    return Embeddings(
+        arrays["ids"],
+        arrays["embedding"],
+        arrays["labels"],
+        layout.class_names,
+        arrays["patches"] if layout.patches else None,
+    )
+
+
+def _check_shard(arrays: Mapping[str, np.ndarray], layout: StoreLayout, shard: int) -> None:
+    """Raises a ValueError if the arrays are not those of this shard."""
     clips, classes = layout.clips_in(shard), len(layout.class_names)
-    if ids.shape != (clips,) or embedding.shape[:1] != (clips,) or labels.shape != (clips, classes):
+    ids, embedding, labels = arrays["ids"], arrays["embedding"], arrays["labels"]
+    rows = clips
+    if layout.patches:
+        patches = arrays["patches"]
+        if patches.shape != (clips,) or (patches < 1).any():
+            raise ValueError(f"shard {shard} must count the patches of {clips} clips, one or more")
+        rows = int(patches.sum())
+    if ids.shape != (clips,) or embedding.shape[:1] != (rows,) or labels.shape != (clips, classes):
         raise ValueError(
             f"shapes {ids.shape}, {embedding.shape}, {labels.shape} "
-            f"for {clips} clips of {classes} classes"
+            f"for {clips} clips of {classes} classes with {rows} rows"
         )
-    return Embeddings(ids, embedding, labels, layout.class_names)
 
 
 def _difference(folder: Path, found: StoreLayout, wanted: StoreLayout) -> str:
-    for field in ("dataset", "model", "num_clips", "shard_size", "class_names"):
+    for field in ("dataset", "model", "num_clips", "shard_size", "patches", "class_names"):
         old, new = getattr(found, field), getattr(wanted, field)
         if old != new:
             return (

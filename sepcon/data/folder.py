@@ -62,7 +62,7 @@ def folder(
     )
     listed = paths if labels is None else labels.paths
     report = DecodeReport()
-    headers = _check_files(listed, report, decode_first=decode_first, threads=threads)
+    headers, left_out = _check_files(listed, report, decode_first=decode_first, threads=threads)
     report.check_share(max_skipped_share)
     print(f"{path}: {report.summary()}", file=sys.stderr)
     if labels is not None and len(listed) < len(paths):
@@ -77,13 +77,14 @@ def folder(
         clip_samples=clip_samples,
         read=_reader(Path(path), headers, labels, clip_samples, backend),
         num_parallel_calls=threads,
+        left_out={os.path.relpath(file, path): reason for file, reason in left_out.items()},
     )
 
 
 def _check_files(
     paths: Sequence[Path], report: DecodeReport, *, decode_first: bool, threads: int
-) -> list[AudioHeader]:
-    """Returns the headers of the files that can be used and counts the others."""
+) -> tuple[list[AudioHeader], dict[Path, str]]:
+    """Returns the headers of the files that can be used, and why the others cannot, and counts."""
 
     def check(path: Path) -> AudioHeader | SepconError | None:
         try:
@@ -97,7 +98,7 @@ def _check_files(
             return header
         return SepconError(single.failures[0]) if single.failures else None
 
-    headers = []
+    headers, left_out = [], {}
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         verdicts = track(pool.map(check, paths), len(paths), "Checking files", unit="file")
         for path, verdict in zip(paths, verdicts, strict=True):
@@ -106,9 +107,11 @@ def _check_files(
                 headers.append(verdict)
             elif verdict is None:
                 report.silent.append(str(path))
+                left_out[path] = "silent from end to end"
             else:
                 report.failures.append(str(verdict))
-    return headers
+                left_out[path] = str(verdict)
+    return headers, left_out
 
 
 def _reader(

@@ -1,16 +1,13 @@
-"""Anything that turns waveform into one vector per clip, behind one interface.
+"""Opens what turns waveform into vectors, and makes the two baselines of the benchmark.
 
-An encoder of ours (pretraining run or SavedModel), somebody else's SavedModel, a callable, and the
-two baselines of the benchmark: log-mel statistics and an untrained encoder.
+An encoder of ours (pretraining run or SavedModel) or somebody else's SavedModel, by their paths;
+log-mel statistics and an untrained encoder. Further ways to bring embeddings are in
+`foreign_embedders` and `embedding_folder`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -19,6 +16,7 @@ import tensorflow as tf
 from sepcon.data.clips import ClipDataset, to_float
 from sepcon.errors import SepconError
 from sepcon.features import LogMel
+from sepcon.models.embedder import ClipEmbedder, Embedder, digest
 from sepcon.models.embedding import EmbeddingModel
 from sepcon.models.encoder_files import (
     CONFIG_FILE,
@@ -26,6 +24,7 @@ from sepcon.models.encoder_files import (
     load_encoder,
     load_encoder_config,
 )
+from sepcon.models.foreign_embedders import saved_model
 from sepcon.models.saved_model import (
     SAVED_MODEL_FOLDER,
     find_saved_model,
@@ -33,61 +32,21 @@ from sepcon.models.saved_model import (
     read_model_card,
 )
 
-
-@dataclass(frozen=True)
-class Embedder:
-    """A model that embeds clips.
-
-    Attributes:
-      fingerprint: changes when the numbers may change; embeddings on disk are kept by it.
-      function: waveform [batch, samples] float32 in [-1, 1] -> embedding [batch, dim], or a dict
-        that has it under 'embedding'.
-      sample_rate_hz: the rate it must be fed with, None when unknown.
-    """
-
-    fingerprint: str
-    function: Callable[[tf.Tensor], Any]
-    sample_rate_hz: int | None = None
-
-    def __call__(self, waveform: np.ndarray) -> np.ndarray:
-        """Embeds a batch of clips of equal length.
-
-        Args:
-          waveform: [batch, samples] float32 in [-1, 1].
-
-        Returns:
-          [batch, dim] float32.
-
-        Raises:
-          SepconError: the model gives no such thing.
-        """
-        output = self.function(tf.constant(waveform, tf.float32))
-        if isinstance(output, dict):
-            if "embedding" not in output:
-                raise SepconError(
-                    f"the model {self.fingerprint} gives no 'embedding', only {sorted(output)}."
-                )
-            output = output["embedding"]
-        embedding = np.asarray(output, np.float32)
-        if embedding.ndim != 2 or len(embedding) != len(waveform):
-            raise SepconError(
-                f"the model {self.fingerprint} gives an embedding of shape {embedding.shape} for "
-                f"{len(waveform)} clips, expected [{len(waveform)}, dim]."
-            )
-        return embedding
+# What every verb takes as a model: a path, or what one of the functions here has made.
+Model = str | Path | ClipEmbedder
 
 
-def load_embedder(model: str | Path | Embedder) -> Embedder:
+def load_embedder(model: Model) -> ClipEmbedder:
     """Opens a model by its path.
 
     Args:
       model: a SavedModel folder, a run folder of `sepcon export` or of `sepcon pretrain` (its last
-        state, patches half a patch apart), or an Embedder, which is returned as it is.
+        state, patches half a patch apart), or an embedder, which is returned as it is.
 
     Raises:
       SepconError: there is no model, or it cannot be read.
     """
-    if isinstance(model, Embedder):
+    if not isinstance(model, str | Path):
         return model
     folder = find_model(model)
     if find_saved_model(folder) is not None:
@@ -144,7 +103,7 @@ def log_mel_statistics(log_mel: LogMel) -> Embedder:
             [tf.reduce_mean(frames, axis=1), tf.math.reduce_std(frames, axis=1)], axis=1
         )
 
-    return Embedder(_digest("log_mel_statistics", repr(log_mel)), function, log_mel.sample_rate_hz)
+    return Embedder(digest("log_mel_statistics", repr(log_mel)), function, log_mel.sample_rate_hz)
 
 
 def untrained_encoder(
@@ -181,7 +140,7 @@ def _middle(waveform: np.ndarray, samples: int) -> np.ndarray:
 def encoder_fingerprint(config: EncoderConfig, encoder: keras.Model, module: EmbeddingModel) -> str:
     """Hashes all that decides the numbers: architecture, weights, front-end, patch and hop."""
     weights = [variable.numpy().tobytes() for variable in encoder.variables]
-    return _digest(config.to_json(), repr(module.exact_hop_seconds), *weights)
+    return digest(config.to_json(), repr(module.exact_hop_seconds), *weights)
 
 
 def _set_normalisation(encoder: keras.Model, patches: tf.Tensor) -> None:
@@ -199,20 +158,7 @@ def _set_normalisation(encoder: keras.Model, patches: tf.Tensor) -> None:
 
 
 def _load_saved_model(folder: Path) -> Embedder:
-    function, card = load_serving_function(folder), read_model_card(folder)
+    card = read_model_card(folder)
     if card is None:
-        return Embedder(_hash_files(folder), function)
-    return Embedder(card["fingerprint"], function, card["sample_rate_hz"])
-
-
-def _hash_files(folder: Path) -> str:
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return _digest(*(file.read_bytes() for file in files))
-
-
-def _digest(*parts: str | bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return digest.hexdigest()
+        return saved_model(path=folder)
+    return Embedder(card["fingerprint"], load_serving_function(folder), card["sample_rate_hz"])

@@ -49,20 +49,54 @@ def load_serving_function(folder: Path) -> Callable[[tf.Tensor], dict[str, tf.Te
     Raises:
       SepconError: it cannot be read, has no signature 'serving_default', or one of several inputs.
     """
+    return load_callable(folder, "serving_default")[0]
+
+
+def load_callable(folder: Path, signature: str | None) -> tuple[Callable[[tf.Tensor], Any], bool]:
+    """Opens a SavedModel of one input, the waveform.
+
+    Args:
+      folder: the SavedModel.
+      signature: which; None takes the object itself where it can be called, and
+        'serving_default' else.
+
+    Returns:
+      The call, and whether it takes [batch, samples] and not [samples].
+
+    Raises:
+      SepconError: it cannot be read, has no such signature, or several inputs.
+    """
     try:
         loaded = tf.saved_model.load(str(folder))
-        function = loaded.signatures["serving_default"]
-    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+        own = _rank_of_call(loaded) if signature is None else None
+        if own is not None:
+            return loaded, own == 2
+        name = signature or "serving_default"
+        specs = loaded.signatures[name].structured_input_signature[1]
+    except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
         raise SepconError(
-            f"{folder} cannot be read as a SavedModel with a signature 'serving_default': "
-            f"{one_line(error)}"
+            f"{folder} cannot be read as a SavedModel with a signature "
+            f"'{signature or 'serving_default'}': {one_line(error)}"
         ) from error
-    names = list(function.structured_input_signature[1])
-    if len(names) != 1:
-        raise SepconError(f"{folder}: expected one input, the waveform, found {names}.")
+    if len(specs) != 1:
+        raise SepconError(f"{folder}: expected one input, the waveform, found {list(specs)}.")
+    [(argument, spec)] = specs.items()
 
     def call(waveform: tf.Tensor) -> dict[str, tf.Tensor]:
         # `loaded` is named here to keep it alive: its functions hold its variables only weakly.
-        return loaded.signatures["serving_default"](**{names[0]: waveform})
+        return loaded.signatures[name](**{argument: waveform})
 
-    return call
+    return call, spec.shape.rank != 1
+
+
+def _rank_of_call(loaded: Any) -> int | None:
+    """Number of axes of the waveform that an object takes when called; None if it cannot be."""
+    functions = getattr(getattr(loaded, "__call__", None), "concrete_functions", ())  # noqa: B004
+    first = [function.structured_input_signature[0][:1] for function in functions]
+    ranks = {
+        spec.shape.rank
+        for arguments in first
+        for spec in arguments
+        if isinstance(spec, tf.TensorSpec)
+    }
+    return next((rank for rank in (2, 1) if rank in ranks), None)

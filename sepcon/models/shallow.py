@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
+from sepcon.data.embedding_sources import (
+    EmbeddingSource,
+    RowStatistics,
+    held,
+    normalised,
+    row_statistics,
+    shards_ahead,
+)
 from sepcon.data.embeddings import Embeddings
+from sepcon.data.training_blocks import SAMPLINGS, Block, Sampling, TrainingBlocks
 from sepcon.errors import SepconError
 from sepcon.metrics import average_precision
 
@@ -23,9 +32,10 @@ class ShallowSettings:
       dropout: share of hidden units dropped in training.
       learning_rate: of Adam.
       l2: weight penalties to try; the best on validation is kept.
-      batch_size: clips per step.
+      batch_size: rows per step: clips, or patches where the embeddings are of patches.
       max_epochs: upper bound.
       patience: epochs without a rise of validation mAP before it stops.
+      sampling: "plain", every row once in an epoch, or "class_balanced", see `TrainingBlocks`.
     """
 
     hidden_units: int | None = 512
@@ -35,6 +45,7 @@ class ShallowSettings:
     batch_size: int = 128
     max_epochs: int = 200
     patience: int = 10
+    sampling: Sampling = "plain"
 
     def __post_init__(self) -> None:
         if not self.l2:
@@ -44,6 +55,8 @@ class ShallowSettings:
                 f"batch_size={self.batch_size}, max_epochs={self.max_epochs} and "
                 f"patience={self.patience} must be at least 1"
             )
+        if self.sampling not in SAMPLINGS:
+            raise ValueError(f"sampling={self.sampling!r} must be one of {', '.join(SAMPLINGS)}")
 
 
 LINEAR_PROBE = ShallowSettings(hidden_units=None)
@@ -78,15 +91,30 @@ class ShallowClassifier:
         Returns:
           [clips, classes] float32 in [0, 1].
         """
-        normalised = _normalise(embedding, self.mean, self.deviation)
-        logits = _logits_numpy(self.weights, normalised)
-        return (0.5 * (1.0 + np.tanh(0.5 * logits))).astype(np.float32)  # sigmoid, no overflow
+        inputs = (embedding.astype(np.float32) - self.mean) / self.deviation
+        return _sigmoid(_logits_numpy(self.weights, inputs))
+
+    def predict_clips(self, source: EmbeddingSource) -> np.ndarray:
+        """Returns class probabilities of clips that need not fit into memory.
+
+        The score of a clip with several rows is the mean over the probabilities of its patches, as
+        is the convention on AudioSet.
+
+        Returns:
+          [clips, classes] float32 in [0, 1].
+        """
+        return np.concatenate(
+            [
+                clips.mean_over_patches(self.predict(clips.embedding))
+                for clips in shards_ahead(source)
+            ]
+        )
 
 
 def train_shallow_classifier(
     *,
-    train: Embeddings,
-    validation: Embeddings,
+    train: EmbeddingSource,
+    validation: EmbeddingSource,
     settings: ShallowSettings | None = None,
     seed: int = 0,
 ) -> ShallowClassifier:
@@ -95,7 +123,9 @@ def train_shallow_classifier(
     The loss is summed over classes and averaged over clips, plus l2 / 2 times the sum of squared
     kernels (so that l2 is 1 / (C * clips) of scikit-learn's logistic regression). After each epoch
     macro mAP on `validation` is measured; training stops when it has not risen for `patience`
-    epochs and keeps the weights of the best one. The test set has no part in it.
+    epochs and keeps the weights of the best one. The test set has no part in it. Where clips have
+    a row for each patch, every patch is an example with the labels of its clip. What does not fit
+    into memory is streamed (see `TrainingBlocks`); of it, only what is scored at once is held.
 
     Args:
       train: what it learns from.
@@ -107,31 +137,38 @@ def train_shallow_classifier(
       SepconError: no labels, or different classes, or no class has a positive validation clip.
     """
     settings = settings or ShallowSettings()
+    train, validation = held(train), held(validation)
     _check_labels(train, validation)
-    mean, deviation = _statistics(train.embedding)
-    inputs = _normalise(train.embedding, mean, deviation)
-    held_out = _normalise(validation.embedding, mean, deviation)
+    found = row_statistics(train)
+    scale = {"mean": found.mean, "deviation": found.deviation}
+    held_out = normalised(validation, **scale)
+    blocks = TrainingBlocks(
+        normalised(train, **scale),
+        label_rows=found.label_rows,
+        batch_size=settings.batch_size,
+        sampling=settings.sampling,
+    )
     best: ShallowClassifier | None = None
     for penalty in settings.l2:
         weights, history = _train(
-            tf.constant(inputs),
-            tf.constant(train.labels, tf.float32),
-            initial=_initial_weights(train, settings.hidden_units, seed),
-            judge=lambda weights: _mean_average_precision(weights, held_out, validation.labels),
+            blocks.epoch,
+            initial=_initial_weights(found, settings.hidden_units, seed),
+            judge=lambda weights: _mean_average_precision(weights, held_out),
             settings=settings,
             l2=penalty,
             seed=seed,
         )
         epoch = int(np.argmax(history))
         if best is None or history[epoch] > max(best.validation_mean_average_precision):
-            best = ShallowClassifier(mean, deviation, weights, tuple(history), epoch, penalty)
+            best = ShallowClassifier(
+                found.mean, found.deviation, weights, tuple(history), epoch, penalty
+            )
     assert best is not None
     return best
 
 
 def _train(
-    inputs: tf.Tensor,
-    targets: tf.Tensor,
+    epoch_blocks: Callable[[np.random.Generator], Iterator[Block]],
     *,
     initial: Sequence[np.ndarray],
     judge: Callable[[Sequence[np.ndarray]], float],
@@ -140,20 +177,22 @@ def _train(
     seed: int,
 ) -> tuple[tuple[np.ndarray, ...], list[float]]:
     """Returns the weights that `judge` liked best, the first of equals, and all its verdicts."""
-    clips = inputs.shape[0]
-    batch = min(settings.batch_size, clips)
-    steps = clips // batch
     random = np.random.default_rng([seed, 1])
     weights = [tf.constant(value) for value in initial]
     state = (weights, [tf.zeros_like(w) for w in weights], [tf.zeros_like(w) for w in weights])
     numbers = tf.constant([settings.learning_rate, settings.dropout, l2], tf.float32)
-    best, history = tuple(initial), list[float]()
+    best, history, steps = tuple(initial), list[float](), 0
     for epoch in range(settings.max_epochs):
-        # What a shorter last batch would hold is left out, other clips in each epoch.
-        order = random.permutation(clips)[: steps * batch].reshape(steps, batch)
-        seed_and_step = tf.constant([seed, epoch * steps], tf.int32)
-        order = tf.constant(order, tf.int32)
-        state = _train_epoch(state, inputs, targets, order, seed_and_step, numbers)
+        for block in epoch_blocks(random):
+            state = _train_block(
+                state,
+                tf.constant(block.inputs),
+                tf.constant(block.targets),
+                tf.constant(block.batches),
+                tf.constant([seed, steps], tf.int32),
+                numbers,
+            )
+            steps += len(block.batches)
         current = tuple(weight.numpy() for weight in state[0])
         history.append(judge(current))
         if history[-1] > max(history[:-1], default=-1.0):
@@ -164,7 +203,7 @@ def _train(
 
 
 @tf.function
-def _train_epoch(
+def _train_block(
     state: tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]],
     inputs: tf.Tensor,
     targets: tf.Tensor,
@@ -172,13 +211,13 @@ def _train_epoch(
     seed_and_step: tf.Tensor,
     numbers: tf.Tensor,
 ) -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
-    """One epoch of Adam as a pure function, so that all trainings of a shape share one graph.
+    """Steps of Adam as a pure function, so that all trainings of a shape share one graph.
 
     Args:
       state: weights, first moments, second moments.
-      inputs: [clips, dim] float32.
-      targets: [clips, classes] float32.
-      order: [steps, batch] int32, rows of the clips in each step.
+      inputs: [rows, dim] float32.
+      targets: [rows, classes] uint8.
+      order: [steps, batch] int32, the rows of each step.
       seed_and_step: [2] int32, seed and number of steps done before.
       numbers: [3] float32, learning rate, dropout, l2.
     """
@@ -192,7 +231,8 @@ def _train_epoch(
             logits = _logits(
                 weights, tf.gather(inputs, rows), dropout, tf.stack([seed_and_step[0], step])
             )
-            entropy = tf.nn.sigmoid_cross_entropy_with_logits(tf.gather(targets, rows), logits)
+            labels = tf.cast(tf.gather(targets, rows), tf.float32)
+            entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
             loss = tf.reduce_mean(tf.reduce_sum(entropy, axis=1))
             loss += l2 * tf.add_n([tf.nn.l2_loss(kernel) for kernel in weights[::2]])
         gradients = tape.gradient(loss, weights)
@@ -222,54 +262,57 @@ def _logits_numpy(weights: Sequence[np.ndarray], inputs: np.ndarray) -> np.ndarr
     return inputs @ weights[-2] + weights[-1]
 
 
-def _initial_weights(train: Embeddings, hidden_units: int | None, seed: int) -> list[np.ndarray]:
+def _initial_weights(found: RowStatistics, hidden_units: int | None, seed: int) -> list[np.ndarray]:
     """He-normal kernels; the output biases start at the log odds of the training labels."""
     random = np.random.default_rng([seed, 0])
-    clips, classes = train.labels.shape
-    sizes = [train.embedding.shape[1], *([hidden_units] if hidden_units else []), classes]
+    classes = len(found.label_rows)
+    sizes = [len(found.mean), *([hidden_units] if hidden_units else []), classes]
     weights: list[np.ndarray] = []
     for fan_in, fan_out in itertools.pairwise(sizes):
         kernel = random.normal(scale=np.sqrt(2.0 / fan_in), size=(fan_in, fan_out))
         weights += [kernel.astype(np.float32), np.zeros(fan_out, np.float32)]
     weights[-2] *= 0.1  # Nearly no opinion at first, or the first epochs unlearn noise.
-    share = (train.labels.sum(axis=0) + 0.5) / (clips + 1.0)
+    share = (found.label_rows + 0.5) / (found.rows + 1.0)
     weights[-1] = np.log(share / (1.0 - share)).astype(np.float32)
     return weights
 
 
-def _mean_average_precision(
-    weights: Sequence[np.ndarray], inputs: np.ndarray, labels: np.ndarray
-) -> float:
-    scores = _logits_numpy(weights, inputs)
+def _mean_average_precision(weights: Sequence[np.ndarray], held_out: EmbeddingSource) -> float:
+    scores, labels = [], []
+    for clips in shards_ahead(held_out):
+        scores.append(_clip_scores(weights, clips))
+        labels.append(clips.labels)
+    return _macro_average_precision(np.concatenate(scores), np.concatenate(labels))
+
+
+def _clip_scores(weights: Sequence[np.ndarray], clips: Embeddings) -> np.ndarray:
+    """Scores [clips, classes] that rank clips as their probabilities do."""
+    logits = _logits_numpy(weights, clips.embedding)
+    return logits if clips.patches is None else clips.mean_over_patches(_sigmoid(logits))
+
+
+def _macro_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
     if not np.isfinite(scores).all():
         raise SepconError(
             "the shallow classifier diverged (scores are not finite): lower its learning rate."
         )
     present = labels.any(axis=0)
+    if not present.any():
+        raise SepconError("no validation clip has a label: nothing could decide when to stop.")
     return float(average_precision(targets=labels[:, present], scores=scores[:, present]).mean())
 
 
-def _statistics(embedding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    mean = embedding.mean(axis=0, dtype=np.float64)
-    deviation = embedding.std(axis=0, dtype=np.float64)
-    # A dimension that is constant up to rounding carries no information: leave it at about zero.
-    deviation[deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-6)] = 1.0
-    return mean.astype(np.float32), deviation.astype(np.float32)
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return (0.5 * (1.0 + np.tanh(0.5 * logits))).astype(np.float32)  # no overflow
 
 
-def _normalise(embedding: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    return (embedding.astype(np.float32) - mean) / deviation
-
-
-def _check_labels(train: Embeddings, validation: Embeddings) -> None:
+def _check_labels(train: EmbeddingSource, validation: EmbeddingSource) -> None:
     if not train.class_names:
         raise SepconError("the training clips have no labels: a classifier needs some.")
     if train.class_names != validation.class_names:
         raise SepconError("training and validation clips differ in their class names.")
-    if train.embedding.shape[1] != validation.embedding.shape[1]:
+    if train.dim != validation.dim:
         raise SepconError(
-            f"training embeddings have {train.embedding.shape[1]} dimensions, "
-            f"validation embeddings {validation.embedding.shape[1]}: they are of different models."
+            f"training embeddings have {train.dim} dimensions, "
+            f"validation embeddings {validation.dim}: they are of different models."
         )
-    if not validation.labels.any():
-        raise SepconError("no validation clip has a label: nothing could decide when to stop.")
