@@ -114,7 +114,7 @@ def measure(
 
 
 def classifier_seeds(seed: int, num_classifiers: int) -> list[int]:
-    """Seeds of a row's classifiers: those of one seed share them, those of two have none in common."""
+    """Seeds of a row's classifiers: one seed's rows share them, two seeds have none in common."""
     return [num_classifiers * seed + k for k in range(num_classifiers)]
 
 
