@@ -106,9 +106,17 @@ VERBS = {
         "--gin_bindings='CHANNELS=[\"/tmp/sepcon/channels\"]' --run_dir=/tmp/sepcon/encoder",
         "Resumes to the very step where it stopped, and exports a SavedModel at the end.",
     ),
+    "finetune": Verb(
+        "sepcon.finetune:finetune",
+        "train classifiers of labelled clips by cross-validation, from any start",
+        "sepcon finetune --gin_file=runs/finetune.gin --gin_file=data/esc10.gin "
+        "--gin_bindings='ESC50_DIR=\"path/to/ESC-50\"' --run_dir=/tmp/sepcon/esc10",
+        "All folds and seeds; the epoch is chosen by clips held out of the training folds, and, to "
+        "compare with, by the test fold. Resumes where it stopped.",
+    ),
     "export": Verb(
         "sepcon.export:export",
-        "write an encoder or a separator as a SavedModel: waveform in, embeddings or sources out",
+        "write an encoder, classifier or separator as a SavedModel that takes raw waveform",
         "sepcon export --gin_file=runs/export.gin "
         "--gin_bindings='MODEL=\"/tmp/sepcon/encoder\"' --run_dir=/tmp/sepcon/export",
         "The SavedModel is at RUN_DIR/saved_model and loads without sepcon.",
@@ -144,6 +152,8 @@ VERBS = {
 # What gin files can name beside the verbs, as module:name.
 CONFIGURABLES = (
     "sepcon.augment:RandomEqualization",
+    "sepcon.augment:RandomPadCrop",
+    "sepcon.augment:RandomSpeed",
     "sepcon.augment:SpecAugment",
     "sepcon.benchmark_embeddings:benchmark_embeddings",
     "sepcon.benchmark_separation:benchmark_separation",
@@ -151,6 +161,7 @@ CONFIGURABLES = (
     "sepcon.data.folder:folder",
     "sepcon.data.fuss:fuss",
     "sepcon.data.providers:esc50",
+    "sepcon.data.providers:esc50_folds",
     "sepcon.data.providers:sound_scenes",
     "sepcon.example_mixing:ExampleMixing",
     "sepcon.features:LogMel",
@@ -162,10 +173,12 @@ CONFIGURABLES = (
     "sepcon.models.separator:SeparatorConfig",
     "sepcon.models.shallow:ShallowSettings",
     "sepcon.random_masks:RandomMasks",
+    "sepcon.tasks.supervised:SupervisedObjective",
     "sepcon.training.loop:fit",
     "sepcon.training.optimizers:adam",
     "sepcon.training.optimizers:adamw",
     "sepcon.training.optimizers:sgd",
+    "sepcon.training.schedules:by_epoch",
     "sepcon.training.schedules:constant",
     "sepcon.training.schedules:cosine",
     "sepcon.training.schedules:step_decay",

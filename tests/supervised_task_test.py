@@ -41,8 +41,8 @@ def test_the_loss_equals_the_formula_on_both_patches():
     task = make_task()
     batch = batch_for(task)
     labels = np.tile(batch["labels"], (2, 1))
-    embeddings = task.model.encoder(tf.concat(task.patches(batch), axis=0), training=True)
-    logits = task.model.classifier(embeddings).numpy().astype(np.float64)
+    embeddings = task.product(tf.concat(task.patches(batch), axis=0), training=True)
+    logits = task.classifier.head(embeddings).numpy().astype(np.float64)
     probability = 1 / (1 + np.exp(-logits))
     entropy, hits = 0.0, 0.0
     for row in range(16):
