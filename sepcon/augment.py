@@ -16,7 +16,6 @@ import numpy as np
 import tensorflow as tf
 from scipy import interpolate
 
-
 Fill = Literal["mean", "minimum", "maximum"]
 # A crop shall have half the root mean square of its clip, that is a quarter of the power.
 _LEAST_SHARE_OF_POWER = 0.25
@@ -145,35 +144,28 @@ class RandomPadCrop:
 
     def __call__(self, waveform: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
         length = self.num_samples
-        sounds = tf.cast(waveform != 0, tf.int32)
-        first = tf.argmax(sounds, axis=-1, output_type=tf.int32)  # [batch]
-        behind = tf.argmax(tf.reverse(sounds, [-1]), axis=-1, output_type=tf.int32)
-        end = waveform.shape[-1] - behind
+        place = tf.range(waveform.shape[-1], dtype=tf.int32)
+        sounds = waveform != 0
+        first = tf.reduce_min(tf.where(sounds, place, waveform.shape[-1]), axis=-1)  # [batch]
+        end = tf.reduce_max(tf.where(sounds, place + 1, 0), axis=-1)
+        first = tf.minimum(first, end)  # silence has neither
         room = length - (end - first)  # below 0 for what has to be cut
         moved = tf.cast(
             tf.floor(uniforms[:, 0] * (tf.cast(tf.abs(room), tf.float32) + 1)), tf.int32
         )
         moved = tf.minimum(moved, tf.abs(room))
-        cut = _loudest_enough(waveform, first, end, first + moved, length)
-        start = tf.where(room < 0, cut, first - moved)
         # What lies outside of the sound is zero already.
-        return crop(tf.pad(waveform, [[0, 0], [length, length]]), start + length, length)
-
-
-def _loudest_enough(
-    waveform: tf.Tensor, first: tf.Tensor, end: tf.Tensor, drawn: tf.Tensor, length: int
-) -> tf.Tensor:
-    """The start of the first part that is loud enough: drawn, beginning, or else the end; [batch]."""
-    energy = tf.pad(tf.cumsum(tf.square(waveform), axis=-1), [[0, 0], [1, 0]])
-
-    def power(start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-        start, stop = (tf.clip_by_value(x, 0, waveform.shape[-1]) for x in (start, stop))
-        inside = tf.gather(energy, stop, batch_dims=1) - tf.gather(energy, start, batch_dims=1)
-        return inside / tf.cast(tf.maximum(stop - start, 1), tf.float32)
-
-    wanted = _LEAST_SHARE_OF_POWER * power(first, end)
-    otherwise = tf.where(power(first, first + length) >= wanted, first, end - length)
-    return tf.where(power(drawn, drawn + length) >= wanted, drawn, otherwise)
+        padded = tf.pad(waveform, [[0, 0], [length, length]])
+        drawn = crop(padded, length + tf.where(room < 0, first + moved, first - moved), length)
+        if waveform.shape[-1] <= length:
+            return drawn
+        energy = tf.reduce_sum(tf.square(waveform), axis=-1)
+        wanted = _LEAST_SHARE_OF_POWER * energy / tf.cast(tf.maximum(end - first, 1), tf.float32)
+        result = crop(padded, length + end - length, length)
+        for part in (crop(padded, length + first, length), drawn):
+            loud = tf.reduce_mean(tf.square(part), axis=-1) >= wanted
+            result = tf.where((loud | (room >= 0))[:, tf.newaxis], part, result)
+        return result
 
 
 def crop(audio: tf.Tensor, start: tf.Tensor, length: int) -> tf.Tensor:

@@ -9,8 +9,8 @@ import keras
 
 from sepcon import run_folder
 from sepcon.augment import Augmentation
-from sepcon.data.channels import StoredChannels, stored_channels
 from sepcon.clip_length import check_rate, clip_samples
+from sepcon.data.channels import StoredChannels, stored_channels
 from sepcon.data.clips import ClipDataset
 from sepcon.data.stream import TrainingStream
 from sepcon.errors import SepconError

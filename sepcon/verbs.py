@@ -19,7 +19,7 @@ class VerbFlag:
 
     name: str
     help: str
-    type: Literal["string", "integer", "float", "enum"] = "string"
+    type: Literal["string", "multi_string", "integer", "float", "enum"] = "string"
     choices: tuple[str, ...] = ()
     argument: str = ""
 
@@ -114,6 +114,24 @@ VERBS = {
         "All folds and seeds; the epoch is chosen by clips held out of the training folds, and, to "
         "compare with, by the test fold. Resumes where it stopped.",
     ),
+    "classify": Verb(
+        "sepcon.classify:classify",
+        "name the classes of recordings with what finetune has trained",
+        "sepcon classify path/to/recordings --model=/tmp/sepcon/esc10 --out=/tmp/sepcon/classes",
+        "Prints the top classes of each file and writes them to OUT/classes.csv. Of a whole "
+        "finetuning run, or of several --model, the mean probability counts. What cannot be "
+        "decoded is named and skipped; the exit code is 1 only if that is everything.",
+        positional="FILE_OR_FOLDER ...",
+        flags=(
+            VerbFlag(
+                "model",
+                "a run folder of finetune, of one of its folds, or an export; may be repeated",
+                "multi_string",
+            ),
+            VerbFlag("out", "folder of the table; the same as --run_dir", argument="run_dir"),
+            VerbFlag("top", "classes to name, 5 by default", "integer"),
+        ),
+    ),
     "export": Verb(
         "sepcon.export:export",
         "write an encoder, classifier or separator as a SavedModel that takes raw waveform",
@@ -145,6 +163,15 @@ VERBS = {
         "--gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/study",
         "Runs the other verbs, as many at once as study.workers; resumes where it stopped. The gin "
         "files and bindings given here reach all of them and win over the rows' own.",
+        launches=True,
+    ),
+    "finetune_study": Verb(
+        "sepcon.finetune_study:finetune_study",
+        "finetune in several ways with several seeds; a table with intervals and p-values",
+        "sepcon finetune_study --gin_file=papers/soundclr2021/esc10.gin "
+        "--gin_bindings='ESC50_DIR=\"path/to/ESC-50\"' --run_dir=/tmp/sepcon/soundclr",
+        "Runs finetune for each row, as many at once as finetune_study.workers; resumes where it "
+        "stopped. The gin files and bindings given here reach all of them.",
         launches=True,
     ),
 }

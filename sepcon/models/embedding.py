@@ -95,8 +95,8 @@ class EmbeddingModel(tf.Module):
           'embedding' [batch, dim]: mean over the patches;
           'patch_embedding' [batch, patches, dim];
           'patch_time_seconds' [patches]: where each patch starts;
-          'log_mel' [batch, frames, mels], the natural logarithm of power. All float32. For a waveform without the batch axis
-          these have no batch axis either.
+          'log_mel' [batch, frames, mels], the natural logarithm of power. All float32. For a
+          waveform without the batch axis these have no batch axis either.
 
         Raises:
           ValueError: not float32, or neither one nor two axes.

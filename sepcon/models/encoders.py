@@ -84,8 +84,8 @@ def resnet50(
     """ResNet-50 (He et al., 2016) of keras.applications.
 
     Args:
-      embedding_size: size of the embedding, a linear map of the 2048 pooled features; None for those
-        themselves.
+      embedding_size: size of the embedding, a linear map of the 2048 pooled features; None for
+        those themselves.
       num_frames: frames of a patch (at least 32), or None for any number.
       num_mels: mel bands, at least 32.
       weights: what it starts with, see `_application`.
@@ -106,8 +106,8 @@ def mobilenet_v2(
     """MobileNetV2 (Sandler et al., 2018) of keras.applications.
 
     Args:
-      embedding_size: size of the embedding, a linear map of the 1280 pooled features; None for those
-        themselves.
+      embedding_size: size of the embedding, a linear map of the 1280 pooled features; None for
+        those themselves.
       num_frames: frames of a patch (at least 32), or None for any number.
       num_mels: mel bands, at least 32.
       weights: what it starts with, see `_application`.
@@ -133,8 +133,8 @@ def efficientnet_b0(
     of pixels.
 
     Args:
-      embedding_size: size of the embedding, a linear map of the 1280 pooled features; None for those
-        themselves.
+      embedding_size: size of the embedding, a linear map of the 1280 pooled features; None for
+        those themselves.
       num_frames: frames of a patch (at least 32), or None for any number.
       num_mels: mel bands, at least 32.
       weights: what it starts with, see `_application`.
