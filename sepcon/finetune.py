@@ -165,7 +165,7 @@ def _runs(
     labels_per_class: int | None,
 ) -> list[FoldRun]:
     """All trainings; whatever is wrong with a split is told before the first begins."""
-    runs = []
+    runs: list[FoldRun] = []
     if not folds or not seeds:
         raise SepconError("finetune.folds and finetune.seeds must name at least one each")
     total = len(folds) * len(seeds)
@@ -196,14 +196,15 @@ def _runs(
 
 def _conclude(root: Path, rows: list[Row], clips: FoldedClips, config_text: str) -> Row:
     """Writes what all trainings say together."""
+    found = {**summary(rows), **seed_ensemble(root, rows)}
     results = {
         "clips": clips.clips.name,
         "class_names": list(clips.clips.class_names),
-        "summary": {**summary(rows), **seed_ensemble(root, rows)},
+        "summary": found,
         "rows": rows,
     }
     write_csv(root / CSV_FILE, rows)
-    table = fold_table(rows, results["summary"])
+    table = fold_table(rows, found)
     run_folder.write_text(root / TABLE_FILE, markdown(table))
     write_finetune_report(root, results, config_text=config_text)
     run_folder.write_text(root / RESULTS_FILE, json.dumps(results, indent=1) + "\n")

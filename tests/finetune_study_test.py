@@ -149,7 +149,7 @@ def test_what_is_finished_is_not_done_again(finished):
 
 
 def test_a_row_that_fails_is_named(tmp_path):
-    with pytest.raises(SepconError, match="stage 'to_fail' ended .* it was meant to fail"):
+    with pytest.raises(SepconError, match=r"stage 'to_fail' ended .* it was meant to fail"):
         study(tmp_path, rows={"to fail": ("a.gin",)})
 
 

@@ -165,12 +165,16 @@ class SupervisedTask:
         encode = self.classifier.encoder
         embedding = encode(log_mels, training=training and not objective.frozen_encoder)
         # Row values, [batch] each: their mean over the global batch is what is reported.
-        values = {}
+        values: dict[str, tf.Tensor] = {}
         if objective.contrastive_weight < 1:
             labels = tf.tile(batch["labels"], [views, 1])  # [views * batch, classes]
             values |= self._classification(self.classifier.logits(embedding), labels)
-        if self._model.projection is not None:
-            values["contrastive_loss"] = self._contrastive(embedding, batch["labels"], training)
+        projection = self._model.projection
+        if projection is not None:
+            if objective.normalize_embedding:
+                embedding = tf.math.l2_normalize(embedding, axis=-1)
+            projected = projection(embedding, training=training)
+            values["contrastive_loss"] = self._contrastive(projected, batch["labels"])
         values["loss"] = tf.add_n(
             [
                 weight * tf.reduce_mean(values[name])
@@ -198,12 +202,9 @@ class SupervisedTask:
             "precision_at_one": tf.gather(labels, best, batch_dims=1),
         }
 
-    def _contrastive(self, embedding: tf.Tensor, labels: tf.Tensor, training: bool) -> tf.Tensor:
-        """The contrastive loss of each clip, [batch]."""
-        if self._objective.normalize_embedding:
-            embedding = tf.math.l2_normalize(embedding, axis=-1)
-        projection = self._model.projection(embedding, training=training)
-        per_view = tf.split(projection, self._objective.num_views, axis=0)
+    def _contrastive(self, projected: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """The contrastive loss of each clip, [batch], from [views * batch, dim]."""
+        per_view = tf.split(projected, self._objective.num_views, axis=0)
         return supervised_contrastive(
             projection=tf.stack(per_view, axis=1),  # [batch, views, dim]
             label=tf.argmax(labels, axis=-1, output_type=tf.int32),
