@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,7 +74,7 @@ class Predictions:
                     arrays["probabilities"],
                     int(arrays["step"]),
                 )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise SepconError(
                 f"{path}: holds no predictions ({one_line(error)}); give a finished run of "
                 "`sepcon finetune`"

@@ -4,25 +4,56 @@ import csv
 import os
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
 from encoder_stub import write_run
-from tones_stub import finetune_tones, tone
+from tones_stub import CLASS_NAMES, SAMPLES, tone
 
+from sepcon import run_folder
 from sepcon.classify import classify, find_members
 from sepcon.cli import main
 from sepcon.errors import SepconError
 from sepcon.export import export
+from sepcon.features import LogMel
 from sepcon.models.classification import ClassificationModel
-from sepcon.models.classifier import load_classifier
+from sepcon.models.classifier import (
+    Classifier,
+    describe,
+    load_classifier,
+    save_classifier_config,
+    write_selected,
+)
+
+LOG_MEL = LogMel(num_mels=16)
+
+
+def write_classifier(folder: Path, certainty: float) -> None:
+    """A finished fold whose classifier looks for the loudest of three mel bands."""
+    log_mel = keras.Input((None, 16), name="log_mel")
+    encoder = keras.Model(log_mel, keras.layers.GlobalAveragePooling1D()(log_mel))
+    classifier = Classifier(encoder=encoder, num_classes=3, normalize=False)
+    time = np.arange(SAMPLES) / 16000
+    tones = np.stack([np.sin(2 * np.pi * hz * time) for hz in (300, 900, 2700)])
+    bands = encoder(LOG_MEL(tones.astype(np.float32))).numpy().argmax(axis=1)
+    assert len(set(bands)) == 3
+    classifier.head.set_weights([certainty * np.eye(16)[:, bands], np.zeros(3)])
+    config = describe(classifier, log_mel=LOG_MEL, patch_seconds=0.25, class_names=CLASS_NAMES)
+    save_classifier_config(folder, config)
+    write_selected(classifier, folder, 10)
+    run_folder.finish(folder, {})
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
+    """What `sepcon finetune` leaves of two folds, and a third that was stopped."""
     folder = tmp_path_factory.mktemp("finetune") / "run"
-    finetune_tones(folder)
+    write_classifier(folder / "seed0" / "fold1", 0.5)
+    write_classifier(folder / "seed0" / "fold3", 1.0)
+    (folder / "seed0" / "fold5").mkdir()
+    (folder / "seed0" / "fold5" / "model.json").write_text("{}")
     return folder
 
 

@@ -35,7 +35,7 @@ def run(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def contrastive(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("contrastive") / "run"
-    finetune_tones(folder, alpha=1.0, folds=(1,), classifier_epochs=4)
+    finetune_tones(folder, alpha=1.0, classifier_epochs=4)
     return folder
 
 
@@ -46,14 +46,10 @@ def results_of(run: Path) -> dict:
 def test_it_learns_what_can_be_heard(run):
     results = results_of(run)
     assert results["summary"]["accuracy"] > 0.9
-    assert [(row["seed"], row["fold"]) for row in results["rows"]] == [
-        (0, "1"),
-        (0, "3"),
-        (1, "1"),
-        (1, "3"),
-    ]
-    assert {row["num_test_clips"] for row in results["rows"]} == {12}
-    assert {row["num_train_clips"] + row["num_validation_clips"] for row in results["rows"]} == {24}
+    assert [(row["seed"], row["fold"]) for row in results["rows"]] == [(0, "1"), (1, "1")]
+    for row in results["rows"]:
+        assert row["num_test_clips"] == 12
+        assert row["num_train_clips"] + row["num_validation_clips"] == 24
 
 
 def test_both_ways_of_choosing_are_those_of_the_log(run):
@@ -63,8 +59,8 @@ def test_both_ways_of_choosing_are_those_of_the_log(run):
         steps, accuracy = read_metric(folder, "validation/accuracy")
         _, entropy = read_metric(folder, "validation/cross_entropy")
         _, on_test = read_metric(folder, "validation/test_accuracy")
-        assert steps == [2, 4, 6, 8, 10]
-        best = max(range(5), key=lambda k: (accuracy[k], -entropy[k], -k))
+        assert steps == list(range(2, 26, 2))
+        best = max(range(12), key=lambda k: (accuracy[k], -entropy[k], -k))
         assert row["accuracy"] == pytest.approx(on_test[best])
         assert row["epoch"] == steps[best] // 2
         assert row["optimistic_accuracy"] == pytest.approx(max(on_test))
@@ -73,11 +69,11 @@ def test_both_ways_of_choosing_are_those_of_the_log(run):
 
 
 def test_the_kept_weights_make_the_kept_predictions(run):
-    folder = run / "seed0" / "fold3"
+    folder = run / "seed0" / "fold1"
     kept = Predictions.load(folder / "selected.npz")
     saved_model = tf.saved_model.load(str(export(run_dir=folder, model=folder)))
     clips = tones()
-    positions = np.flatnonzero(np.array(clips.folds) == "3")
+    positions = np.flatnonzero(np.array(clips.folds) == "1")
     assert kept.ids == tuple(str(place) for place in positions)
     audio = np.stack([clip["audio"] for clip in clips.clips.build().as_numpy_iterator()])
     probabilities = saved_model(to_float(tf.constant(audio[positions])))["probabilities"]
@@ -86,7 +82,7 @@ def test_the_kept_weights_make_the_kept_predictions(run):
 
 def test_everything_is_written(run):
     rows = list(csv.DictReader((run / "folds.csv").read_text().splitlines()))
-    assert len(rows) == 4
+    assert len(rows) == 2
     table = (run / "table.md").read_text()
     assert "optimistic: epoch chosen on the test fold" in table
     assert "ensemble of all seeds" in table
@@ -98,18 +94,14 @@ def test_everything_is_written(run):
 
 def test_the_ensemble_is_the_mean_over_seeds(run):
     results = results_of(run)
-    accuracies = []
-    for fold in ("1", "3"):
-        members = [
-            Predictions.load(run / f"seed{s}" / f"fold{fold}" / "selected.npz") for s in (0, 1)
-        ]
-        mean = (members[0].probabilities + members[1].probabilities) / 2
-        accuracies.append(np.mean(mean.argmax(axis=1) == members[0].labels))
-    assert results["summary"]["ensemble_accuracy"] == pytest.approx(np.mean(accuracies))
-    assert ensemble_accuracy([(run, results["rows"])]) == pytest.approx(np.mean(accuracies))
+    members = [Predictions.load(run / f"seed{seed}" / "fold1" / "selected.npz") for seed in (0, 1)]
+    mean = (members[0].probabilities + members[1].probabilities) / 2
+    accuracy = np.mean(mean.argmax(axis=1) == members[0].labels)
+    assert results["summary"]["ensemble_accuracy"] == pytest.approx(accuracy)
+    assert ensemble_accuracy([(run, results["rows"])]) == pytest.approx(accuracy)
 
 
-def test_what_is_finished_is_not_done_again_and_seeds_can_be_added(run, monkeypatch):
+def test_what_is_finished_is_not_done_again_and_folds_can_be_added(run):
     before = {path: path.stat().st_mtime_ns for path in run.rglob("selected.npz")}
     trained = []
 
@@ -117,9 +109,9 @@ def test_what_is_finished_is_not_done_again_and_seeds_can_be_added(run, monkeypa
         trained.append(given["run_dir"])
         return fit(**given)
 
-    finetune_tones(run, seeds=(0, 1, 2), folds=(1,), loop=counted)
-    assert trained == [run / "seed2" / "fold1"]
-    assert results_of(run)["summary"]["num_seeds"] == 3
+    finetune_tones(run, folds=(1, 3), loop=counted)
+    assert trained == [run / "seed0" / "fold3"]
+    assert results_of(run)["summary"]["num_folds"] == 2
     for path, time in before.items():
         assert path.stat().st_mtime_ns == time
     finetune_tones(run, seeds=(0, 1), loop=counted)  # as the other tests expect it
@@ -130,9 +122,8 @@ class StoppedError(Exception):
     """In the place of a process that is killed."""
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_choice(tmp_path, monkeypatch):
+def test_a_run_that_was_stopped_goes_on_to_the_same_choice(run, tmp_path, monkeypatch):
     """Stopped right after a look at the weights, before the checkpoint that vouches for it."""
-    whole = finetune_tones(tmp_path / "whole", folds=(1,), steps_per_call=2)
     look = Selection.__call__
     looks = []
 
@@ -145,16 +136,12 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_choice(tmp_path, monkeypatch
 
     monkeypatch.setattr(Selection, "__call__", stop_after_the_third)
     with pytest.raises(StoppedError):
-        finetune_tones(tmp_path / "stopped", folds=(1,), steps_per_call=2)
-    again = finetune_tones(tmp_path / "stopped", folds=(1,), steps_per_call=2)
-    assert len(looks) == 3 + 3
-    for one, other in zip(whole["rows"], again["rows"], strict=True):
-        assert {**one, "seconds": 0} == {**other, "seconds": 0}
-    files = [
-        Predictions.load(tmp_path / each / "seed0/fold1/selected.npz")
-        for each in ("whole", "stopped")
-    ]
-    np.testing.assert_array_equal(files[0].probabilities, files[1].probabilities)
+        finetune_tones(tmp_path, steps_per_call=2)
+    again = finetune_tones(tmp_path, steps_per_call=2)
+    assert len(looks) == 3 + 10
+    assert {**again["rows"][0], "seconds": 0} == {**results_of(run)["rows"][0], "seconds": 0}
+    kept = [Predictions.load(each / "seed0/fold1/selected.npz") for each in (run, tmp_path)]
+    np.testing.assert_array_equal(kept[0].probabilities, kept[1].probabilities)
 
 
 def test_a_signal_stops_it_and_writes_no_result(tmp_path):
@@ -166,8 +153,7 @@ def test_a_signal_stops_it_and_writes_no_result(tmp_path):
 
 
 def test_two_stages_freeze_the_first_ones_encoder(contrastive):
-    results = results_of(contrastive)
-    assert results["summary"]["accuracy"] > 0.9
+    assert results_of(contrastive)["summary"]["accuracy"] > 0.5
     folder = contrastive / "seed0" / "fold1"
     first = load_encoder(folder / "contrastive")
     for one, other in zip(
@@ -180,36 +166,28 @@ def test_two_stages_freeze_the_first_ones_encoder(contrastive):
     assert read_metric(folder, "contrastive_loss") == ([], [])
 
 
-def test_an_encoder_of_ours_is_a_start(contrastive, tmp_path):
+def test_an_encoder_of_ours_is_a_start_and_few_labels_take_as_many_steps(contrastive, tmp_path):
     """Its front-end comes with it, and its patches may have had another length."""
     start = contrastive / "seed0" / "fold1" / "contrastive"
     results = finetune_tones(
         tmp_path,
         alpha=0.0,
-        folds=(1,),
-        epochs=1,
+        epochs=2,
+        labels_per_class=1,
         start=start,
         log_mel=LogMel(num_mels=40),
         views=ViewSampler(pairs=("mixture-mixture",), patch_seconds=0.2),
         learning_rate=lambda steps_per_epoch: 0.0,
     )
-    loaded = load_classifier(tmp_path / "seed0" / "fold1")
-    assert loaded.log_mel == load_encoder(start).log_mel
-    assert loaded.config.encoder.patch_seconds == 0.2
-    assert results["rows"][0]["epoch"] == 1
-    for one, other in zip(
-        load_encoder(start).encoder.trainable_variables,
-        loaded.model.encoder.trainable_variables,
-        strict=True,
-    ):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_few_labels_take_as_many_steps(tmp_path):
-    results = finetune_tones(tmp_path, folds=(1,), labels_per_class=1, epochs=2)
     (row,) = results["rows"]
     assert row["num_train_clips"] == 3
     assert read_metric(tmp_path / row["folder"], "validation/accuracy")[0] == [2, 4]
+    loaded = load_classifier(tmp_path / row["folder"])
+    assert loaded.log_mel == load_encoder(start).log_mel
+    assert loaded.config.encoder.patch_seconds == 0.2
+    weights = (load_encoder(start).encoder, loaded.model.encoder)
+    for one, other in zip(*(model.trainable_variables for model in weights), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(
