@@ -47,7 +47,7 @@ def benchmark(
     """
     folder = Path(run_dir)
     if not run_folder.begin(folder, config_text=config_text):
-        return _read_rows(folder / RESULTS_FILE)
+        return read_results(folder / RESULTS_FILE)
     results = measure(folder)
     try:
         text = json.dumps(results.rows, indent=1) + "\n"
@@ -75,7 +75,12 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
         raise SepconError(f"{path} cannot be written: {one_line(error)}") from error
 
 
-def _read_rows(path: Path) -> list[Row]:
+def read_results(path: Path) -> Any:
+    """Returns the content of a results.json.
+
+    Raises:
+      SepconError: it cannot be read.
+    """
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:

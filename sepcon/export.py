@@ -1,13 +1,16 @@
-"""`sepcon export`: an encoder or a separator becomes a SavedModel that takes raw waveform."""
+"""`sepcon export`: an encoder, classifier or separator becomes a SavedModel that takes waveform."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import datetime
+import io
 import json
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,12 @@ import tensorflow as tf
 
 import sepcon
 from sepcon.errors import SepconError, one_line
+from sepcon.models.classification import ClassificationModel, classifier_fingerprint
+from sepcon.models.classifier import load_classifier
 from sepcon.models.embedders import encoder_fingerprint
 from sepcon.models.embedding import EmbeddingModel
 from sepcon.models.encoder_files import load_encoder
-from sepcon.models.saved_model import MODEL_CARD_FILE, SAVED_MODEL_FOLDER
+from sepcon.models.saved_model import CLASS_MAP_FILE, MODEL_CARD_FILE, SAVED_MODEL_FOLDER
 from sepcon.models.separation_model import SeparationModel, separator_fingerprint
 from sepcon.models.separator import MODEL_FILE, chosen_step, load_separator
 
@@ -28,14 +33,16 @@ class Product:
     """What is exported.
 
     Attributes:
-      module: the graph: EmbeddingModel or SeparationModel.
+      module: the graph: EmbeddingModel, ClassificationModel or SeparationModel.
       facts: what a user must know of this kind of model, JSON-able.
       summary: the same in a few words.
+      files: further assets: the text of each by its name.
     """
 
     module: Any
     facts: dict[str, Any]
     summary: str
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def export(
@@ -46,16 +53,19 @@ def export(
     hop_seconds: float | None = None,
     config_text: str = "",
 ) -> Path:
-    """Writes run_dir/saved_model: waveform in, embeddings or sources out.
+    """Writes run_dir/saved_model: waveform in, embeddings, class probabilities or sources out.
 
-    Which of the two follows from the run (see `EmbeddingModel` and `SeparationModel`). Beside the
-    graph it holds assets/model_card.json (rates, sizes, step, git revision, gin) and
-    assets/model.json (the architecture). It appears whole or not at all.
+    Which of them follows from the run (see `EmbeddingModel`, `ClassificationModel` and
+    `SeparationModel`). Beside the graph it holds assets/model_card.json (rates, sizes, step, git
+    revision, gin), assets/model.json (the architecture) and, of a classifier,
+    assets/class_map.csv. It appears whole or not at all.
 
     Args:
       run_dir: where to write; may be the run itself.
-      model: run folder of `sepcon pretrain` or `sepcon train_separator`.
-      step: which state to take, the last one by default.
+      model: run folder of `sepcon pretrain` or `sepcon train_separator`, or of one fold and seed of
+        `sepcon finetune`.
+      step: which state to take; by default the last one, of a classifier that which validation has
+        chosen.
       hop_seconds: time between patches of an encoder, half a patch by default.
       config_text: the resolved configuration, kept in the model card.
 
@@ -66,10 +76,8 @@ def export(
       SepconError: `model` is no such run or lacks the step; run_dir cannot be written or already
         holds another SavedModel.
     """
-    separates = _kind(model) == "separator"
-    product = (
-        _separator(model, step, hop_seconds) if separates else _encoder(model, step, hop_seconds)
-    )
+    make = {"separator": _separator, "classifier": _classifier}.get(_kind(model), _encoder)
+    product = make(model, step, hop_seconds)
     card = model_card(product, config_text=config_text)
     target = Path(run_dir) / SAVED_MODEL_FOLDER
     if target.exists():
@@ -77,7 +85,7 @@ def export(
         print(f"{target} is there already and is this very model: nothing to do.")
         return target
     try:
-        _write(product.module, card, Path(model) / MODEL_FILE, target)
+        _write(product, card, Path(model) / MODEL_FILE, target)
     except (OSError, tf.errors.OpError) as error:
         raise SepconError(f"cannot write {target}: {one_line(error)}") from error
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
@@ -123,6 +131,46 @@ def _encoder(model: str | Path, step: int | None, hop_seconds: float | None) -> 
         f"of {facts['patch_seconds']:g} s, every {facts['hop_seconds']:g} s"
     )
     return Product(module, facts, summary)
+
+
+def _classifier(model: str | Path, step: int | None, hop_seconds: float | None) -> Product:
+    loaded = load_classifier(model, step)
+    config = loaded.config
+    try:
+        module = ClassificationModel(
+            loaded.model,
+            loaded.log_mel,
+            patch_seconds=config.encoder.patch_seconds,
+            class_names=config.class_names,
+            hop_seconds=hop_seconds,
+        )
+    except ValueError as error:
+        raise SepconError(f"cannot export {model}: {one_line(error)}") from error
+    hop = module.exact_hop_seconds
+    facts = {
+        "kind": "classifier",
+        "sample_rate_hz": loaded.log_mel.sample_rate_hz,
+        "patch_seconds": config.encoder.patch_seconds,
+        "hop_seconds": hop,
+        "class_names": config.class_names,
+        "log_mel": dataclasses.asdict(loaded.log_mel),
+        "training_step": loaded.step,
+        "num_parameters": loaded.model.count_params(),
+        "fingerprint": classifier_fingerprint(config.to_json(), loaded.model, hop),
+    }
+    summary = (
+        f"waveform at {facts['sample_rate_hz']} Hz to probabilities of "
+        f"{len(config.class_names)} classes"
+    )
+    return Product(module, facts, summary, {CLASS_MAP_FILE: class_map(config.class_names)})
+
+
+def class_map(class_names: Sequence[str]) -> str:
+    """Returns a table of `index,name`, as text."""
+    table = io.StringIO()
+    rows = [("index", "name"), *enumerate(class_names)]
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    return table.getvalue()
 
 
 def _separator(model: str | Path, step: int | None, hop_seconds: float | None) -> Product:
@@ -189,18 +237,26 @@ def _check_same_model(target: Path, card: dict[str, Any]) -> None:
         )
 
 
-def _write(module: Any, card: dict[str, Any], config_file: Path, target: Path) -> None:
+def _write(product: Product, card: dict[str, Any], config_file: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{target.name}.tmp")  # Of a killed export too: made anew.
     shutil.rmtree(temporary, ignore_errors=True)
+    module = product.module
     try:
         with tempfile.TemporaryDirectory() as folder:
-            card_file = Path(folder) / MODEL_CARD_FILE
-            card_file.write_text(json.dumps(card, indent=1))
+            texts = {MODEL_CARD_FILE: json.dumps(card, indent=1), **product.files}
+            paths = {name: Path(folder) / name for name in texts}
+            for name, text in texts.items():
+                paths[name].write_text(text)
             # As assets they move along when a user saves the loaded model inside another.
-            module.model_card_file = tf.saved_model.Asset(str(card_file))
-            module.model_config_file = tf.saved_model.Asset(str(config_file))
+            for path in (*paths.values(), config_file):
+                setattr(module, _asset_name(path), tf.saved_model.Asset(str(path)))
             tf.saved_model.save(module, str(temporary), signatures=module.signatures)
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _asset_name(path: Path) -> str:
+    """What a loaded model calls the file: `model_card_file`, `model_config_file`, and so on."""
+    return {MODEL_FILE: "model_config_file"}.get(path.name, f"{path.stem}_file")

@@ -1,17 +1,24 @@
-"""Waveform to log-mel spectrogram."""
+"""Waveform to log-mel spectrogram, on a natural or on a relative decibel scale."""
 
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
+_DB_PER_NEPER_OF_POWER = 10.0 / math.log(10.0)
+
 
 @dataclass(frozen=True)
 class LogMel:
     """Log-mel spectrogram: ln(floor + mel power), frames taken without padding.
+
+    With `range_db` an encoder is given decibels below the loudest value of its patch instead, as
+    SoundCLR (Nasiri and Hu, 2021) has it: 0 at that value, -range_db for all that is weaker still.
+    A floor of 1e-10 then has no say in it.
 
     The mel power is the squared magnitude of the short-time Fourier transform (periodic Hann
     window, not normalised) summed with triangular weights on the HTK mel scale. Noise of RMS 0.1
@@ -25,6 +32,8 @@ class LogMel:
       min_hz: lower edge of the lowest band.
       max_hz: upper edge of the highest band, at most half the sample rate.
       floor: added to the mel power before the logarithm, above 0.
+      range_db: range of the decibels below the loudest value of a patch, above 0; None keeps the
+        natural logarithm of power.
     """
 
     sample_rate_hz: int = 16000
@@ -34,6 +43,7 @@ class LogMel:
     min_hz: float = 60.0
     max_hz: float = 7800.0
     floor: float = 1e-3
+    range_db: float | None = None
 
     def __post_init__(self) -> None:
         if self.window_samples < 2 or self.hop_samples < 1:
@@ -50,6 +60,8 @@ class LogMel:
             raise ValueError(
                 f"num_mels={self.num_mels} must be at least 1, floor={self.floor} above 0"
             )
+        if self.range_db is not None and not self.range_db > 0:
+            raise ValueError(f"range_db={self.range_db} must be above 0, or None")
 
     @property
     def window_samples(self) -> int:
@@ -73,13 +85,38 @@ class LogMel:
         return (frames - 1) * self.hop_samples + self.window_samples if frames > 0 else 0
 
     def __call__(self, waveform: tf.Tensor) -> tf.Tensor:
-        """Computes the log-mel spectrogram of each waveform.
+        """Computes what an encoder is given of each patch.
 
         Args:
           waveform: [..., samples] float32, full scale 1.
 
         Returns:
-          [..., frames, mels] float32, natural logarithm of power.
+          [..., frames, mels] float32, natural logarithm of power, or decibels with `range_db`.
+        """
+        return self.scale(self.log_power(waveform))
+
+    def scale(self, log_power: tf.Tensor) -> tf.Tensor:
+        """Brings patches cut out of `log_power` to the scale of the encoder.
+
+        Args:
+          log_power: [..., frames, mels] float32, natural logarithm of power.
+
+        Returns:
+          the same shape; as it is without `range_db`.
+        """
+        if self.range_db is None:
+            return log_power
+        loudest = tf.reduce_max(log_power, axis=[-2, -1], keepdims=True)
+        return tf.maximum((log_power - loudest) * _DB_PER_NEPER_OF_POWER, -self.range_db)
+
+    def log_power(self, waveform: tf.Tensor) -> tf.Tensor:
+        """Computes the natural logarithm of mel power of waveforms of any length.
+
+        Args:
+          waveform: [..., samples] float32, full scale 1.
+
+        Returns:
+          [..., frames, mels] float32.
         """
         # Frames as long as the transform, of which the window leaves the first part: so every
         # whole window makes a frame, and a waveform shorter than that makes none.

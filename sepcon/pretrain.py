@@ -9,6 +9,7 @@ import keras
 
 from sepcon import run_folder
 from sepcon.augment import Augmentation
+from sepcon.clip_length import check_rate, clip_samples
 from sepcon.data.channels import StoredChannels, stored_channels
 from sepcon.data.clips import ClipDataset
 from sepcon.data.stream import TrainingStream
@@ -42,6 +43,7 @@ def pretrain(
     clip_seconds: float | None = None,
     anchor_augmentations: Sequence[Augmentation] = (),
     positive_augmentations: Sequence[Augmentation] = (),
+    waveform_augmentations: Sequence[Augmentation] = (),
     example_mixing: ExampleMixing | None = None,
     similarity_weight: float = 1.0,
     coincidence_weight: float = 1.0,
@@ -74,6 +76,7 @@ def pretrain(
       clip_seconds: what is read of each clip; needed where clips differ in length.
       anchor_augmentations: on the log-mel of the anchor.
       positive_augmentations: on the log-mel of the positive.
+      waveform_augmentations: on the waveforms of both, before.
       example_mixing: mixes other clips softly into both views; None for none.
       similarity_weight: weight of NT-Xent; 0 leaves it out.
       coincidence_weight: weight of coincidence prediction; 0 leaves it out.
@@ -102,6 +105,7 @@ def pretrain(
     if not run_folder.begin(folder, config_text=config_text):
         return folder / "saved_model"
     _check_channels(views, channels, separators)
+    check_rate(clips, log_mel)
     make_deterministic(seed)
     scope = make_strategy(strategy)
     with scope.scope():
@@ -113,6 +117,7 @@ def pretrain(
             views=views,
             anchor_augmentations=anchor_augmentations,
             positive_augmentations=positive_augmentations,
+            waveform_augmentations=waveform_augmentations,
             example_mixing=example_mixing,
             front_end=_front_end(separators),
         )
@@ -133,7 +138,7 @@ def pretrain(
         clips=clips,
         batch_size=batch_size,
         seed=seed,
-        clip_samples=_clip_samples(clips, clip_seconds, views),
+        clip_samples=clip_samples(clips, clip_seconds, views),
         num_uniforms=task.num_uniforms,
         shuffle_buffer=shuffle_buffer,
         channels=_stored(channels, channels_dir, views),
@@ -194,20 +199,3 @@ def _num_classes(clips: ClipDataset) -> int:
             "clips, or pretrain.supervised = False"
         )
     return len(clips.class_names)
-
-
-def _clip_samples(clips: ClipDataset, clip_seconds: float | None, views: ViewSampler) -> int:
-    samples = clips.clip_samples
-    if clip_seconds is not None:
-        samples = round(clip_seconds * clips.sample_rate_hz)
-    if samples is None:
-        raise SepconError(
-            f"{clips.name}: clips differ in length; bind pretrain.clip_seconds to what shall be "
-            "read of each"
-        )
-    if samples < views.patch_samples:
-        raise SepconError(
-            f"{clips.name}: clips of {samples} samples are shorter than a patch of "
-            f"{views.patch_samples}; take a shorter views.patch_seconds"
-        )
-    return samples

@@ -242,6 +242,22 @@ def scatter_figure(
     return Figure(caption, _png(figure))
 
 
+def matrix_figure(caption: str, shares: npt.NDArray[np.float64], names: Sequence[str]) -> Figure:
+    """Returns a picture of a matrix [row, column] of shares in [0, 1], rows and columns named."""
+    size = 2.2 + 0.24 * len(names)
+    figure, axes = _axes((size, size))
+    image = axes.imshow(shares, vmin=0.0, vmax=1.0, cmap="Blues")
+    places = np.arange(len(names))
+    axes.set_xticks(places, names, rotation=90, fontsize=7)
+    axes.set_yticks(places, names, fontsize=7)
+    for row, column in zip(*np.nonzero(np.round(shares, 2)), strict=True):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        text = f"{100 * shares[row, column]:.0f}"
+        axes.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
+    figure.colorbar(image, fraction=0.046)
+    return Figure(caption, _png(figure))
+
+
 def _spectrogram(waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> str:
     figure, axes = _axes((3.2, 0.96))
     padded = np.pad(np.asarray(waveform, np.float64), (0, max(0, 2 * _FFT_SAMPLES - len(waveform))))

@@ -19,7 +19,7 @@ class VerbFlag:
 
     name: str
     help: str
-    type: Literal["string", "integer", "float", "enum"] = "string"
+    type: Literal["string", "multi_string", "integer", "float", "enum"] = "string"
     choices: tuple[str, ...] = ()
     argument: str = ""
 
@@ -114,9 +114,35 @@ VERBS = {
         "--gin_bindings='CHANNELS=[\"/tmp/sepcon/channels\"]' --run_dir=/tmp/sepcon/encoder",
         "Resumes to the very step where it stopped, and exports a SavedModel at the end.",
     ),
+    "finetune": Verb(
+        "sepcon.finetune:finetune",
+        "train classifiers of labelled clips by cross-validation, from any start",
+        "sepcon finetune --gin_file=runs/finetune.gin --gin_file=data/esc10.gin "
+        "--gin_bindings='ESC50_DIR=\"path/to/ESC-50\"' --run_dir=/tmp/sepcon/esc10",
+        "All folds and seeds; the epoch is chosen by clips held out of the training folds, and, to "
+        "compare with, by the test fold. Resumes where it stopped.",
+    ),
+    "classify": Verb(
+        "sepcon.classify:classify",
+        "name the classes of recordings with what finetune has trained",
+        "sepcon classify path/to/recordings --model=/tmp/sepcon/esc10 --out=/tmp/sepcon/classes",
+        "Prints the top classes of each file and writes them to OUT/classes.csv. Of a whole "
+        "finetuning run, or of several --model, the mean probability counts. What cannot be "
+        "decoded is named and skipped; the exit code is 1 only if that is everything.",
+        positional="FILE_OR_FOLDER ...",
+        flags=(
+            VerbFlag(
+                "model",
+                "a run folder of finetune, of one of its folds, or an export; may be repeated",
+                "multi_string",
+            ),
+            VerbFlag("out", "folder of the table; the same as --run_dir", argument="run_dir"),
+            VerbFlag("top", "classes to name, 5 by default", "integer"),
+        ),
+    ),
     "export": Verb(
         "sepcon.export:export",
-        "write an encoder or a separator as a SavedModel: waveform in, embeddings or sources out",
+        "write an encoder, classifier or separator as a SavedModel that takes raw waveform",
         "sepcon export --gin_file=runs/export.gin "
         "--gin_bindings='MODEL=\"/tmp/sepcon/encoder\"' --run_dir=/tmp/sepcon/export",
         "The SavedModel is at RUN_DIR/saved_model and loads without sepcon.",
@@ -149,11 +175,22 @@ VERBS = {
         "files and bindings given here reach all of them and win over the rows' own.",
         launches=True,
     ),
+    "finetune_study": Verb(
+        "sepcon.finetune_study:finetune_study",
+        "finetune in several ways with several seeds; a table with intervals and p-values",
+        "sepcon finetune_study --gin_file=papers/soundclr2021/esc10.gin "
+        "--gin_bindings='ESC50_DIR=\"path/to/ESC-50\"' --run_dir=/tmp/sepcon/soundclr",
+        "Runs finetune for each row, as many at once as finetune_study.workers; resumes where it "
+        "stopped. The gin files and bindings given here reach all of them.",
+        launches=True,
+    ),
 }
 
 # What gin files can name beside the verbs, as module:name.
 CONFIGURABLES = (
     "sepcon.augment:RandomEqualization",
+    "sepcon.augment:RandomPadCrop",
+    "sepcon.augment:RandomSpeed",
     "sepcon.augment:SpecAugment",
     "sepcon.benchmark_embeddings:benchmark_embeddings",
     "sepcon.benchmark_separation:benchmark_separation",
@@ -167,6 +204,7 @@ CONFIGURABLES = (
     "sepcon.data.fuss:fuss",
     "sepcon.data.imported:imported",
     "sepcon.data.providers:esc50",
+    "sepcon.data.providers:esc50_folds",
     "sepcon.data.providers:sound_scenes",
     "sepcon.data.scene_clips:scene_clips",
     "sepcon.data.tfds_source:tfds_set",
@@ -184,10 +222,12 @@ CONFIGURABLES = (
     "sepcon.models.separator:SeparatorConfig",
     "sepcon.models.shallow:ShallowSettings",
     "sepcon.random_masks:RandomMasks",
+    "sepcon.tasks.supervised:SupervisedObjective",
     "sepcon.training.loop:fit",
     "sepcon.training.optimizers:adam",
     "sepcon.training.optimizers:adamw",
     "sepcon.training.optimizers:sgd",
+    "sepcon.training.schedules:by_epoch",
     "sepcon.training.schedules:constant",
     "sepcon.training.schedules:cosine",
     "sepcon.training.schedules:step_decay",

@@ -78,6 +78,17 @@ def test_16_bits_at_16_khz_pass_through_unchanged(tmp_path: Path, kind: str, sub
     np.testing.assert_array_equal(decode_file(tmp_path / "x"), samples)
 
 
+@pytest.mark.parametrize("from_hz, to_hz", [(16000, 44100), (44100, 44100), (48000, 22050)])
+def test_another_rate_than_the_usual_one(tmp_path: Path, from_hz: int, to_hz: int) -> None:
+    time = np.arange(from_hz) / from_hz
+    soundfile.write(tmp_path / "x.wav", 0.5 * np.sin(2 * np.pi * 1000 * time), from_hz)
+    audio = decode_file(tmp_path / "x.wav", to_hz) / 32768
+    assert len(audio) == to_hz
+    expected = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(to_hz) / to_hz)
+    middle = slice(to_hz // 4, -to_hz // 4)
+    np.testing.assert_allclose(audio[middle], expected[middle], atol=1e-3)
+
+
 def test_channels_are_averaged(tmp_path: Path) -> None:
     channels = np.asarray([[100, 200, 600, 900], [1, 2, 3, 4], [-5, -5, -5, -6]], np.int16)
     soundfile.write(tmp_path / "x.wav", channels, 16000)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sepcon.errors import SepconError
 from sepcon.models import encoders
 
 FACTORIES = [
@@ -155,3 +156,45 @@ def test_recalibration_on_nothing_changes_nothing():
     assert encoders.recalibrate_batch_norm(model, []) == 0
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_weights_of_pixels_come_from_a_file(tmp_path):
+    """The same numbers as the network of keras.applications, on three equal channels."""
+    keras.utils.set_random_seed(3)
+    source = keras.applications.MobileNetV2(
+        include_top=False, weights=None, input_shape=(FRAMES, 64, 3), pooling="avg"
+    )
+    path = tmp_path / "mobilenet.weights.h5"
+    source.save_weights(path)
+    keras.utils.set_random_seed(4)
+    model = encoders.mobilenet_v2(embedding_size=None, num_frames=FRAMES, weights=str(path))
+    assert model.output_shape == (None, 1280)
+    log_mel = patches(3)
+    norm = model.get_layer("normalize_mels")
+    normalised = norm(log_mel).numpy()
+    expected = source(np.repeat(normalised[..., np.newaxis], 3, axis=-1))
+    np.testing.assert_allclose(model(log_mel), expected, rtol=1e-3, atol=1e-5)
+    copy = keras.models.model_from_json(model.to_json())
+    copy.set_weights(model.get_weights())
+    np.testing.assert_array_equal(copy(log_mel), model(log_mel))
+
+
+def test_weights_that_are_not_there_or_of_another_network(tmp_path):
+    with pytest.raises(SepconError, match="weights: nowhere is no file; give 'imagenet'"):
+        encoders.resnet50(weights="nowhere")
+    path = tmp_path / "small.weights.h5"
+    encoders.small_cnn(embedding_size=8).save_weights(path)
+    with pytest.raises(SepconError, match="cannot be loaded into MobileNetV2"):
+        encoders.mobilenet_v2(weights=str(path))
+
+
+def test_an_encoder_takes_patches_of_another_length():
+    fixed = encoders.small_cnn(embedding_size=16, num_frames=FRAMES)
+    longer = encoders.with_frames(fixed, 65)
+    free = encoders.small_cnn(embedding_size=16)
+    free.set_weights(fixed.get_weights())
+    log_mel = patches(2, frames=65)
+    assert longer.input_shape == (None, 65, 64)
+    np.testing.assert_allclose(longer(log_mel), free(log_mel), atol=1e-5)
+    longer.set_weights([w + 1.0 for w in longer.get_weights()])
+    assert not np.allclose(fixed.get_weights()[0], longer.get_weights()[0])

@@ -13,7 +13,7 @@ from esc50_stub import write_esc50
 from sepcon.data.esc50 import esc50_dataset_builder, layout
 from sepcon.data.folder import folder
 from sepcon.data.mixing import SceneRecipe
-from sepcon.data.providers import esc50, prepare_esc50, sound_scenes
+from sepcon.data.providers import esc50, esc50_folds, prepare_esc50, sound_scenes
 from sepcon.errors import SepconError
 
 
@@ -43,6 +43,32 @@ def test_clips_come_in_the_order_of_the_table_with_labels_and_ids(tmp_path: Path
         assert element["labels"].sum() == 1
         expected = soundfile.read(row.path, dtype="int16")[0]
         np.testing.assert_array_equal(element["audio"], expected)
+
+
+def test_folds_and_originals_are_those_of_the_table(tmp_path: Path) -> None:
+    root = write_esc50(tmp_path / "raw")
+    folded = esc50_folds(data_dir=str(tmp_path / "data"), path=str(root), esc10=True)
+    rows = [row for row in layout.read_rows(root) if row.esc10]
+    assert folded.clips.class_names == ("dog", "rooster", "rain")
+    assert folded.fold_names == ("1", "2", "3")
+    assert folded.folds == tuple(str(row.fold) for row in rows)
+    assert folded.groups == tuple(row.src_file for row in rows)
+    names = [folded.clips.class_names[label] for label in folded.labels]
+    assert names == [row.category for row in rows]
+    elements = folded.clips.build().as_numpy_iterator()
+    assert [int(np.argmax(clip["labels"])) for clip in elements] == folded.labels.tolist()
+
+
+def test_another_rate_lies_beside_the_usual_one(tmp_path: Path) -> None:
+    root = write_esc50(tmp_path / "raw", folds=(1,), per_fold=1)
+    data = {"data_dir": str(tmp_path / "data"), "path": str(root)}
+    for rate_hz in (44100, 16000, 44100):
+        clips = esc50(**data, sample_rate_hz=rate_hz)
+        assert clips.sample_rate_hz == rate_hz
+        assert {len(clip["audio"]) for clip in clips.build()} == {rate_hz // 5}
+    assert len(list((tmp_path / "data").rglob("dataset_info.json"))) == 2
+    directory = prepare_esc50(**data, sample_rate_hz=44100)
+    assert tfds.builder_from_directory(directory).info.metadata["sample_rate_hz"] == 44100
 
 
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

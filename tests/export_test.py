@@ -145,14 +145,14 @@ def test_an_interrupted_export_leaves_nothing(run, tmp_path, monkeypatch):
 
 
 def test_wrong_folders(run, tmp_path):
-    with pytest.raises(SepconError, match="no pretraining run"):
+    with pytest.raises(SepconError, match="holds no encoder of `sepcon pretrain`"):
         export(run_dir=tmp_path, model=tmp_path / "nowhere")
     with pytest.raises(SepconError, match=r"no state of step 11; it has those of \[10, 20\]"):
         export(run_dir=tmp_path, model=run, step=11)
     other = tmp_path / "other"
     other.mkdir()
-    (other / CONFIG_FILE).write_text('{"kind": "classifier"}')
-    with pytest.raises(SepconError, match="'classifier', expected an 'encoder'"):
+    (other / CONFIG_FILE).write_text('{"kind": "projector"}')
+    with pytest.raises(SepconError, match="'projector', expected 'encoder'"):
         export(run_dir=tmp_path, model=other)
     (other / CONFIG_FILE).write_text('{"kind": "enc')
     with pytest.raises(SepconError, match="damaged"):

@@ -140,3 +140,53 @@ def test_num_frames_is_what_comes_out(samples, hop):
 def test_bad_settings_are_named(bad, names):
     with pytest.raises(ValueError, match=names):
         LogMel(**bad)
+
+
+FRONT_END = LogMel(
+    sample_rate_hz=44100,
+    window_seconds=0.02322,
+    hop_seconds=0.01161,
+    num_mels=128,
+    min_hz=0.0,
+    max_hz=22050.0,
+    floor=1e-10,
+    range_db=80.0,
+)
+
+
+def test_the_front_end_of_soundclr_has_its_sizes():
+    assert (FRONT_END.window_samples, FRONT_END.hop_samples, FRONT_END.fft_size) == (
+        1024,
+        512,
+        1024,
+    )
+    assert FRONT_END(tf.zeros([2, 220500])).shape == (2, 429, 128)
+
+
+def test_decibels_are_below_the_maximum_of_each_patch():
+    rng = np.random.default_rng(0)
+    waveform = rng.normal(size=(3, 8000)).astype(np.float32)
+    waveform[1] *= 1e-3
+    waveform[2, 4000:] *= 1e-6
+    power = np.exp(np.float64(FRONT_END.log_power(waveform)))
+    expected = np.zeros(power.shape)
+    for example, patch in enumerate(power):
+        for place in np.ndindex(patch.shape):
+            decibels = 10 * np.log10(patch[place]) - 10 * np.log10(patch.max())
+            expected[example][place] = max(decibels, -80.0)
+    found = FRONT_END(waveform).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert found.max(axis=(1, 2)).tolist() == [0.0] * 3
+    assert found[2].min() == -80.0
+    assert found[0].min() > -80.0
+
+
+def test_level_does_not_matter_and_silence_is_even():
+    waveform = np.random.default_rng(1).normal(size=8000).astype(np.float32)
+    np.testing.assert_allclose(FRONT_END(waveform), FRONT_END(0.01 * waveform), atol=0.01)
+    np.testing.assert_array_equal(FRONT_END(np.zeros(8000, np.float32)), 0.0)
+
+
+def test_a_range_is_above_zero():
+    with pytest.raises(ValueError, match="range_db=0 must be above 0"):
+        LogMel(range_db=0)

@@ -122,8 +122,47 @@ def test_a_causal_separator_of_half_supervised_batches(place, common):
     assert json.loads((run / "model.json").read_text())["config"]["causal"]
 
 
+@pytest.fixture(scope="module")
+def esc50(place: Path) -> tuple[str, ...]:
+    root = write_esc50(place / "ESC-50")
+    bindings = (f"ESC50_DIR='{root}'", f"DATA_DIR='{place / 'data'}'")
+    return tuple(f"--gin_bindings={binding}" for binding in bindings)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((GIN / "papers" / "soundclr2021").glob("*.gin")), ids=lambda path: path.stem
+)
+def test_soundclr(path, place, esc50):
+    """Each variant finetunes on two folds; the studies run with two rows of theirs."""
+    run = place / "finetune" / path.stem
+    file = f"--gin_file=papers/soundclr2021/{path.name}"
+    if path.stem in ("esc10", "pretrained"):
+        rows = {"one": ("LABELS_PER_CLASS=1", "START=%START_OF_ROW"), "other": ("ALPHA=1.0",)}
+        bindings = [
+            "START_OF_ROW=''",
+            f"PRETRAINED='{place}'",
+            f"finetune_study.rows={rows}",
+            "finetune_study.baselines=''",
+            "finetune.folds=(3,)",
+        ]
+        words = [f"--gin_bindings={each}" for each in bindings]
+        sepcon("finetune_study", file, "--gin_file=tiny.gin", *words, *esc50, f"--run_dir={run}")
+        assert "one" in (run / "table.md").read_text()
+        return
+    words = ["--gin_file=runs/finetune.gin", file, "--gin_file=data/esc10.gin"]
+    tiny = ["--gin_file=tiny.gin", "--gin_bindings=finetune.folds=(1, 3)"]
+    if path.stem == "paper":
+        # A small one in the place of what cannot be downloaded here, with the paper's front-end.
+        tiny += ["--gin_file=models/encoder_small_cnn.gin"]
+    sepcon("finetune", *words, *tiny, *esc50, f"--run_dir={run}")
+    assert {row["fold"] for row in json.loads((run / "results.json").read_text())["rows"]} == {
+        "1",
+        "3",
+    }
+
+
 def test_no_gin_file_is_left_out():
-    tested = {"models", "views", "fonseca2021", "tuning", "addition"}
+    tested = {"models", "views", "fonseca2021", "tuning", "addition", "soundclr2021"}
     in_documents = _documents()
     # The quickstart's files, and those that they include or name as rows.
     quickstart = (REPOSITORY / "tools" / "quickstart.py").read_text()
@@ -186,6 +225,12 @@ def test_the_commands_of_the_documents(tmp_path, monkeypatch):
             tiny.append("--gin_bindings=import_clips.max_fault_share=0.5")
         if "data/imported.gin" in line or "data/audioset.gin" in line:
             tiny.append("--gin_bindings=VALIDATION_SHARE=0.3")
+        if words[0].startswith("finetune"):
+            tiny.append("--gin_bindings=finetune.folds=(3,)")
+        if words[0] == "finetune_study":
+            rows = "{'one': ('ALPHA=0.5',)}"
+            tiny += [f"--gin_bindings=finetune_study.rows={rows}"]
+            tiny += ["--gin_bindings=finetune_study.baselines=''"]
         if words[0] == "study":
             rows = [f"papers/fonseca2021/mixture_{name}.gin" for name in ("mixture", "channel")]
             tiny += [f"--gin_bindings=study.rows={rows}", "--gin_bindings=study.seeds=(0,)"]

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from sepcon.losses.coincidence import coincidence_loss
 from sepcon.losses.contrastive import nt_xent
+from sepcon.losses.supervised_contrastive import supervised_contrastive
 from sepcon.replicas import gather_global, num_replicas
 
 GLOBAL_BATCH, DIM = 6, 4
@@ -21,6 +22,13 @@ def coincidence(anchor, positive):
     everything, row_offset = gather_global(positive)
     logits = tf.matmul(anchor, everything, transpose_b=True)
     return tf.reduce_sum(coincidence_loss(logits=logits, row_offset=row_offset)), 0.0
+
+
+def supervised(anchor, positive):
+    """Two views; the class is that of the first feature's sign, so both replicas hold both."""
+    label = tf.cast(tf.stop_gradient(anchor[:, 0]) > 0, tf.int32)
+    loss = supervised_contrastive(projection=tf.stack([anchor, positive], axis=1), label=label)
+    return tf.reduce_sum(loss), 0.0
 
 
 def train_step(weights, rows, objective):
@@ -57,7 +65,7 @@ def run(strategy, rows):
 
     shares = strategy.experimental_distribute_values_from_function(place)
     results = {"replicas_outside": num_replicas()}
-    for objective in (contrastive, coincidence):
+    for objective in (contrastive, coincidence, supervised):
         step = tf.function(lambda x, f=objective: strategy.run(train_step, (weights, x, f)))
         names = ("loss", "accuracy", "gradient")
         for name, value in zip(names, step(shares), strict=True):

@@ -24,6 +24,7 @@ def test_the_page_holds_tables_sounds_and_pictures(tmp_path):
             report.interval_curves_figure(
                 "checkpoints", {"a": [(0, 1, 0.5, 2), (10, 3, 2, 4)]}, x_label="x", y_label="y"
             ),
+            report.matrix_figure("confusion", np.eye(3), ["a", "<b>", "c"]),
             report.interval_figure("rows", [("r", 0.5, 0.4, 0.6)], x_label="mAP"),
         ],
         clips=[
@@ -40,7 +41,7 @@ def test_the_page_holds_tables_sounds_and_pictures(tmp_path):
     assert "<row>" not in page
     assert "Heading &amp; more" in page
     assert page.count("<audio") == 3
-    assert page.count("data:image/png") == 6
+    assert page.count("data:image/png") == 7
     assert 'src="a%20b.flac"' in page
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     decoded, rate = soundfile.read(

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from sepcon.training.optimizers import adam, adamw, sgd
-from sepcon.training.schedules import constant, cosine, step_decay
+from sepcon.training.schedules import by_epoch, constant, cosine, step_decay
 
 STEPS = [0, 1, 3, 4, 5, 9, 10, 11, 24, 49, 50, 51, 100, 1000]
 
@@ -112,3 +112,26 @@ def test_momentum():
 def test_wrong_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("warmup_epochs", [0, 4, 10])
+def test_by_epoch(warmup_epochs):
+    schedule = by_epoch(peak=0.2, steps_per_epoch=5, warmup_epochs=warmup_epochs)
+    for step in STEPS:
+        epoch = step // 5
+        expected = 0.2 * 0.98 ** (epoch - warmup_epochs)
+        if epoch < warmup_epochs:
+            expected = 0.2 * (0.19 + (1 - 0.19) * epoch / (warmup_epochs - 1))
+        assert float(schedule(step)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_by_epoch_has_the_rates_of_the_authors():
+    """Their epochs 0, 9, 10 and 11 at a learning rate of 5e-4."""
+    schedule = by_epoch(peak=5e-4, steps_per_epoch=1)
+    rates = [float(schedule(epoch)) for epoch in (0, 9, 10, 11)]
+    assert rates == pytest.approx([0.95e-4, 5e-4, 5e-4, 4.9e-4])
+
+
+def test_by_epoch_needs_steps():
+    with pytest.raises(ValueError, match="steps_per_epoch must be positive, got 0"):
+        by_epoch(peak=1.0, steps_per_epoch=0)

@@ -5,7 +5,7 @@ import functools
 import pytest
 import tensorflow as tf
 
-from sepcon.augment import RandomEqualization, SpecAugment
+from sepcon.augment import RandomEqualization, RandomPadCrop, RandomSpeed, SpecAugment
 from sepcon.example_mixing import ExampleMixing
 from sepcon.features import LogMel
 from sepcon.models.encoders import small_cnn
@@ -13,6 +13,7 @@ from sepcon.models.separator import Separator, SeparatorConfig
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.pretraining import PretrainingTask
 from sepcon.tasks.separation import SeparationTask
+from sepcon.tasks.supervised import SupervisedObjective, SupervisedTask
 from sepcon.training.graph_lint import lint_task
 from sepcon.views import ViewSampler
 
@@ -47,6 +48,26 @@ def test_pretraining(pairs):
     )
     channels = {"channels": tf.TensorSpec([4, 3, SAMPLES], tf.int16)} if len(pairs) > 1 else {}
     assert lint_task(task, spec(task.num_uniforms, **channels)) == []
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_supervised(weight):
+    views = ViewSampler(pairs=("mixture-mixture",), patch_seconds=1.0)
+    log_mel = LogMel(range_db=80.0)
+    patches = LogMelViews(
+        log_mel=log_mel,
+        views=views,
+        anchor_augmentations=[SpecAugment(fill="minimum")],
+        waveform_augmentations=[RandomSpeed(), RandomPadCrop(1.0)],
+    )
+    task = SupervisedTask(
+        encoder=small_cnn(embedding_size=32, num_frames=log_mel.num_frames(views.patch_samples)),
+        patches=patches,
+        num_classes=5,
+        objective=SupervisedObjective(contrastive_weight=weight),
+    )
+    labels = {"labels": tf.TensorSpec([4, 5], tf.float32)}
+    assert lint_task(task, spec(task.num_uniforms, **labels)) == []
 
 
 @pytest.mark.parametrize("share, causal", [(0.0, False), (0.5, True), (1.0, False)])

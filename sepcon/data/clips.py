@@ -83,6 +83,7 @@ def from_reader(
     clip_samples: int | None,
     read: ReadClip,
     read_with_sources: ReadClip | None = None,
+    sample_rate_hz: int = SAMPLE_RATE_HZ,
     num_parallel_calls: int = 2,
     left_out: Mapping[str, str] | None = None,
 ) -> ClipDataset:
@@ -95,6 +96,7 @@ def from_reader(
       clip_samples: length of every clip or None.
       read: element at a position.
       read_with_sources: the same with sources.
+      sample_rate_hz: of every clip.
       num_parallel_calls: clips read at a time; the order stays.
       left_out: clips that should be here and are not, with reasons.
     """
@@ -107,7 +109,7 @@ def from_reader(
     return ClipDataset(
         name=name,
         num_clips=num_clips,
-        sample_rate_hz=SAMPLE_RATE_HZ,
+        sample_rate_hz=sample_rate_hz,
         class_names=class_names,
         clip_samples=clip_samples,
         build=in_order(read),
@@ -182,6 +184,25 @@ def subset(clips: ClipDataset, *, num_clips: int, start: int = 0) -> ClipDataset
         read=moved(clips.read),
         read_with_sources=moved(clips.read_with_sources),
         left_out=None,  # of which part they were is not known
+    )
+
+
+def select(clips: ClipDataset, positions: np.ndarray, *, name: str) -> ClipDataset:
+    """Returns the clips at some positions, in their order, without sources.
+
+    Args:
+      clips: where they come from.
+      positions: integer [n], at least one.
+      name: of what is returned.
+    """
+    read = reader(clips)
+    return from_reader(
+        name=name,
+        num_clips=len(positions),
+        class_names=clips.class_names,
+        clip_samples=clips.clip_samples,
+        read=lambda place: read(tf.gather(tf.constant(positions, tf.int64), place)),
+        sample_rate_hz=clips.sample_rate_hz,
     )
 
 

@@ -1,4 +1,4 @@
-"""From an audio file to int16 samples at 16 kHz, mono: what importers use. Without TensorFlow.
+"""From an audio file to int16 samples, mono, at 16 kHz or another rate. Without TensorFlow.
 
 libsndfile reads in blocks, soxr (HQ) resamples, so an hour at 192 kHz takes the memory of its
 result.
@@ -22,8 +22,8 @@ from sepcon.errors import SepconError
 _memory = threading.local()
 
 
-def decode_file(path: str | Path) -> np.ndarray:
-    """Decodes a file to int16 [samples], mono at 16 kHz; at least one sample.
+def decode_file(path: str | Path, rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
+    """Decodes a file to int16 [samples], mono at `rate_hz`; at least one sample.
 
     Floats beyond 1 are held at the rails.
 
@@ -31,7 +31,7 @@ def decode_file(path: str | Path) -> np.ndarray:
       AudioError: as `open_audio`.
     """
     with open_audio(path) as (header, blocks):
-        resample_block = _resampler(header.rate_hz)
+        resample_block = _resampler(header.rate_hz, rate_hz)
         decoded = []
         for block in blocks:
             decoded.append(to_int16(resample_block(block, False)))
@@ -77,14 +77,14 @@ def resample(mono: np.ndarray, rate_hz: int) -> np.ndarray:
 
 
 def _one_sample(mono: np.ndarray) -> np.ndarray:
-    """Stands for a recording too short to be one sample at 16 kHz, so that it is not lost."""
+    """Stands for a recording too short to be one sample, so that it is not lost."""
     return mono.mean(keepdims=True, dtype=np.float32)
 
 
-def _resampler(rate_hz: int) -> Callable[[np.ndarray, bool], np.ndarray]:
-    if rate_hz == SAMPLE_RATE_HZ:
+def _resampler(from_hz: int, to_hz: int) -> Callable[[np.ndarray, bool], np.ndarray]:
+    if from_hz == to_hz:
         return lambda block, last: block
-    stream = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+    stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
     return stream.resample_chunk
 
 
@@ -93,11 +93,13 @@ class DecodeReport:
     """Counts what became of the files of an import.
 
     Attributes:
+      rate_hz: what files are decoded to.
       decoded: files that became clips.
       failures: one-line errors of the files that could not be decoded; each names its file.
       silent: files of zeros only; they hold nothing to learn from or to measure, and are skipped.
     """
 
+    rate_hz: int = SAMPLE_RATE_HZ
     decoded: int = 0
     failures: list[str] = dataclasses.field(default_factory=list)
     silent: list[str] = dataclasses.field(default_factory=list)
@@ -105,7 +107,7 @@ class DecodeReport:
     def decode(self, path: str | Path) -> np.ndarray | None:
         """Decodes a file and counts it; None if it has to be skipped."""
         try:
-            audio = decode_file(path)
+            audio = decode_file(path, self.rate_hz)
         except SepconError as error:
             self.failures.append(str(error))
             return None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from sepcon.data.held_out import hold_out_groups
 from sepcon.errors import SepconError
 
 SPLITS = ("train", "validation", "test")
@@ -331,37 +332,18 @@ def split_recordings(recordings: Recordings, recipe: SceneRecipe) -> np.ndarray:
         in_test = np.asarray([fold == test_fold for fold in folds])
     else:
         every = np.ones(len(groups), bool)
-        held = _deal(recordings, every, recipe.test_share, [recipe.seed, 1])
+        held = _held_out(recordings, every, recipe.test_share, [recipe.seed, 1])
         in_test = np.asarray([group in held for group in groups])
     test_groups = {group for group, test in zip(groups, in_test, strict=True) if test}
     rest = np.asarray([group not in test_groups for group in groups])
-    held = _deal(recordings, rest, recipe.validation_share, [recipe.seed, 2])
+    held = _held_out(recordings, rest, recipe.validation_share, [recipe.seed, 2])
     splits = np.where(in_test, 2, np.where(rest, 0, -1))
     splits[np.asarray([group in held for group in groups]) & rest] = 1
     return splits
 
 
-def _deal(
+def _held_out(
     recordings: Recordings, candidates: np.ndarray, share: float, seed: Sequence[int]
 ) -> set[str]:
-    """Draws groups until each class has `share` of its candidate recordings among them.
-
-    A class never gives away its last group: both sides keep an example where there are two.
-    """
-    rng = np.random.default_rng(list(seed))
-    held: set[str] = set()
     by_class = _by_class(recordings, np.flatnonzero(candidates))
-    for label in sorted(by_class):
-        members = [recordings.groups[number] for number in by_class[label]]
-        groups = sorted(set(members))
-        wanted = share * len(members)
-        got = sum(member in held for member in members)
-        for place_ in rng.permutation(len(groups)):
-            group = groups[place_]
-            kept = sum(other not in held for other in groups)
-            if got >= wanted or kept <= 1:
-                break
-            if group not in held:
-                held.add(group)
-                got += members.count(group)
-    return held
+    return hold_out_groups(groups=recordings.groups, by_class=by_class, share=share, seed=seed)

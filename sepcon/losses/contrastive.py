@@ -44,7 +44,7 @@ def nt_xent(*, anchor: tf.Tensor, positive: tf.Tensor, temperature: float = 0.2)
         )
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    anchor, positive = _unit_rows(anchor), _unit_rows(positive)
+    anchor, positive = unit_rows(anchor), unit_rows(positive)
     all_anchors, offset = gather_global(anchor)
     all_positives, _ = gather_global(positive)
     if all_anchors.shape[0] == 1:
@@ -62,7 +62,7 @@ def nt_xent(*, anchor: tf.Tensor, positive: tf.Tensor, temperature: float = 0.2)
     return NtXent(loss, accuracy)
 
 
-def _unit_rows(x: tf.Tensor) -> tf.Tensor:
+def unit_rows(x: tf.Tensor) -> tf.Tensor:
     """Returns the rows scaled to length one, in float32 unless they are float64."""
     return tf.math.l2_normalize(x if x.dtype == tf.float64 else tf.cast(x, tf.float32), axis=1)
 

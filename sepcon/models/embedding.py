@@ -95,8 +95,8 @@ class EmbeddingModel(tf.Module):
           'embedding' [batch, dim]: mean over the patches;
           'patch_embedding' [batch, patches, dim];
           'patch_time_seconds' [patches]: where each patch starts;
-          'log_mel' [batch, frames, mels]. All float32. For a waveform without the batch axis
-          these have no batch axis either.
+          'log_mel' [batch, frames, mels], the natural logarithm of power. All float32. For a
+          waveform without the batch axis these have no batch axis either.
 
         Raises:
           ValueError: not float32, or neither one nor two axes.
@@ -169,6 +169,7 @@ class EmbeddingModel(tf.Module):
             frames = tf.gather(starts, chunk)[:, tf.newaxis] + tf.range(patch_frames)
             patches = tf.gather(log_mel, frames, axis=1)  # [batch, count, frames, mels]
             patches = tf.reshape(patches, [-1, patch_frames, self._log_mel.num_mels])
+            patches = self._log_mel.scale(patches)
             embedding = tf.reshape(self._encode(patches), [batch, count, self._dim])
             return tf.transpose(embedding, [1, 0, 2])
 
@@ -194,7 +195,9 @@ class EmbeddingModel(tf.Module):
 
         def analyse(first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
             start = first * hop
-            frames = self._log_mel(waveform[:, start : start + (count - 1) * hop + window])
+            frames = self._log_mel.log_power(
+                waveform[:, start : start + (count - 1) * hop + window]
+            )
             return tf.transpose(tf.ensure_shape(frames, [None, None, mels]), [1, 0, 2])
 
         log_mel = _in_chunks(analyse, num_frames, per_chunk, [None, mels])

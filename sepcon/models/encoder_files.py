@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 
@@ -17,6 +18,8 @@ from sepcon.run_folder import write_model_file
 
 CONFIG_FILE = "model.json"
 _KIND = "encoder"
+
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,13 @@ class EncoderConfig:
 
     def to_json(self) -> str:
         """Returns the content of model.json."""
-        fields = dataclasses.asdict(self)
-        return json.dumps({"kind": _KIND, **fields}, indent=1)
+        return json.dumps({"kind": _KIND, **self.fields()}, indent=1)
+
+    def fields(self) -> dict[str, Any]:
+        """Returns the same as JSON-able values; what is not used is left out."""
+        log_mel = dataclasses.asdict(self.log_mel)
+        log_mel = {name: value for name, value in log_mel.items() if value is not None}
+        return {**dataclasses.asdict(self), "log_mel": log_mel}
 
 
 @dataclass(frozen=True)
@@ -78,24 +86,42 @@ def load_encoder_config(file: str | Path) -> EncoderConfig:
     Raises:
       SepconError: the file is missing, damaged, or describes something that is no encoder.
     """
+    return read_description(file, kind=_KIND, verb="pretrain", parse=parse_encoder)
+
+
+def read_description(
+    file: str | Path, *, kind: str, verb: str, parse: Callable[[dict[str, Any]], Config]
+) -> Config:
+    """Reads a model.json of some kind.
+
+    Args:
+      file: the model.json.
+      kind: what it must describe.
+      verb: whose runs hold such a model, for messages.
+      parse: makes the description of the fields.
+
+    Raises:
+      SepconError: the file is missing, damaged, or describes something else.
+    """
     path = Path(file)
+    cure = f"Give the run_dir of `sepcon {verb}`."
     if not path.is_file():
         raise SepconError(
-            f"{path.parent} is no pretraining run: it has no {path.name}. "
-            "Give the run_dir of `sepcon pretrain`."
+            f"{path.parent} holds no {kind} of `sepcon {verb}`: it has no {path.name}. {cure}"
         )
     try:
         fields: dict[str, Any] = json.loads(path.read_text())
-        kind = fields["kind"]
-        if kind != _KIND:
-            raise SepconError(
-                f"{path} describes a {kind!r}, expected an {_KIND!r}. "
-                "Give the run_dir of `sepcon pretrain`."
-            )
-        log_mel = LogMel(**fields["log_mel"])
-        return EncoderConfig(fields["encoder"], log_mel, float(fields["patch_seconds"]))
+        if fields["kind"] != kind:
+            raise SepconError(f"{path} describes a {fields['kind']!r}, expected {kind!r}. {cure}")
+        return parse(fields)
     except (ValueError, KeyError, TypeError) as error:
         raise SepconError(f"{path} is damaged or of another version: {one_line(error)}") from error
+
+
+def parse_encoder(fields: dict[str, Any]) -> EncoderConfig:
+    """The description of an encoder among the fields of a model.json."""
+    log_mel = LogMel(**fields["log_mel"])
+    return EncoderConfig(fields["encoder"], log_mel, float(fields["patch_seconds"]))
 
 
 def load_encoder(run_dir: str | Path, step: int | None = None) -> LoadedEncoder:

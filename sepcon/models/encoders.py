@@ -10,9 +10,12 @@ random.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import keras
 import tensorflow as tf
+
+from sepcon.errors import SepconError, one_line
 
 # Lower than the usual 0.99 for short runs: statistics from 50 steps ago are gone.
 _MOMENTUM = 0.95
@@ -72,54 +75,76 @@ def vggish(
 
 
 def resnet50(
-    *, embedding_size: int = 512, num_frames: int | None = None, num_mels: int = 64
+    *,
+    embedding_size: int | None = 512,
+    num_frames: int | None = None,
+    num_mels: int = 64,
+    weights: str | None = None,
 ) -> keras.Model:
-    """ResNet-50 (He et al., 2016) of keras.applications on one channel, from scratch.
+    """ResNet-50 (He et al., 2016) of keras.applications.
 
     Args:
-      embedding_size: size of the embedding, a linear map of the 2048 pooled features.
+      embedding_size: size of the embedding, a linear map of the 2048 pooled features; None for
+        those themselves.
       num_frames: frames of a patch (at least 32), or None for any number.
       num_mels: mel bands, at least 32.
+      weights: what it starts with, see `_application`.
 
     Returns:
       a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
     """
-    return _application(keras.applications.ResNet50, embedding_size, num_frames, num_mels)
+    return _application(keras.applications.ResNet50, embedding_size, num_frames, num_mels, weights)
 
 
 def mobilenet_v2(
-    *, embedding_size: int = 512, num_frames: int | None = None, num_mels: int = 64
+    *,
+    embedding_size: int | None = 512,
+    num_frames: int | None = None,
+    num_mels: int = 64,
+    weights: str | None = None,
 ) -> keras.Model:
-    """MobileNetV2 (Sandler et al., 2018) of keras.applications on one channel, from scratch.
+    """MobileNetV2 (Sandler et al., 2018) of keras.applications.
 
     Args:
-      embedding_size: size of the embedding, a linear map of the 1280 pooled features.
+      embedding_size: size of the embedding, a linear map of the 1280 pooled features; None for
+        those themselves.
       num_frames: frames of a patch (at least 32), or None for any number.
       num_mels: mel bands, at least 32.
+      weights: what it starts with, see `_application`.
 
     Returns:
       a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
     """
-    return _application(keras.applications.MobileNetV2, embedding_size, num_frames, num_mels)
+    return _application(
+        keras.applications.MobileNetV2, embedding_size, num_frames, num_mels, weights
+    )
 
 
 def efficientnet_b0(
-    *, embedding_size: int = 512, num_frames: int | None = None, num_mels: int = 64
+    *,
+    embedding_size: int | None = 512,
+    num_frames: int | None = None,
+    num_mels: int = 64,
+    weights: str | None = None,
 ) -> keras.Model:
-    """EfficientNet-B0 (Tan and Le, 2019) of keras.applications on one channel, from scratch.
+    """EfficientNet-B0 (Tan and Le, 2019) of keras.applications.
 
     Its random dropping of blocks is left out (see the top of this module), and so is its scaling
     of pixels.
 
     Args:
-      embedding_size: size of the embedding, a linear map of the 1280 pooled features.
+      embedding_size: size of the embedding, a linear map of the 1280 pooled features; None for
+        those themselves.
       num_frames: frames of a patch (at least 32), or None for any number.
       num_mels: mel bands, at least 32.
+      weights: what it starts with, see `_application`.
 
     Returns:
       a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
     """
-    return _application(keras.applications.EfficientNetB0, embedding_size, num_frames, num_mels)
+    return _application(
+        keras.applications.EfficientNetB0, embedding_size, num_frames, num_mels, weights
+    )
 
 
 def recalibrate_batch_norm(encoder: keras.Model, batches: Iterable[tf.Tensor]) -> int:
@@ -180,20 +205,70 @@ def _mean_and_maximum(x: keras.KerasTensor) -> keras.KerasTensor:
     return keras.layers.Add()([mean, keras.layers.GlobalMaxPooling2D()(x)])
 
 
-def _resize(x: keras.KerasTensor, embedding_size: int) -> keras.KerasTensor:
-    if x.shape[-1] == embedding_size:
+def _resize(x: keras.KerasTensor, embedding_size: int | None) -> keras.KerasTensor:
+    if embedding_size is None or x.shape[-1] == embedding_size:
         return x
     return keras.layers.Dense(embedding_size, name="embedding")(x)
 
 
 def _application(
-    factory: Callable[..., keras.Model], embedding_size: int, num_frames: int | None, num_mels: int
+    factory: Callable[..., keras.Model],
+    embedding_size: int | None,
+    num_frames: int | None,
+    num_mels: int,
+    weights: str | None,
 ) -> keras.Model:
-    """A network of keras.applications between the input normalisation and a linear layer."""
+    """A network of keras.applications between the input normalisation and a linear layer.
+
+    Args:
+      factory: of keras.applications.
+      embedding_size: size of the embedding.
+      num_frames: frames of a patch, or None.
+      num_mels: mel bands.
+      weights: None for random ones, on one channel; "imagenet", which Keras downloads, or a file of
+        its weights without the top: then the network sees its input in three equal channels, which
+        is no other function than one channel through the sum of the three kernels. Bands keep the
+        normalisation of this module; that of pixels is left out.
+
+    Raises:
+      SepconError: the weights cannot be had or are of another network.
+    """
     log_mel, x = _normalised_input(num_frames, num_mels)
+    if weights is not None:
+        x = keras.layers.Concatenate(name="three_channels")([x, x, x])
     body = factory(include_top=False, weights=None, input_tensor=x, pooling="avg")
     model = keras.Model(log_mel, _resize(body.output, embedding_size), name=body.name)
-    return keras.models.clone_model(model, clone_function=_adapt)
+    model = keras.models.clone_model(model, clone_function=_adapt)
+    if weights is not None:
+        _take_weights(model, _pixel_network(factory, weights))
+    return model
+
+
+def _pixel_network(factory: Callable[..., keras.Model], weights: str) -> keras.Model:
+    """The network as keras.applications has it, with its weights."""
+    path = None if weights == "imagenet" else Path(weights).expanduser()
+    if path is not None and not path.is_file():
+        raise SepconError(
+            f"weights: {weights} is no file; give 'imagenet', which Keras downloads, or a file of "
+            "weights of the same network without its top"
+        )
+    try:
+        return factory(include_top=False, weights="imagenet" if path is None else str(path))
+    # Keras raises a bare Exception where a download fails, and whatever h5py has to say of a file.
+    except Exception as error:
+        raise SepconError(
+            f"weights: {weights} cannot be loaded into {factory.__name__} ({one_line(error)}); "
+            "without a network give a file of its weights without the top"
+        ) from error
+
+
+def _take_weights(model: keras.Model, source: keras.Model) -> None:
+    """Copies the weights of all layers that both have, by name."""
+    own = {layer.name: layer for layer in model.layers}
+    for layer in source.layers:
+        # What was meant for pixels is an identity here and takes nothing.
+        if layer.weights and own[layer.name].weights:
+            own[layer.name].set_weights(layer.get_weights())
 
 
 def _adapt(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -205,3 +280,16 @@ def _adapt(layer: keras.layers.Layer) -> keras.layers.Layer:
     if isinstance(layer, keras.layers.BatchNormalization):
         config |= {"synchronized": True, "momentum": _MOMENTUM}
     return type(layer).from_config(config)
+
+
+def with_frames(encoder: keras.Model, num_frames: int | None) -> keras.Model:
+    """The same encoder with the same weights for patches of another length.
+
+    Args:
+      encoder: one of this module's, log_mel [batch, frames, mels] -> embedding [batch, dim].
+      num_frames: frames of a patch, or None for any number.
+    """
+    log_mel = keras.Input((num_frames, encoder.input_shape[-1]), name="log_mel")
+    model = keras.models.clone_model(encoder, input_tensors=log_mel)
+    model.set_weights(encoder.get_weights())
+    return model

@@ -13,6 +13,7 @@ from sepcon.errors import SepconError, one_line
 
 SAVED_MODEL_FOLDER = "saved_model"
 MODEL_CARD_FILE = "model_card.json"
+CLASS_MAP_FILE = "class_map.csv"
 _GRAPH_FILE = "saved_model.pb"
 
 

@@ -17,6 +17,7 @@ from sepcon.training.task import Summaries
 from sepcon.views import SeparatorFrontEnd, Views, ViewSampler
 
 _MAX_SUMMARIES = 4
+_FRONT_END = 5  # its place among the takers of uniforms
 
 
 class LogMelViews:
@@ -31,7 +32,9 @@ class LogMelViews:
       views: draws the pairs of patches.
       anchor_augmentations: applied to the log-mel patches of the anchors, in this order.
       positive_augmentations: the same for the positives.
-      example_mixing: applied to the waveforms of both patches before; None for none.
+      waveform_augmentations: applied to the waveforms of both patches first, in this order; of a
+        result of another length the beginning is taken, or zeros follow it.
+      example_mixing: applied to the waveforms of both patches next; None for none.
       front_end: makes channels on the fly, in place of 'channels' in the batch.
     """
 
@@ -42,6 +45,7 @@ class LogMelViews:
         views: ViewSampler,
         anchor_augmentations: Sequence[Augmentation] = (),
         positive_augmentations: Sequence[Augmentation] = (),
+        waveform_augmentations: Sequence[Augmentation] = (),
         example_mixing: ExampleMixing | None = None,
         front_end: SeparatorFrontEnd | None = None,
     ) -> None:
@@ -54,6 +58,7 @@ class LogMelViews:
         self._views = views
         self._augment_anchor = Chain(tuple(anchor_augmentations))
         self._augment_positive = Chain(tuple(positive_augmentations))
+        self._augment_waveform = Chain(tuple(waveform_augmentations))
         self._mix = example_mixing
         self._front_end = front_end if views.needs_channels else None
         of_mixing = self._mix.num_uniforms if self._mix else 0
@@ -64,6 +69,8 @@ class LogMelViews:
             of_mixing,
             of_mixing,
             self._front_end.num_uniforms if self._front_end else 0,
+            self._augment_waveform.num_uniforms,
+            self._augment_waveform.num_uniforms,
         ]
 
     @property
@@ -72,27 +79,40 @@ class LogMelViews:
 
     def __call__(self, batch: dict[str, tf.Tensor]) -> Views:
         """The augmented log-mel patches of both views, each [batch, frames, mels] float32."""
-        to_views, to_anchor, to_positive, *to_mixing, to_front_end = split_uniforms(
-            batch["uniforms"], self._widths
-        )
+        return Views(*self._log_mels(batch, 2))
+
+    def single(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Those of the first view alone, at half the cost: what one draws, both together draw."""
+        return self._log_mels(batch, 1)[0]
+
+    def _log_mels(self, batch: dict[str, tf.Tensor], count: int) -> list[tf.Tensor]:
+        """The log-mel patches of the first `count` views."""
+        to_views, to_anchor, to_positive, *rest = split_uniforms(batch["uniforms"], self._widths)
+        to_mixing, (to_front_end, *to_waveform) = rest[:2], rest[2:]
         # What is read as int16 stays int16 until it is cut: that halves the memory to move.
         mixture, channels = self._clips(batch, to_front_end)
-        views = self._views(mixture=mixture, channels=channels, uniforms=to_views)
+        views = self._views(mixture=mixture, channels=channels, uniforms=to_views)[:count]
         waveforms = [_as_float(view) for view in views]
+        if self._augment_waveform.num_uniforms:
+            waveforms = [
+                _cut_or_pad(self._augment_waveform(*each), self._views.patch_samples)
+                for each in zip(waveforms, to_waveform, strict=False)
+            ]
         if self._mix is not None:
-            waveforms = [self._mix(*each) for each in zip(waveforms, to_mixing, strict=True)]
-        log_mels = self._log_mel(tf.concat(waveforms, axis=0))  # [2 * batch, frames, mels]
-        anchor, positive = tf.split(log_mels, 2, axis=0)
-        return Views(
-            anchor=self._augment_anchor(anchor, to_anchor),
-            positive=self._augment_positive(positive, to_positive),
-        )
+            waveforms = [self._mix(*each) for each in zip(waveforms, to_mixing, strict=False)]
+        log_mels = self._log_mel(tf.concat(waveforms, axis=0))  # [count * batch, frames, mels]
+        augment = (self._augment_anchor, self._augment_positive)
+        uniforms = (to_anchor, to_positive)
+        return [
+            augment[place](log_mel, uniforms[place])
+            for place, log_mel in enumerate(tf.split(log_mels, count, axis=0))
+        ]
 
     def summaries(self, batch: dict[str, tf.Tensor]) -> Summaries:
         """The first examples of a batch: patches as pictures, mixture and channels as sound."""
         batch = {name: value[:_MAX_SUMMARIES] for name, value in batch.items()}
         log_mels = self(batch)
-        to_front_end = split_uniforms(batch["uniforms"], self._widths)[-1]
+        to_front_end = split_uniforms(batch["uniforms"], self._widths)[_FRONT_END]
         mixture, channels = self._clips(batch, to_front_end)
         sounds = {"mixture": _as_float(mixture)}
         if channels is not None:
@@ -144,6 +164,12 @@ class LogMelViews:
 
 def _as_float(audio: tf.Tensor) -> tf.Tensor:
     return to_float(audio) if audio.dtype == tf.int16 else audio
+
+
+def _cut_or_pad(waveform: tf.Tensor, length: int) -> tf.Tensor:
+    """The first `length` samples of [batch, samples], whose number is static."""
+    missing = max(0, length - waveform.shape[-1])
+    return tf.pad(waveform[:, :length], [[0, 0], [0, missing]])
 
 
 def _picture(log_mel: tf.Tensor) -> tf.Tensor:

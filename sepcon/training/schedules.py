@@ -86,6 +86,42 @@ def step_decay(
     return Schedule(rate, config | {"warmup_steps": warmup_steps})
 
 
+def by_epoch(
+    *,
+    peak: float,
+    steps_per_epoch: int,
+    warmup_epochs: int = 10,
+    first_share: float = 0.19,
+    decay: float = 0.98,
+) -> Schedule:
+    """A rate that changes from epoch to epoch, as SoundCLR (Nasiri and Hu, 2021) has it.
+
+    It rises linearly from first_share * peak in the first epoch to peak in the last of the warm-up;
+    in epoch e, counted from 0, after that it is peak * decay^(e - warmup_epochs).
+
+    Args:
+      peak: the highest learning rate.
+      steps_per_epoch: steps of one epoch, at least 1.
+      warmup_epochs: epochs of the warm-up; 0 and 1 both mean none.
+      first_share: of the peak, in the first epoch.
+      decay: factor from one epoch to the next, above 0.
+    """
+    _check_warmup(warmup_epochs)
+    for name, value in (("peak", peak), ("first_share", first_share), ("decay", decay)):
+        _positive(name, value)
+    _positive("steps_per_epoch", steps_per_epoch)
+
+    def rate(step: tf.Tensor) -> tf.Tensor:
+        epoch = tf.floor(step / steps_per_epoch)
+        rise = tf.minimum(epoch / max(1, warmup_epochs - 1), 1.0)
+        rising = first_share + (1.0 - first_share) * rise
+        falling = tf.pow(decay, epoch - warmup_epochs)
+        return peak * tf.where(epoch < warmup_epochs, rising, falling)
+
+    names = {"peak": peak, "steps_per_epoch": steps_per_epoch, "warmup_epochs": warmup_epochs}
+    return Schedule(rate, names | {"first_share": first_share, "decay": decay})
+
+
 def _warmup(step: tf.Tensor, warmup_steps: int) -> tf.Tensor:
     """Rises to 1 in equal parts; not from 0, for a step at rate 0 is a step wasted."""
     return tf.minimum(1.0, (step + 1.0) / max(1, warmup_steps))

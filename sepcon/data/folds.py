@@ -1,0 +1,115 @@
+"""Labelled clips in folds, and how cross-validation deals them out.
+
+The recordings of one fold are the test. Of the others some are held out for validation, whole
+original recordings together, so that nothing is chosen by what was trained on or by the test.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from sepcon.data.clips import ClipDataset
+from sepcon.data.held_out import hold_out_groups
+from sepcon.errors import SepconError
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldedClips:
+    """Clips of one class each, in folds. What provides them for a data set needs nothing else.
+
+    Attributes:
+      clips: the clips, whose `class_names` are the classes.
+      labels: integer [clips], the class of each.
+      folds: the fold of each.
+      groups: the original recording that each was cut from.
+    """
+
+    clips: ClipDataset
+    labels: np.ndarray
+    folds: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.labels), len(self.folds), len(self.groups), self.clips.num_clips}
+        if len(sizes) > 1:
+            raise ValueError(
+                f"{self.clips.name}: labels, folds and groups must be as many as the "
+                f"{self.clips.num_clips} clips"
+            )
+
+    @property
+    def fold_names(self) -> tuple[str, ...]:
+        """The folds present; numbers in their order."""
+        return tuple(sorted(set(self.folds), key=lambda fold: (len(fold), fold)))
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldSplit:
+    """Positions of clips, integer [n] each: to learn from, to choose by, to test on."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def split_fold(
+    folded: FoldedClips,
+    fold: str,
+    *,
+    validation_share: float,
+    seed: int,
+    labels_per_class: int | None = None,
+) -> FoldSplit:
+    """Deals the clips out for one test fold.
+
+    A clip outside the fold whose original recording also occurs in it is left out.
+
+    Args:
+      folded: the clips.
+      fold: the test fold.
+      validation_share: of each class's clips in the other folds, held out by original recording.
+      seed: of what is held out and of which labels are kept; together with the fold.
+      labels_per_class: clips of each class to learn from, all by default. Those of a smaller number
+        are among those of a larger one.
+
+    Raises:
+      SepconError: no such fold, or a class has nothing to learn from.
+    """
+    if fold not in folded.folds:
+        raise SepconError(
+            f"{folded.clips.name}: has no fold {fold}, only {', '.join(folded.fold_names)}"
+        )
+    if not 0 < validation_share < 1:
+        raise SepconError(f"validation_share: got {validation_share}, expected above 0, below 1")
+    groups = np.asarray(folded.groups)
+    in_test = np.asarray(folded.folds) == fold
+    rest = np.flatnonzero(~in_test & ~np.isin(groups, groups[in_test]))
+    words = [seed, folded.fold_names.index(fold)]
+    held = hold_out_groups(
+        groups=folded.groups,
+        by_class={label: rest[folded.labels[rest] == label] for label in np.unique(folded.labels)},
+        share=validation_share,
+        seed=[*words, 1],
+    )
+    held_out = np.isin(groups[rest], sorted(held))
+    train = _limited(folded, rest[~held_out], labels_per_class, [*words, 2])
+    return FoldSplit(train, rest[held_out], np.flatnonzero(in_test))
+
+
+def _limited(
+    folded: FoldedClips, train: np.ndarray, labels_per_class: int | None, seed: Sequence[int]
+) -> np.ndarray:
+    """The first few of each class in a random order that does not depend on how many."""
+    if labels_per_class is not None and labels_per_class < 1:
+        raise SepconError(f"labels_per_class: got {labels_per_class}, expected 1 or more, or None")
+    rng = np.random.default_rng(list(seed))
+    kept = []
+    for label, name in enumerate(folded.clips.class_names):
+        members = rng.permutation(train[folded.labels[train] == label])
+        if not len(members):
+            raise SepconError(f"{folded.clips.name}: no clip of {name} is left to learn from")
+        kept.append(members[:labels_per_class])
+    return np.sort(np.concatenate(kept))

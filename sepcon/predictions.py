@@ -1,0 +1,98 @@
+"""Predicted class probabilities of labelled clips: on disk, averaged over models, counted."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sepcon.errors import SepconError, one_line
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """What a model says of some clips.
+
+    Attributes:
+      ids: of the clips.
+      labels: integer [clips], their classes.
+      probabilities: float32 [clips, classes].
+      step: of the training that the model comes from.
+    """
+
+    ids: tuple[str, ...]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    step: int = 0
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the clips whose most probable class is theirs."""
+        return float(np.mean(self.probabilities.argmax(axis=1) == self.labels))
+
+    @property
+    def cross_entropy(self) -> float:
+        """Mean negative logarithm of the probability of the clip's class."""
+        own = np.take_along_axis(self.probabilities, self.labels[:, np.newaxis], axis=1)
+        return float(-np.log(np.maximum(own, 1e-12)).mean())
+
+    def confusion(self) -> np.ndarray:
+        """Counts clips, integer [class, most probable class]."""
+        num_classes = self.probabilities.shape[1]
+        counts = np.zeros((num_classes, num_classes), np.int64)
+        np.add.at(counts, (self.labels, self.probabilities.argmax(axis=1)), 1)
+        return counts
+
+    def save(self, path: Path) -> None:
+        """Writes them whole or not at all."""
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
+        np.savez(
+            temporary,
+            ids=np.array(self.ids),
+            labels=self.labels,
+            probabilities=self.probabilities,
+            step=self.step,
+        )
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Predictions:
+        """Reads what `save` wrote.
+
+        Raises:
+          SepconError: it is missing or damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(
+                    tuple(str(name) for name in arrays["ids"]),
+                    arrays["labels"],
+                    arrays["probabilities"],
+                    int(arrays["step"]),
+                )
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise SepconError(
+                f"{path}: holds no predictions ({one_line(error)}); give a finished run of "
+                "`sepcon finetune`"
+            ) from error
+
+
+def ensemble(members: Sequence[Predictions]) -> Predictions:
+    """The mean of the probabilities of several models on the same clips.
+
+    Raises:
+      SepconError: they speak of different clips.
+    """
+    first = members[0]
+    for other in members[1:]:
+        if other.ids != first.ids or not np.array_equal(other.labels, first.labels):
+            raise SepconError(
+                "an ensemble needs predictions of the same clips; give runs on the same data set "
+                "and folds"
+            )
+    mean = np.mean([member.probabilities for member in members], axis=0)
+    return dataclasses.replace(first, probabilities=mean)
