@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from sepcon.comparison import interval_text, t_interval
+from sepcon.comparison import interval_text
 from sepcon.finetune_fold import SELECTED_FILE
 from sepcon.predictions import Predictions, ensemble
 from sepcon.report import Section, line_figure, matrix_figure, write_report
+from sepcon.stratified import estimate
 from sepcon.training.logs import read_metric
 
 REPORT_FILE = "report.html"
@@ -56,7 +57,8 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
         found[f"{measure}_fold_deviation"] = float(np.std([np.mean(f) for f in folds.values()]))
         found[f"{measure}_seed_deviation"] = float(np.std(seeds))
         if len(seeds) > 1:
-            found[f"{measure}_low"], found[f"{measure}_high"] = t_interval(seeds)
+            over_seeds = estimate([seeds.tolist()])
+            found[f"{measure}_low"], found[f"{measure}_high"] = over_seeds.low, over_seeds.high
     return found
 
 

@@ -13,12 +13,13 @@ import numpy as np
 
 from sepcon import run_folder
 from sepcon.benchmark import RESULTS_FILE, read_results, write_csv
-from sepcon.comparison import align, interval_text, markdown, paired_p_value, t_interval
+from sepcon.comparison import align, interval_text, markdown
 from sepcon.errors import SepconError
 from sepcon.finetune_report import MEASURES, ensemble_accuracy, per_seed
 from sepcon.jobs import Job, run_jobs
 from sepcon.report import Section, interval_figure, require_libraries, write_report
-from sepcon.study_plan import Launch
+from sepcon.stratified import Estimate, estimate
+from sepcon.study_rows import Launch
 
 CSV_FILE = "study.csv"
 TABLE_FILE = "table.md"
@@ -48,9 +49,9 @@ class Summary:
     seconds: float
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the accuracy over seeds, Student's t."""
-        return t_interval(np.array(self.accuracies))
+    def accuracy(self) -> Estimate:
+        """The mean over seeds with its 95 % interval, Student's t."""
+        return estimate([self.accuracies])
 
 
 def finetune_study(
@@ -202,13 +203,13 @@ def study_table(summaries: Sequence[Summary], against: Mapping[str, str]) -> lis
         ]
     ]
     for each in summaries:
-        p_value = paired_p_value(each.differences)
+        p_value = estimate([each.differences]).p_value if each.differences else np.nan
         table.append(
             [
                 each.name,
                 str(len(each.accuracies)),
-                f"{np.mean(each.accuracies):.3f}",
-                interval_text(*each.interval),
+                f"{each.accuracy.mean:.3f}",
+                interval_text(each.accuracy.low, each.accuracy.high),
                 f"{each.fold_deviation:.3f}",
                 against[each.name] if each.differences else "",
                 _difference_text(each.differences),
@@ -255,7 +256,7 @@ def _write_report(
 ) -> None:
     figure = interval_figure(
         "Accuracy, mean over folds. Bars: 95 % interval over seeds.",
-        [(each.name, float(np.mean(each.accuracies)), *_drawable(each)) for each in summaries],
+        [(each.name, each.accuracy.mean, *_drawable(each.accuracy)) for each in summaries],
         x_label="accuracy",
     )
     section = Section(
@@ -281,8 +282,8 @@ def _write_report(
     )
 
 
-def _drawable(summary: Summary) -> tuple[float, float]:
+def _drawable(accuracy: Estimate) -> tuple[float, float]:
     """The interval; of one seed, where it is infinite, a point."""
-    low, high = summary.interval
-    mean = float(np.mean(summary.accuracies))
-    return (low, high) if np.isfinite(high - low) else (mean, mean)
+    if np.isfinite(accuracy.high):
+        return accuracy.low, accuracy.high
+    return accuracy.mean, accuracy.mean
