@@ -1,8 +1,7 @@
 """Multi-label classification metrics: average precision, ROC area, d-prime, lwlrap.
 
-Each class is a ranking of clips. Clips of equal score count as one step of the ranking, as in
-scikit-learn. A clip may weigh more than one: with its multiplicity in a resample as its weight, a
-class is sorted once for all resamples of a bootstrap.
+Equal scores count as in scikit-learn. A clip may weigh more than one: with its multiplicity in a
+resample as its weight, a class is sorted once for all resamples of a bootstrap.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse, stats
+from scipy import stats
 
 from sepcon.bootstrap import percentile_interval
+from sepcon.class_ranking import score_classes
 from sepcon.label_ranking import label_precisions, lwlrap
 
-# Resamples are done in blocks of about this many weights, which stay in the processor's cache.
-_BLOCK_WEIGHTS = 2_000_000
 # Counts of clips up to this are exact in float32.
 _EXACT_IN_FLOAT32 = 1 << 24
 
@@ -70,7 +68,7 @@ def average_precision(
     Raises:
         ValueError: if shapes differ, targets are not 0 or 1, or a score is not finite.
     """
-    return _score_classes(*_check(targets, scores), weights).average_precision[:, 0]
+    return score_classes(*_check(targets, scores), weights).average_precision[:, 0]
 
 
 def roc_auc(
@@ -91,7 +89,7 @@ def roc_auc(
     Raises:
         ValueError: if shapes differ, targets are not 0 or 1, or a score is not finite.
     """
-    return _score_classes(*_check(targets, scores), weights).auc[:, 0]
+    return score_classes(*_check(targets, scores), weights).auc[:, 0]
 
 
 def d_prime(auc: np.ndarray, *, num_pairs: np.ndarray | None = None) -> np.ndarray:
@@ -132,7 +130,8 @@ def classification_scores(*, targets: np.ndarray, scores: np.ndarray) -> Classif
             has both positives and negatives.
     """
     targets, scores = _check(targets, scores)
-    by_class = _score_classes(targets, scores, None)
+    by_class = score_classes(targets, scores, None)
+    class_d_prime = d_prime(by_class.auc, num_pairs=by_class.num_pairs)
     without_positives = np.isnan(by_class.average_precision[:, 0])
     without_auc = np.isnan(by_class.auc[:, 0])
     if without_auc.all():
@@ -140,14 +139,14 @@ def classification_scores(*, targets: np.ndarray, scores: np.ndarray) -> Classif
     return ClassificationScores(
         mean_average_precision=float(by_class.average_precision[~without_positives].mean()),
         auc=float(by_class.auc[~without_auc].mean()),
-        d_prime=float(by_class.d_prime[~without_auc].mean()),
+        d_prime=float(class_d_prime[~without_auc].mean()),
         lwlrap=float(lwlrap(*label_precisions(targets=targets, scores=scores))),
         num_classes_used=int((~without_positives).sum()),
         num_classes_left_out=int(without_positives.sum()),
         num_classes_left_out_of_auc=int(without_auc.sum()),
         class_average_precision=by_class.average_precision[:, 0],
         class_auc=by_class.auc[:, 0],
-        class_d_prime=by_class.d_prime[:, 0],
+        class_d_prime=class_d_prime[:, 0],
     )
 
 
@@ -229,112 +228,13 @@ class _Resampled(NamedTuple):
 
 def _resample(targets: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> _Resampled:
     targets, scores = _check(targets, scores)
-    by_class = _score_classes(targets, scores, weights)
-    ranked = lwlrap(*label_precisions(targets=targets, scores=scores), weights.T)
-    return _Resampled(*by_class, ranked[np.newaxis])
-
-
-class _ClassScores(NamedTuple):
-    """Scores of each class under each column of weights, NaN where there is none."""
-
-    average_precision: np.ndarray  # [classes, resamples]
-    auc: np.ndarray  # [classes, resamples]
-    d_prime: np.ndarray  # [classes, resamples]
-
-
-def _score_classes(
-    targets: np.ndarray, scores: np.ndarray, weights: np.ndarray | None
-) -> _ClassScores:
-    """Scores every class; `weights` is [clips], [clips, resamples] or None."""
-    weights = np.ones(len(scores)) if weights is None else np.asarray(weights)
-    if weights.shape[0] != len(scores) or (weights < 0).any():
-        raise ValueError(
-            f"weights must be [{len(scores)}] and not negative, got shape {weights.shape}"
-        )
-    if weights.dtype != np.float32:
-        weights = weights.astype(np.float64)
-    weights = weights.reshape(len(scores), -1)
-    size = max(2, _BLOCK_WEIGHTS // len(weights))
-    blocks = [
-        np.ascontiguousarray(weights[:, start : start + size])
-        for start in range(0, weights.shape[1], size)
-    ]
-    by_class = [
-        _score_class(_rank(target, score), blocks)
-        for target, score in zip(
-            np.ascontiguousarray(targets.T), np.ascontiguousarray(scores.T), strict=True
-        )
-    ]
-    return _ClassScores(*(np.stack(rows) for rows in zip(*by_class, strict=True)))
-
-
-class _Ranking(NamedTuple):
-    """The clips of one class, best first. Only the steps that hold positives matter.
-
-    Cuts are the places in the ranking where such a step begins or ends.
-    """
-
-    positives: np.ndarray  # [positives] numbers of the clips
-    first_positive: np.ndarray  # [steps] positives above each step
-    last_positive: np.ndarray  # [steps] positives down to and including it
-    begins: np.ndarray  # [steps] number of the cut
-    ends: np.ndarray  # [steps]
-    between_cuts: sparse.csr_matrix  # [cuts, clips] the clips from each cut to the next
-
-
-def _rank(target: np.ndarray, score: np.ndarray) -> _Ranking:
-    """Sorts one class: target [clips] bool, score [clips]."""
-    order = np.argsort(-score)
-    score, target = score[order], target[order]
-    last = np.flatnonzero(np.append(score[1:] != score[:-1], True))  # of each step
-    step = np.searchsorted(last, np.flatnonzero(target))  # of each positive clip
-    steps = np.unique(step)  # those that hold positives
-    begins = np.where(steps > 0, last[steps - 1] + 1, 0)
-    ends = last[steps] + 1
-    cuts = np.unique(np.concatenate([[0], begins, ends]))
-    ones = np.ones(len(order), np.float32)
-    return _Ranking(
-        positives=order[target],
-        first_positive=np.searchsorted(step, steps, side="left"),
-        last_positive=np.searchsorted(step, steps, side="right"),
-        begins=np.searchsorted(cuts, begins),
-        ends=np.searchsorted(cuts, ends),
-        between_cuts=sparse.csr_matrix(
-            (ones, order, np.append(cuts, len(order))), shape=(len(cuts), len(order))
-        ),
+    by_class = score_classes(targets, scores, weights)
+    return _Resampled(
+        average_precision=by_class.average_precision,
+        auc=by_class.auc,
+        d_prime=d_prime(by_class.auc, num_pairs=by_class.num_pairs),
+        lwlrap=lwlrap(*label_precisions(targets=targets, scores=scores), weights.T)[np.newaxis],
     )
-
-
-def _score_class(ranking: _Ranking, blocks: list[np.ndarray]) -> _ClassScores:
-    """Scores one class under blocks of weights, each [clips, resamples of the block]."""
-    scores = [_score_block(ranking, block) for block in blocks]
-    return _ClassScores(*(np.concatenate(parts) for parts in zip(*scores, strict=True)))
-
-
-def _score_block(ranking: _Ranking, weights: np.ndarray) -> _ClassScores:
-    counts = _cumulated(ranking.between_cuts @ weights)  # clips above each cut
-    positives = _cumulated(weights[ranking.positives])
-    after, before = positives[ranking.last_positive], positives[ranking.first_positive]
-    counts_after, counts_before = counts[ranking.ends], counts[ranking.begins]
-    num_positives = positives[-1]
-    num_negatives = counts[-1] - num_positives
-    num_pairs = num_positives * num_negatives
-    # Negatives above a step's positives, those of the step itself by half.
-    negatives_above = ((counts_after - after) + (counts_before - before)) / 2
-    gain = after - before
-    precision = after / np.maximum(counts_after, np.finfo(float).tiny)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        average = (gain * precision).sum(axis=0) / num_positives
-        auc = (gain * (num_negatives - negatives_above)).sum(axis=0) / num_pairs
-    auc = np.where(num_pairs > 0, auc, np.nan)
-    return _ClassScores(average, auc, d_prime(auc, num_pairs=num_pairs))
-
-
-def _cumulated(values: np.ndarray) -> np.ndarray:
-    """Sums over the first 0, 1, 2, ... rows, [rows, n] -> [rows + 1, n] float64."""
-    sums = np.zeros((len(values) + 1, values.shape[1]))
-    np.cumsum(values, axis=0, dtype=np.float64, out=sums[1:])
-    return sums
 
 
 def _check(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ LEVELS = {
     "sepcon.losses": 0,
     "sepcon.bootstrap": 0,
     "sepcon.metrics": 0,
+    "sepcon.class_ranking": 0,
     "sepcon.label_ranking": 0,
     "sepcon.retrieval": 0,
     "sepcon.resampling": 0,

@@ -11,7 +11,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from sepcon import label_ranking, metrics
+from sepcon import class_ranking, label_ranking, metrics
 from sepcon.label_ranking import label_precisions, lwlrap
 
 
@@ -245,7 +245,7 @@ def test_bootstrap_does_not_depend_on_its_blocks(monkeypatch):
     targets, scores = ranking(np.random.default_rng(6))
     arguments = {"targets": targets, "scores": scores, "num_resamples": 50}
     whole = metrics.bootstrap_interval(**arguments)
-    monkeypatch.setattr(metrics, "_BLOCK_WEIGHTS", 7 * len(scores))
+    monkeypatch.setattr(class_ranking, "_BLOCK_WEIGHTS", 7 * len(scores))
     assert metrics.bootstrap_interval(**arguments) == whole
 
 

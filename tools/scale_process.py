@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from benchmark_process import GEMM_SIZE, Sample, timed
 
-from sepcon import metrics
+from sepcon import class_ranking, metrics
 from sepcon.data.embeddings import Embeddings, EmbeddingStore
 from sepcon.models import shallow
 from sepcon.models.shallow import ShallowSettings
@@ -190,7 +190,7 @@ def _read_raw(files: list[Path]) -> None:
 def _gather(scores: np.ndarray, resamples: int) -> None:
     """Brings the weights of all resamples into the order of each class and adds them up."""
     clips, classes = scores.shape
-    columns = max(1, metrics._BLOCK_WEIGHTS // clips)
+    columns = max(1, class_ranking._BLOCK_WEIGHTS // clips)
     weights = np.ones((clips, columns), np.float32)
     order = [np.argsort(-column) for column in scores.T]
     for _ in range(0, resamples, columns):
