@@ -1,10 +1,12 @@
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from sepcon.data import records
 from sepcon.data.records import RecordFiles
 from sepcon.errors import SepconError
 
@@ -42,6 +44,18 @@ def test_a_file_cut_anywhere_in_a_record_is_named(paths: list[Path], kept: int) 
     paths[2].write_bytes(paths[2].read_bytes()[:kept])
     with pytest.raises(SepconError, match=r"2\.tfrecord: ends in the middle of record 0"):
         RecordFiles(paths)
+
+
+def test_another_process_need_not_scan_the_files(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = RecordFiles(paths)
+    expected = [files.bytes_at(position) for position in range(len(files))]
+    sent = pickle.dumps(files)  # with its files open
+    monkeypatch.setattr(records, "_scan", None)
+    received = pickle.loads(sent)
+    assert (received.paths, received.counts) == (files.paths, files.counts)
+    assert [received.bytes_at(position) for position in range(len(received))] == expected
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
