@@ -122,14 +122,14 @@ class FoldRun:
         recipe, folder = self.recipe, self.folder / CONTRASTIVE_FOLDER
         with recipe.strategy.scope():
             task = self._task(recipe.objective, self._new_encoder(), keep_classifier=False)
+            optimizer = self._optimizer(recipe.learning_rate)
         save_encoder_config(
             run_dir=folder,
             encoder=task.product,
             log_mel=recipe.log_mel,
             patch_seconds=recipe.views.patch_seconds,
         )
-        rate = recipe.learning_rate(steps_per_epoch=self.steps_per_epoch)
-        return self._fit(task, folder, rate, recipe.epochs, f"{self.title}, contrastive")
+        return self._fit(task, folder, optimizer, recipe.epochs, f"{self.title}, contrastive")
 
     def _train_classifier(
         self, objective: SupervisedObjective, encoder: Callable[[], keras.Model]
@@ -137,13 +137,16 @@ class FoldRun:
         recipe = self.recipe
         second_stage = objective.frozen_encoder and recipe.objective.contrastive_weight == 1
         schedule = recipe.classifier_learning_rate if second_stage else recipe.learning_rate
-        rate = schedule(steps_per_epoch=self.steps_per_epoch)
         with recipe.strategy.scope():
             task = self._task(objective, encoder(), keep_classifier=True)
-            optimizer = recipe.optimizer(learning_rate=rate)
+            optimizer = self._optimizer(schedule)
             selection = self._selection(task.classifier, optimizer)
         epochs = recipe.classifier_epochs if second_stage else recipe.epochs
-        return self._fit(task, self.folder, rate, epochs, self.title, selection, optimizer)
+        return self._fit(task, self.folder, optimizer, epochs, self.title, selection)
+
+    def _optimizer(self, schedule: Callable[..., Schedule]) -> keras.optimizers.Optimizer:
+        rate = schedule(steps_per_epoch=self.steps_per_epoch)
+        return self.recipe.optimizer(learning_rate=rate)
 
     def _selection(
         self, classifier: Classifier, optimizer: keras.optimizers.Optimizer
@@ -182,16 +185,12 @@ class FoldRun:
         self,
         task: SupervisedTask,
         folder: Path,
-        rate: Schedule,
+        optimizer: keras.optimizers.Optimizer,
         epochs: int,
         title: str,
         selection: Selection | None = None,
-        optimizer: keras.optimizers.Optimizer | None = None,
     ) -> FitResult:
         recipe, clips = self.recipe, self.folded.clips
-        if optimizer is None:
-            with recipe.strategy.scope():
-                optimizer = recipe.optimizer(learning_rate=rate)
         stream = TrainingStream(
             clips=select(clips, self.split.train, name=f"{clips.name} without fold {self.fold}"),
             batch_size=recipe.batch_size,

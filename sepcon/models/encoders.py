@@ -9,10 +9,12 @@ random.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from sepcon.errors import SepconError, one_line
@@ -253,13 +255,29 @@ def _pixel_network(factory: Callable[..., keras.Model], weights: str) -> keras.M
             "weights of the same network without its top"
         )
     try:
-        return factory(include_top=False, weights="imagenet" if path is None else str(path))
+        if path is None:
+            return factory(include_top=False, weights="imagenet")
+        network = factory(include_top=False, weights=None)
+        _read_file(network, path)
     # Keras raises a bare Exception where a download fails, and whatever h5py has to say of a file.
     except Exception as error:
         raise SepconError(
             f"weights: {weights} cannot be loaded into {factory.__name__} ({one_line(error)}); "
-            "without a network give a file of its weights without the top"
+            "give a file of weights of the same network without its top"
         ) from error
+    return network
+
+
+def _read_file(network: keras.Model, path: Path) -> None:
+    """Reads all weights from a file; Keras itself leaves out what it does not find there."""
+    network.set_weights([np.full_like(weight, np.nan) for weight in network.get_weights()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network.load_weights(path)
+    weights = network.get_weights()
+    missing = sum(bool(np.isnan(weight).any()) for weight in weights)
+    if missing:
+        raise ValueError(f"it lacks {missing} of {len(weights)} weights")
 
 
 def _take_weights(model: keras.Model, source: keras.Model) -> None:
