@@ -17,7 +17,7 @@ from scipy import stats
 from sepcon.errors import SepconError
 from sepcon.finetune_study import finetune_study, study_table, summarize
 from sepcon.predictions import Predictions
-from sepcon.study_plan import Launch
+from sepcon.study_rows import Launch
 
 CHILD = """
 import json, sys
@@ -60,7 +60,7 @@ def study(folder: Path, **changes):
     child.write_text(textwrap.dedent(CHILD))
     launch = Launch(
         words=("--gin_file=study.gin", "--gin_bindings=EPOCHS=2"),
-        read_row=lambda path: None,
+        read_row=lambda path, bindings: None,
         command=(sys.executable, str(child), str(folder)),
     )
     arguments = {"run_dir": folder / "run", "rows": ROWS, "launch": launch}
