@@ -4,14 +4,14 @@ Writes synthetic embeddings (tools/scale_data.py says of what kind), trains for 
 reading shards as `sepcon benchmark` does, and evaluates on clips of their own. Every stage stands
 beside the least that its bytes or its arithmetic allow, measured in the same process:
 
-- reading: the same files, from the disk, as plain bytes;
+- reading: the same files from the disk as plain bytes, through a checksum;
 - training and prediction: floating point operations at the rate at which TensorFlow multiplies
   large matrices, measured before every block of steps, and the bytes;
 - metrics: sorting the scores of every class, without which there is no ranking;
 - bootstrap: bringing the weights of all resamples into the order of every class and adding them.
 
-Where arithmetic is the bound both are processor seconds, so that other programs on the machine do
-not count; where reading is, both are seconds of the clock.
+Stages and bounds are compared in processor seconds, so that other programs on the machine do not
+count. Files are read from the disk, not from what the system holds of them in memory.
 
 Memory is the most that the process ever held (getrusage), before scikit-learn is loaded.
 """
@@ -111,55 +111,43 @@ def _start(script: str, folder: Path, options: argparse.Namespace, names: Sequen
 
 def _stages(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each stage with its time and the least that its bytes or its arithmetic allow."""
-    seconds, cpu = measured["seconds"], measured["cpu_seconds"]
-    read = seconds["raw reading"]
-    cpu_per_gflop = measured["gemm_cpu_seconds"] / GEMM_GFLOP
-    computed = measured["train_gflop"] * cpu_per_gflop
     # What the clock ran for beside the pass itself.
     others = ("row statistics", "mean average precision", "gemm")
-    epoch, epoch_cpu = (each["training"] - sum(map(each.get, others)) for each in (seconds, cpu))
+    seconds, cpu = (
+        {**taken, "pass": taken["training"] - sum(taken[each] for each in others)}
+        for taken in (measured["seconds"], measured["cpu_seconds"])
+    )
+    read = cpu["raw reading"]
+    cpu_per_gflop = measured["gemm_cpu_seconds"] / GEMM_GFLOP
+    computed = measured["train_gflop"] * cpu_per_gflop
     predicted = measured["predict_gflop"] * cpu_per_gflop
-    predicted += cpu["raw reading"] * measured["test_bytes"] / measured["train_bytes"]
-    rows = [
-        # stage, seconds, processor seconds, bound, whether the bound is of the processors
-        ("statistics, one pass", seconds["row statistics"], cpu["row statistics"], read, False),
-        ("reading beside the steps", seconds["reading"], None, read, False),
-        ("steps of the training pass", seconds["steps"], cpu["steps"], computed, True),
-        ("training pass as a whole", epoch, epoch_cpu, computed + cpu["raw reading"], True),
-        (
-            "validation",
-            seconds["mean average precision"],
-            cpu["mean average precision"],
-            predicted + cpu["sorting"],
-            True,
-        ),
-        ("prediction", seconds["prediction"], cpu["prediction"], predicted, True),
-        ("mAP, AUC, d-prime, lwlrap", seconds["metrics"], cpu["metrics"], cpu["sorting"], True),
-        ("bootstrap", seconds["bootstrap"], cpu["bootstrap"], cpu["gathering"], True),
-    ]
+    predicted += read * measured["test_bytes"] / measured["train_bytes"]
+    bounds = {
+        "row statistics": ("statistics, one pass", read),
+        "reading": ("reading beside the steps", read),
+        "steps": ("steps of the training pass", computed),
+        "pass": ("training pass as a whole", computed + read),
+        "mean average precision": ("validation", predicted + cpu["sorting"]),
+        "prediction": ("prediction", predicted),
+        "metrics": ("mAP, AUC, d-prime, lwlrap", cpu["sorting"]),
+        "bootstrap": ("bootstrap", cpu["gathering"]),
+    }
     return [
         {
             "stage": name,
-            "seconds": clock,
-            "cpu_seconds": processors,
+            "seconds": seconds[key],
+            "cpu_seconds": cpu[key],
             "bound": bound,
-            "bound_is_of": "processors" if of_processors else "clock",
-            "ratio": (processors if of_processors else clock) / bound,
+            "ratio": cpu[key] / bound,
         }
-        for name, clock, processors, bound, of_processors in rows
+        for key, (name, bound) in bounds.items()
     ]
 
 
 def _text(result: Mapping[str, Any]) -> str:
+    columns = ("seconds", "cpu_seconds", "bound", "ratio")
     cells = [
-        [
-            row["stage"],
-            f"{row['seconds']:.2f}",
-            "" if row["cpu_seconds"] is None else f"{row['cpu_seconds']:.2f}",
-            f"{row['bound']:.2f} ({row['bound_is_of']})",
-            f"{row['ratio']:.2f}",
-        ]
-        for row in result["stages"]
+        [row["stage"], *(f"{row[column]:.2f}" for column in columns)] for row in result["stages"]
     ]
     rate = result["train_bytes"] / 1e9 / result["seconds"]["raw reading"]
     gemm, cpu = (GEMM_GFLOP / result[name] for name in ("gemm_seconds", "gemm_cpu_seconds"))

@@ -12,6 +12,7 @@ import resource
 import statistics
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,10 +58,13 @@ class Clock:
                 self.gemm.append(timed(lambda: self._multiply(self._matrix)))
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        seconds, cpu_seconds = time.perf_counter(), time.process_time()
+    def stage(
+        self, name: str, processors: Callable[[], float] = time.process_time
+    ) -> Iterator[None]:
+        """Counts what is done in its context; `processors` may be the time of one thread."""
+        seconds, cpu_seconds = time.perf_counter(), processors()
         yield
-        seconds, cpu_seconds = time.perf_counter() - seconds, time.process_time() - cpu_seconds
+        seconds, cpu_seconds = time.perf_counter() - seconds, processors() - cpu_seconds
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         self.cpu_seconds[name] = self.cpu_seconds.get(name, 0.0) + cpu_seconds
 
@@ -154,7 +158,7 @@ def _train(
     def watched_read(store: EmbeddingStore, shard: int) -> Embeddings:
         # Once the statistics are there, shards of the training clips are read beside the steps.
         of_training = store is train and "row statistics" in clock.seconds
-        with clock.stage("reading" if of_training else "other reading"):
+        with clock.stage("reading" if of_training else "other reading", time.thread_time):
             return read(store, shard)
 
     shallow._train_block, EmbeddingStore.shard = watched_steps, watched_read  # type: ignore
@@ -180,11 +184,12 @@ def _forget(files: list[Path]) -> None:
 
 
 def _read_raw(files: list[Path]) -> None:
+    """Reads every byte, once, and passes it through the checksum that tells damage."""
     buffer = bytearray(max(file.stat().st_size for file in files))
     for file in files:
         with open(file, "rb", buffering=0) as stream:
-            while stream.readinto(buffer):
-                pass
+            while count := stream.readinto(buffer):
+                zlib.crc32(memoryview(buffer)[:count])
 
 
 def _gather(scores: np.ndarray, resamples: int) -> None:

@@ -219,7 +219,7 @@ def _squared_distance_from(mean: np.ndarray) -> Callable[[np.ndarray], np.ndarra
 
 def _label_rows(clips: Embeddings) -> np.ndarray:
     if clips.patches is None:
-        return clips.labels.sum(axis=0, dtype=np.int64)
+        return clips.labels.sum(axis=0, dtype=np.uint32).astype(np.int64)
     return clips.patches @ clips.labels.astype(np.int64)
 
 
