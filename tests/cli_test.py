@@ -39,7 +39,7 @@ def test_without_a_word_the_help_is_shown_and_the_code_is_2(capsys):
 @pytest.mark.parametrize(
     "words, expected",
     [
-        (["pretain"], "unknown verb 'pretain'; expected one of prepare, train_separator"),
+        (["pretain"], "unknown verb 'pretain'; expected one of import, prepare, train_separator"),
         (["pretrain", "--gin_fil=x"], "Unknown command line flag 'gin_fil'"),
         (["pretrain"], "--run_dir is missing"),
         (["pretrain", "x", "--run_dir=r"], "pretrain takes no arguments beside flags, got ['x']"),

@@ -3,13 +3,14 @@
 import collections
 import csv
 import dataclasses
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from import_fixtures import SEGMENTS, sound, write_audio, write_audioset
 from sepcon import run_folder
 from sepcon.data import import_folder
 from sepcon.data.audioset.segments import audioset_segments
-from sepcon.data.clip_source import ClipSource
+from sepcon.data.clip_source import ClipReference, ClipSource, Loaded
 from sepcon.data.folder_sources import audio_folder
 from sepcon.errors import SepconError
 from sepcon.import_clips import import_clips
@@ -166,6 +167,22 @@ def _is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_killed_worker_is_told_and_the_same_command_goes_on(
+    recordings: Path, tmp_path: Path
+) -> None:
+    source, run = audio_folder(path=str(recordings)), tmp_path / "run"
+    dying = dataclasses.replace(source, read=_die_in_a_worker)
+    with pytest.raises(SepconError, match=r"a process was killed.*import_clips\.processes"):
+        import_clips(run_dir=run, source=dying, processes=2, clips_per_shard=4)
+    assert import_clips(run_dir=run, source=source, processes=1, clips_per_shard=4).kept == 12
+
+
+def _die_in_a_worker(references: Sequence[ClipReference]) -> Iterator[Loaded]:
+    if multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return iter([(each, np.ones(9, np.int16)) for each in references])
 
 
 @pytest.mark.parametrize("moment", ["shards", "manifest", "parts"])
