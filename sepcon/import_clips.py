@@ -48,7 +48,7 @@ def import_clips(
     Args:
       run_dir: receives shards of records, manifest.csv and classes.csv.
       source: the clips.
-      processes: how many convert at once; all cores by default.
+      processes: how many convert at once; by default as many as this process may use cores.
       clips_per_shard: clips of the source in each shard of records.
       max_fault_share: the import stops when more than this share of the recordings are damaged.
         Missing and silent recordings, duplicates and clips without a known label do not count.
@@ -73,7 +73,7 @@ def import_clips(
     if not to_read:
         raise SepconError(_nothing(source))
     plan = import_folder.begin(root, source, clips_per_shard=clips_per_shard)
-    _Import(root, source, plan, max_fault_share).run(processes or os.cpu_count() or 1)
+    _Import(root, source, plan, max_fault_share).run(processes or len(os.sched_getaffinity(0)))
     counts = import_folder.finish(root, plan)
     _summarize(root, source, counts)
     run_folder.finish(root, import_folder.run_record(root, counts))
