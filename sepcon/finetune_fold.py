@@ -115,6 +115,7 @@ class FoldRun:
             for folder in (self.folder, self.folder / CONTRASTIVE_FOLDER):
                 shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             run_folder.finish(self.folder, record)
+            return run_folder.read_record(self.folder)  # As a later start will find it.
         return record
 
     def _train_contrastive(self) -> FitResult:

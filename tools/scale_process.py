@@ -206,8 +206,11 @@ def _gather(scores: np.ndarray, resamples: int) -> None:
 def _scikit_learn(clock: Clock, targets: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
+    known = targets.any(axis=0) & ~targets.all(axis=0)
+
     def over_classes(score: Callable[[np.ndarray, np.ndarray], float]) -> float:
-        return float(np.mean([score(t, s) for t, s in zip(targets.T, scores.T, strict=True)]))
+        columns = zip(targets.T[known], scores.T[known], strict=True)
+        return float(np.mean([score(target, each) for target, each in columns]))
 
     with clock.stage("scikit-learn"):
         return over_classes(average_precision_score), over_classes(roc_auc_score)
