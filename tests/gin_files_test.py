@@ -275,3 +275,15 @@ def test_the_quickstart_wants_an_esc50_folder(tmp_path):
     assert output.stderr.startswith("sepcon: error: ")
     assert "nowhere/meta/esc50.csv" in output.stderr
     assert output.stderr.count("\n") == 1
+
+
+def test_the_quickstart_leaves_the_folder_of_another_alone(tmp_path):
+    (tmp_path / "quickstart.txt").write_text("path/to/ESC-50\n")
+    command = [sys.executable, str(REPOSITORY / "tools" / "quickstart.py")]
+    output = subprocess.run(
+        [*command, "--run_dir", str(tmp_path)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert output.returncode == 1
+    assert "holds the quickstart on path/to/ESC-50, not on the built-in scenes" in output.stderr
+    assert output.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["quickstart.txt"]

@@ -30,10 +30,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     root = options.run_dir.expanduser().resolve()
+    fault = _claim(root, str(options.esc50.resolve()) if options.esc50 else "the built-in scenes")
+    if fault:
+        print(f"sepcon: error: {fault}", file=sys.stderr)
+        return 1
     code = cli.main(_study(options, root))
     if code == 0:
         print(f"sepcon: {time.monotonic() - start:.0f} s; {root / 'results.json'}")
     return code
+
+
+def _claim(root: Path, source: str) -> str:
+    """Writes down what a run folder is of; returns the fault if it is of something else.
+
+    Both quickstarts go to the same folder by default, and what is finished there is not done again.
+    """
+    mark = root / "quickstart.txt"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if not mark.exists():
+            mark.write_text(source + "\n")
+        found = mark.read_text().strip()
+    except OSError as error:
+        return f"{root}: cannot be written ({error.strerror}); choose another --run_dir"
+    if found == source:
+        return ""
+    return (
+        f"{root} holds the quickstart on {found}, not on {source}; give another --run_dir, or "
+        "remove that folder"
+    )
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -83,7 +83,9 @@ def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
                 )
     with _writing(root):
         (root / _PARTS).mkdir(parents=True, exist_ok=True)
-        for leftover in (*root.glob(".clips-*"), *(root / _PARTS).glob(".*")):  # of a killed run
+        names = (".clips-*", ".*.csv.*", ".*.json.*")
+        unfinished = [each for name in names for each in root.glob(name)]
+        for leftover in (*unfinished, *(root / _PARTS).glob(".*")):  # of a killed run
             leftover.unlink(missing_ok=True)
         with whole_file(root / CLASSES) as temporary, open_table(temporary, "w") as file:
             rows = enumerate(source.class_names)
