@@ -52,7 +52,7 @@ def import_clips(
     Args:
       run_dir: receives shards of records, manifest.csv and classes.csv.
       source: the clips.
-      processes: how many convert at once; all cores by default.
+      processes: how many convert at once; by default as many as this process may use cores.
       clips_per_shard: clips of the source in each shard of records.
       max_fault_share: the import stops when more than this share of the recordings are damaged.
         Missing and silent recordings, duplicates and clips without a known label do not count.
@@ -85,7 +85,7 @@ def import_clips(
     if runner == "beam":
         job.run_on_beam(pipeline_options)
     else:
-        job.run(processes or os.cpu_count() or 1)
+        job.run(processes or len(os.sched_getaffinity(0)))
     counts = import_folder.finish(root, plan)
     _summarize(root, source, counts)
     run_folder.finish(root, import_folder.run_record(root, counts))
