@@ -14,6 +14,7 @@ from typing import Any
 
 import sepcon
 from sepcon.errors import SepconError, one_line
+from sepcon.whole_file import whole_file
 
 CONFIG_FILE = "config.gin"
 RECORD_FILE = "run.json"
@@ -99,12 +100,8 @@ def read_record(run_dir: Path) -> dict[str, Any]:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_model_file(path: Path, text: str) -> None:

@@ -90,7 +90,7 @@ def test_a_killed_writer_continues_and_ends_with_the_same_bytes(
     assert read_index(tmp_path / "parts").num_done == (
         11 if killed_at == 11 else killed_at // 4 * 4
     )
-    (tmp_path / "parts" / ".channels-00002.tfrecord.99").write_bytes(b"half a shard")
+    (tmp_path / "parts" / f".channels-00002.tfrecord.{'9' * 32}").write_bytes(b"half a shard")
     write(tmp_path / "parts")
     names = sorted(path.name for path in (tmp_path / "whole").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "parts").iterdir())

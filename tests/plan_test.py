@@ -304,10 +304,12 @@ def test_what_cannot_be_planned_is_told_in_one_line(arguments, message, tmp_path
 def test_a_measurement_that_is_none_is_told(tmp_path, capsys):
     plan = importlib.import_module("plan")
     missing = tmp_path / "none.json"
-    assert plan.main([f"--measurement={missing}"]) == 1
+    arguments = words(missing)
+    missing.unlink()
+    assert plan.main(arguments) == 1
     assert f"{missing}: no such file; give --measure once" in capsys.readouterr().err
     missing.write_text('{"work": {}}')
-    assert plan.main([f"--measurement={missing}"]) == 1
+    assert plan.main(arguments) == 1
     assert "is not what --measure writes" in capsys.readouterr().err
 
 

@@ -21,7 +21,7 @@ from sepcon.data.clips import ClipDataset
 from sepcon.data.example_bytes import serialize_example, write_record
 from sepcon.data.samples import SAMPLE_RATE_HZ, to_int16
 from sepcon.errors import SepconError
-from sepcon.whole_file import whole_file
+from sepcon.whole_file import remove_leftovers, whole_file
 
 INDEX = "index.json"
 _FORMAT = 1
@@ -174,8 +174,7 @@ class ChannelShards:
                     f"{self.folder}: holds channels with {field.name} {old}, asked for {new}; "
                     "choose another folder or delete this one"
                 )
-        for leftover in self.folder.glob(".channels-*"):  # of a writer that was killed
-            leftover.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
         return wanted
 
 

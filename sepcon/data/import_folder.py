@@ -23,7 +23,7 @@ from sepcon.data.example_bytes import write_record
 from sepcon.data.import_shard import convert_shard
 from sepcon.data.manifest import COLUMNS, Counts, count, open_table, read_rows, write_rows
 from sepcon.errors import SepconError, one_line
-from sepcon.whole_file import whole_file
+from sepcon.whole_file import remove_leftovers, whole_file
 
 MANIFEST = "manifest.csv"
 CLASSES = "classes.csv"
@@ -83,10 +83,8 @@ def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
                 )
     with _writing(root):
         (root / _PARTS).mkdir(parents=True, exist_ok=True)
-        names = (".clips-*", ".*.csv.*", ".*.json.*")
-        unfinished = [each for name in names for each in root.glob(name)]
-        for leftover in (*unfinished, *(root / _PARTS).glob(".*")):  # of a killed run
-            leftover.unlink(missing_ok=True)
+        for folder in (root, root / _PARTS):
+            remove_leftovers(folder)
         with whole_file(root / CLASSES) as temporary, open_table(temporary, "w") as file:
             rows = enumerate(source.class_names)
             csv.writer(file, lineterminator="\n").writerows([("index", "display_name"), *rows])
