@@ -61,7 +61,9 @@ def t_sne(embedding: np.ndarray, *, seed: int = 0) -> np.ndarray:
         learning_rate="auto",
         random_state=seed,
     )
-    return search.fit_transform(components.astype(np.float32))
+    # A thousand short steps: on a busy machine threads wait for each other longer than they work.
+    with library("threadpoolctl").threadpool_limits(1):
+        return search.fit_transform(components.astype(np.float32))
 
 
 def map_figure(
