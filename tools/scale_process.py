@@ -206,8 +206,10 @@ def _gather(scores: np.ndarray, resamples: int) -> None:
 def _scikit_learn(clock: Clock, targets: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
+    scored = [label for label, column in enumerate(targets.T) if 0 < column.sum() < len(column)]
+
     def over_classes(score: Callable[[np.ndarray, np.ndarray], float]) -> float:
-        return float(np.mean([score(t, s) for t, s in zip(targets.T, scores.T, strict=True)]))
+        return float(np.mean([score(targets[:, label], scores[:, label]) for label in scored]))
 
     with clock.stage("scikit-learn"):
         return over_classes(average_precision_score), over_classes(roc_auc_score)
