@@ -66,7 +66,6 @@ class _Ranking(NamedTuple):
 
     positives: np.ndarray  # [positives] numbers of the clips
     first_positive: np.ndarray  # [steps] positives above each step
-    last_positive: np.ndarray  # [steps] positives down to and including it
     begins: np.ndarray  # [steps] number of the cut
     ends: np.ndarray  # [steps]
     between_cuts: sparse.csr_matrix  # [cuts, clips] the clips from each cut to the next
@@ -86,7 +85,6 @@ def _rank(target: np.ndarray, score: np.ndarray) -> _Ranking:
     return _Ranking(
         positives=order[target],
         first_positive=np.searchsorted(step, steps, side="left"),
-        last_positive=np.searchsorted(step, steps, side="right"),
         begins=np.searchsorted(cuts, begins),
         ends=np.searchsorted(cuts, ends),
         between_cuts=sparse.csr_matrix(
@@ -103,19 +101,19 @@ def _score_class(ranking: _Ranking, blocks: list[np.ndarray]) -> ClassScores:
 
 def _score_block(ranking: _Ranking, weights: np.ndarray) -> ClassScores:
     counts = _cumulated(ranking.between_cuts @ weights)  # clips above each cut
-    positives = _cumulated(weights[ranking.positives])
-    after, before = positives[ranking.last_positive], positives[ranking.first_positive]
-    counts_after, counts_before = counts[ranking.ends], counts[ranking.begins]
-    num_positives = positives[-1]
-    num_negatives = counts[-1] - num_positives
-    num_pairs = num_positives * num_negatives
-    # Negatives above a step's positives, those of the step itself by half.
-    negatives_above = ((counts_after - after) + (counts_before - before)) / 2
-    gain = after - before
+    # Positives of each step, and those down to and including it.
+    gain = np.add.reduceat(weights[ranking.positives], ranking.first_positive, axis=0)
+    after = np.cumsum(gain, axis=0, dtype=np.float64)
+    counts_before, counts_after = counts[ranking.begins], counts[ranking.ends]
+    num_positives = gain.sum(axis=0, dtype=np.float64)
+    num_pairs = num_positives * (counts[-1] - num_positives)
+    # Above a positive, those of its own step by half, stand (before + after) / 2 clips. What of
+    # these are positives themselves adds up to half the square of their number.
+    twice_above = (gain * (counts_before + counts_after)).sum(axis=0) - num_positives**2
     precision = after / np.maximum(counts_after, np.finfo(float).tiny)
     with np.errstate(invalid="ignore", divide="ignore"):
         average = (gain * precision).sum(axis=0) / num_positives
-        auc = (gain * (num_negatives - negatives_above)).sum(axis=0) / num_pairs
+        auc = (num_pairs - twice_above / 2) / num_pairs
     return ClassScores(average, np.where(num_pairs > 0, auc, np.nan), num_pairs)
 
 

@@ -206,11 +206,10 @@ def _gather(scores: np.ndarray, resamples: int) -> None:
 def _scikit_learn(clock: Clock, targets: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    known = targets.any(axis=0) & ~targets.all(axis=0)
+    scored = [label for label, column in enumerate(targets.T) if 0 < column.sum() < len(column)]
 
     def over_classes(score: Callable[[np.ndarray, np.ndarray], float]) -> float:
-        columns = zip(targets.T[known], scores.T[known], strict=True)
-        return float(np.mean([score(target, each) for target, each in columns]))
+        return float(np.mean([score(targets[:, label], scores[:, label]) for label in scored]))
 
     with clock.stage("scikit-learn"):
         return over_classes(average_precision_score), over_classes(roc_auc_score)

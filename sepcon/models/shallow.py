@@ -91,7 +91,8 @@ class ShallowClassifier:
         Returns:
           [clips, classes] float32 in [0, 1].
         """
-        inputs = (embedding.astype(np.float32) - self.mean) / self.deviation
+        inputs = embedding.astype(np.float32, copy=False) - self.mean
+        inputs /= self.deviation
         return _sigmoid(_logits_numpy(self.weights, inputs))
 
     def predict_clips(self, source: EmbeddingSource) -> np.ndarray:
@@ -258,8 +259,12 @@ def _logits(
 
 def _logits_numpy(weights: Sequence[np.ndarray], inputs: np.ndarray) -> np.ndarray:
     for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-        inputs = np.maximum(inputs @ kernel + bias, 0.0)
-    return inputs @ weights[-2] + weights[-1]
+        inputs = inputs @ kernel
+        inputs += bias
+        np.maximum(inputs, 0.0, out=inputs)
+    logits = inputs @ weights[-2]
+    logits += weights[-1]
+    return logits
 
 
 def _initial_weights(found: RowStatistics, hidden_units: int | None, seed: int) -> list[np.ndarray]:
@@ -303,7 +308,12 @@ def _macro_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return (0.5 * (1.0 + np.tanh(0.5 * logits))).astype(np.float32)  # no overflow
+    """Turns float32 logits into probabilities, in place, without overflow."""
+    logits *= 0.5
+    np.tanh(logits, out=logits)
+    logits += 1.0
+    logits *= 0.5
+    return logits
 
 
 def _check_labels(train: EmbeddingSource, validation: EmbeddingSource) -> None:
