@@ -9,6 +9,7 @@ the N^M sums. Only the winner is computed from its waveforms, so that its loss a
 accurate as those of any loss on waveforms.
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import tensorflow as tf
@@ -89,7 +90,13 @@ def remix(*, estimate: tf.Tensor, mixing_matrix: tf.Tensor) -> tf.Tensor:
     # Sums of rows and not a matrix product: it is faster here, and some accelerators round what
     # they multiply to 8 or 11 bits, an error of its own at high signal-to-noise ratios.
     winner = tf.argmax(mixing_matrix, axis=1, output_type=tf.int32)  # [batch, source]
-    row = winner + num_references * tf.range(batch)[:, tf.newaxis]
-    sources = tf.reshape(estimate, [-1, tf.shape(estimate)[2]])  # [batch * source, samples]
-    sums = tf.math.unsorted_segment_sum(sources, tf.reshape(row, [-1]), num_references * batch)
+    row = tf.reshape(winner + num_references * tf.range(batch)[:, tf.newaxis], [-1])
+
+    @tf.custom_gradient
+    def operation(sources: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        # TensorFlow's own gradient looks for rows that belong nowhere, in two passes more.
+        sums = tf.math.unsorted_segment_sum(sources, row, num_references * batch)
+        return sums, lambda upstream: tf.gather(upstream, row)
+
+    sums = operation(tf.reshape(estimate, [-1, tf.shape(estimate)[2]]))
     return tf.reshape(sums, [batch, num_references, tf.shape(estimate)[2]])
