@@ -286,7 +286,7 @@ def _call(name: str, verb: Verb, values: Any, given: dict[str, Any]) -> int:
     gin = _parse_gin(values.gin_file, values.gin_bindings, values.gin_search_path)
     given["run_dir"] = Path(given["run_dir"]).expanduser()
     if verb.launches:
-        given["launch"] = _launch(values)
+        given["launch"] = _launch(name, values)
     try:
         _registered[verb.function](config_text=gin.config_str(), **given)
     except TypeError as error:
@@ -302,13 +302,15 @@ def _call(name: str, verb: Verb, values: Any, given: dict[str, Any]) -> int:
     return 0
 
 
-def _launch(values: Any) -> Any:
+def _launch(name: str, values: Any) -> Any:
     """What a verb that starts others hands on to them, and how it reads the files of its rows."""
     study = importlib.import_module("sepcon.study_rows")
     words = [
         f"--{flag}={value}"
         for flag in ("gin_search_path", "gin_file", "gin_bindings")
         for value in values[flag].value
+        # What is bound of the verb itself, the others have no use for.
+        if flag != "gin_bindings" or not value.strip().startswith(f"{name}.")
     ]
 
     def read_row(path: str, bindings: Sequence[str]) -> Any:

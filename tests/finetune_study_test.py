@@ -1,6 +1,6 @@
 """Studies of finetuning: the commands they run, and the table against scipy.
 
-`sepcon finetune` is played by a child that writes what it would write; tests/gin_files_test.py runs
+`sepcon finetune` is played by a child that writes what it would write; tests/documents_test.py runs
 a study of the real one.
 """
 

@@ -1,6 +1,6 @@
 """Studies: what is run and shared, what is left alone, and what is said in the end.
 
-The verbs are played by study_child.py; tests/gin_files_test.py runs a study of real ones.
+The verbs are played by study_child.py; tests/documents_test.py runs a study of real ones.
 """
 
 import csv
@@ -322,7 +322,7 @@ STUDIES = ("study", "claims", "tuning", "addition")
 def read_row(path: Path) -> StudyRow:
     values = cli._flags(VERBS["study"])
     values(["sepcon", "--gin_file=data/builtin_scenes.gin"])
-    return cli._launch(values).read_row(str(path), ())
+    return cli._launch("study", values).read_row(str(path), ())
 
 
 @pytest.mark.parametrize("name", ["builtin", "esc50"])
@@ -375,7 +375,7 @@ def test_a_row_that_would_fail_is_told_by_its_file(tmp_path):
     values = cli._flags(VERBS["study"])
     values(["sepcon", "--gin_file=data/builtin_scenes.gin"])
     with pytest.raises(SepconError, match=r"bad\.gin: configuration: .*tempreature"):
-        cli._launch(values).read_row(str(tmp_path / "bad.gin"), ())
+        cli._launch("study", values).read_row(str(tmp_path / "bad.gin"), ())
     row = "papers/fonseca2021/mixture_mixture.gin"
     with pytest.raises(SepconError, match=r"mixture_mixture\.gin: configuration: .*tset_fold"):
-        cli._launch(values).read_row(row, ("SceneRecipe.tset_fold = 1",))
+        cli._launch("study", values).read_row(row, ("SceneRecipe.tset_fold = 1",))
