@@ -1,0 +1,52 @@
+"""The quickstart runs the whole chain, and tells what it cannot run in one line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def test_the_quickstart(tmp_path):
+    """The whole chain in processes of its own, on tiny settings."""
+    words = ["--gin_file", "tiny.gin", "--seeds", "1", "--run_dir", str(tmp_path / "run")]
+    command = [sys.executable, str(REPOSITORY / "tools" / "quickstart.py"), *words]
+    output = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert output.returncode == 0, output.stderr
+    names = {row["name"] for row in json.loads((tmp_path / "run" / "results.json").read_text())}
+    assert names == {
+        "log-mel statistics",
+        "untrained encoder",
+        "mixture-mixture",
+        "mixture-channel, trained separator",
+    }
+    assert all(name in output.stdout for name in names)
+    assert "audio/flac" in (tmp_path / "run" / "report.html").read_text()
+    again = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert again.returncode == 0
+    assert "started" not in again.stderr
+    assert again.stdout.splitlines()[1:-2] == output.stdout.splitlines()[1:-2]
+
+
+def test_the_quickstart_wants_an_esc50_folder(tmp_path):
+    command = [sys.executable, str(REPOSITORY / "tools" / "quickstart.py")]
+    output = subprocess.run(
+        [*command, "--esc50", str(tmp_path / "nowhere")], capture_output=True, text=True
+    )
+    assert output.returncode == 1
+    assert output.stderr.startswith("sepcon: error: ")
+    assert "nowhere/meta/esc50.csv" in output.stderr
+    assert output.stderr.count("\n") == 1
+
+
+def test_the_quickstart_leaves_the_folder_of_another_alone(tmp_path):
+    (tmp_path / "quickstart.txt").write_text("path/to/ESC-50\n")
+    command = [sys.executable, str(REPOSITORY / "tools" / "quickstart.py")]
+    output = subprocess.run(
+        [*command, "--run_dir", str(tmp_path)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert output.returncode == 1
+    assert "holds the quickstart on path/to/ESC-50, not on the built-in scenes" in output.stderr
+    assert output.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["quickstart.txt"]
