@@ -26,7 +26,8 @@ from tqdm import tqdm
 from sepcon.errors import SepconError
 from sepcon.progress import PROGRESS_FILE_VARIABLE, ProgressState
 
-_POLL_SECONDS = 0.5
+_SHOW_SECONDS = 0.5
+_POLL_SECONDS = 0.02
 _STATUS_SECONDS = 30.0
 _GRACE_SECONDS = 60.0
 # The first guesses of how long jobs take weigh as much as a job of this length.
@@ -153,7 +154,7 @@ class _Pool:
         try:
             while self._waiting or self._running:
                 self._start_ready()
-                time.sleep(_POLL_SECONDS)
+                self._wait()
                 self._collect()
                 self._display.update(self._running, self._seconds_left())
         except BaseException:
@@ -161,6 +162,14 @@ class _Pool:
             raise
         finally:
             self._display.close()
+
+    def _wait(self) -> None:
+        """Until a job ends, or until it is time to show how far they are."""
+        until = time.monotonic() + _SHOW_SECONDS
+        while time.monotonic() < until and all(
+            each.process.poll() is None for each in self._running
+        ):
+            time.sleep(_POLL_SECONDS)
 
     def _start_ready(self) -> None:
         ready = [job for job in self._waiting if self._done.issuperset(job.needs)]
