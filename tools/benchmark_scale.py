@@ -11,7 +11,9 @@ beside the least that its bytes or its arithmetic allow, measured in the same pr
 - bootstrap: bringing the weights of all resamples into the order of every class and adding them.
 
 Stages and bounds are compared in processor seconds, so that other programs on the machine do not
-count. Files are read from the disk, not from what the system holds of them in memory.
+count; those that do little but read, in seconds of the clock, for they wait for the disk, which
+nothing else should use meanwhile. Files are read from the disk, not from what the system holds of
+them in memory.
 
 Memory is the most that the process ever held (getrusage), before scikit-learn is loaded.
 """
@@ -123,14 +125,14 @@ def _stages(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     predicted = measured["predict_gflop"] * cpu_per_gflop
     predicted += read * measured["test_bytes"] / measured["train_bytes"]
     bounds = {
-        "row statistics": ("statistics, one pass", read),
-        "reading": ("reading beside the steps", read),
-        "steps": ("steps of the training pass", computed),
-        "pass": ("training pass as a whole", computed + read),
-        "mean average precision": ("validation", predicted + cpu["sorting"]),
-        "prediction": ("prediction", predicted),
-        "metrics": ("mAP, AUC, d-prime, lwlrap", cpu["sorting"]),
-        "bootstrap": ("bootstrap", cpu["gathering"]),
+        "row statistics": ("statistics, one pass", seconds, seconds["raw reading"]),
+        "reading": ("reading beside the steps", seconds, seconds["raw reading"]),
+        "steps": ("steps of the training pass", cpu, computed),
+        "pass": ("training pass as a whole", cpu, computed + read),
+        "mean average precision": ("validation", cpu, predicted + cpu["sorting"]),
+        "prediction": ("prediction", cpu, predicted),
+        "metrics": ("mAP, AUC, d-prime, lwlrap", cpu, cpu["sorting"]),
+        "bootstrap": ("bootstrap", cpu, cpu["gathering"]),
     }
     return [
         {
@@ -138,16 +140,23 @@ def _stages(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
             "seconds": seconds[key],
             "cpu_seconds": cpu[key],
             "bound": bound,
-            "ratio": cpu[key] / bound,
+            "bound_of": "disk" if taken is seconds else "processors",
+            "ratio": taken[key] / bound,
         }
-        for key, (name, bound) in bounds.items()
+        for key, (name, taken, bound) in bounds.items()
     ]
 
 
 def _text(result: Mapping[str, Any]) -> str:
-    columns = ("seconds", "cpu_seconds", "bound", "ratio")
     cells = [
-        [row["stage"], *(f"{row[column]:.2f}" for column in columns)] for row in result["stages"]
+        [
+            row["stage"],
+            f"{row['seconds']:.2f}",
+            f"{row['cpu_seconds']:.2f}",
+            f"{row['bound']:.2f} ({row['bound_of']})",
+            f"{row['ratio']:.2f}",
+        ]
+        for row in result["stages"]
     ]
     rate = result["train_bytes"] / 1e9 / result["seconds"]["raw reading"]
     gemm, cpu = (GEMM_GFLOP / result[name] for name in ("gemm_seconds", "gemm_cpu_seconds"))

@@ -220,7 +220,8 @@ def _squared_distance_from(mean: np.ndarray) -> Callable[[np.ndarray], np.ndarra
 def _label_rows(clips: Embeddings) -> np.ndarray:
     if clips.patches is None:
         return clips.labels.sum(axis=0, dtype=np.uint32).astype(np.int64)
-    return clips.patches @ clips.labels.astype(np.int64)
+    # As floating point numbers, exact here, for which there is a fast product.
+    return (clips.patches.astype(np.float64) @ clips.labels.astype(np.float64)).astype(np.int64)
 
 
 def nested_subsets(
