@@ -211,11 +211,19 @@ def _parse_gin(files: Sequence[str], bindings: Sequence[str], search_path: Seque
     import gin
 
     gin.clear_config()
-    _read_files_from(gin, ["", *search_path, *gin_folders()])
+    folders = ["", *search_path, *gin_folders()]
+    _read_files_from(gin, folders)
     register(gin)
     try:
         gin.parse_config_files_and_bindings(files, bindings, finalize_config=False)
     except _GIN_ERRORS as error:
+        # Of the folders that files are looked for in, gin does not know.
+        if missing := re.search(r"Unable to open file: (.+?)\. Searched", str(error)):
+            places = ", ".join(str(folder or "the current folder") for folder in folders)
+            raise SepconError(
+                f"configuration: {missing[1]}: no such gin file in {places}; correct the name or "
+                "give --gin_search_path"
+            ) from None
         raise SepconError(f"configuration: {one_line(error)}") from None
     _check_required(gin.config_str())
     gin.finalize()

@@ -39,11 +39,12 @@ class Launch:
     """How a study starts the other verbs.
 
     Attributes:
-      words: flags that every command gets behind its own gin files: the study's own.
+      words: flags that every command gets behind its own gin files: the study's, without what is
+        bound of the study itself.
       read_row: reads a row's gin file, and bindings behind it, as `sepcon pretrain` would, and
         raises a SepconError if that would fail.
-      gin_files: those among `words`, for the record.
-      gin_bindings: those among `words`.
+      gin_files: those of the study's command line, for the record.
+      gin_bindings: those of the study's command line, all of them.
       command: what the words of a job are given to; None for `sepcon` itself.
     """
 

@@ -59,7 +59,10 @@ def test_a_wrong_command_line_is_told_in_one_line(words, expected, capsys):
 @pytest.mark.parametrize(
     "words, expected",
     [
-        (["--gin_file=runs/prepre.gin"], "runs/prepre.gin"),
+        (
+            ["--gin_file=runs/prepre.gin"],
+            "runs/prepre.gin: no such gin file in the current folder, ",
+        ),
         (["--gin_bindings=prepare.clps=()"], "doesn't have a parameter named 'clps'"),
         (["--gin_bindings=prepair.clips=()"], "No configurable matching 'prepair'"),
         (["--gin_bindings=prepare.clips=("], "configuration: "),

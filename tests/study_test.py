@@ -379,3 +379,16 @@ def test_a_row_that_would_fail_is_told_by_its_file(tmp_path):
     row = "papers/fonseca2021/mixture_mixture.gin"
     with pytest.raises(SepconError, match=r"mixture_mixture\.gin: configuration: .*tset_fold"):
         cli._launch("study", values).read_row(row, ("SceneRecipe.tset_fold = 1",))
+
+
+def test_what_is_bound_of_the_study_itself_is_not_handed_on():
+    values = cli._flags(VERBS["study"])
+    bindings = ("study.workers=1", "STEPS=3", "pretrain.temperature=0.1")
+    values(["sepcon", *[f"--gin_bindings={binding}" for binding in bindings]])
+    launch = cli._launch("study", values)
+    assert launch.words[-2:] == (
+        "--gin_bindings=STEPS=3",
+        "--gin_bindings=pretrain.temperature=0.1",
+    )
+    assert not any("study.workers" in word for word in launch.words)
+    assert tuple(launch.gin_bindings) == bindings

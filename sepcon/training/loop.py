@@ -274,9 +274,8 @@ class _Run:
 
     def _end(self, progress: Progress, signal_name: str) -> FitResult:
         self._save()
-        self._anyone(
-            False
-        )  # None goes on, perhaps to the same run again, before the chief has saved.
+        # None goes on, perhaps to the same run again, before the chief has saved.
+        self._anyone(False)
         self._log.close()
         interrupted = self._step < self._rhythm.num_steps
         if interrupted:
