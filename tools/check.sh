@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/environment.sh tools/requirements-dev.lock .venv-dev
 
-export TF_CPP_MIN_LOG_LEVEL=2 CUDA_VISIBLE_DEVICES=-1
+export TF_CPP_MIN_LOG_LEVEL=2 CUDA_VISIBLE_DEVICES=-1 OPENBLAS_NUM_THREADS=1
 echo "== format"
 "$PYTHON" -m ruff format --check .
 echo "== lint"
@@ -12,5 +12,5 @@ echo "== lint"
 echo "== types"
 "$PYTHON" -m mypy sepcon tools
 echo "== tests"
-# Two workers for two cores; a test that starts processes of its own stays on one worker.
+# Two workers for two cores, neither with threads of numpy's own, which spin; a test that starts processes of its own stays on one worker.
 "$PYTHON" -m pytest -q -n "${SEPCON_TEST_WORKERS:-2}" --dist loadfile --durations 15 "$@"
