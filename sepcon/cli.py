@@ -155,8 +155,8 @@ def _configure_process(values: Any) -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if values.num_threads is not None:
-        # numpy's OpenBLAS reads it when it is loaded. Its own threads wait by spinning, which took a
-        # quarter of the processor time of a benchmark with one thread.
+        # numpy's OpenBLAS reads it when it is loaded. Its own threads wait by spinning, which took
+        # a quarter of the processor time of a benchmark with one thread.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(values.num_threads))
     runtime = importlib.import_module("sepcon.training.runtime")
     runtime.configure_threads(values.num_threads)

@@ -71,9 +71,9 @@ def summarize(
     Args:
       rows: with `name`, `seed` and the measure, and with the ends of an interval behind `_low` and
         `_high` where a column has one; with `rotation` and `separator` where these vary.
-      baseline: the name the others are compared with, seed by seed.
+      baseline: the name the others are compared with, seed by seed; "" for none.
       against: of names that are compared with another one, which.
-      measure: what is summarized: `mAP`, or `validation_mAP`.
+      measure: what is summarized and compared, a column of the rows.
       untrained: the name at the lower end of the scale, if there is one.
       supervised: the name at the upper end, if there is one.
 
@@ -202,6 +202,7 @@ _CELLS: dict[str, Callable[[Summary], str]] = {
     "seeds": _seeds,
     "mAP": _mean("mAP", 3),
     "validation mAP": _mean("validation_mAP", 3),
+    "accuracy": _mean("accuracy", 3),
     "95 % interval": lambda summary: interval_text(summary.value.low, summary.value.high),
     "d-prime": _mean("d_prime", 2),
     "against": lambda summary: summary.against,
@@ -214,6 +215,8 @@ _CELLS: dict[str, Callable[[Summary], str]] = {
     "linear mAP": _mean("linear_mAP", 3),
     "clean clips": _mean("clip_accuracy", 3),
     "clean clips, 95 %": _interval("clip_accuracy"),
+    "deviation between folds": _mean("fold_deviation", 3),
+    "optimistic accuracy": _mean("optimistic_accuracy", 3),
     "seconds": _mean("seconds", 0),
 }
 COLUMNS = (
@@ -236,15 +239,22 @@ FURTHER_COLUMNS = (
     "seconds",
 )
 STUDY_COLUMNS = (*FINAL_COLUMNS, *FURTHER_COLUMNS)
-SELECTION_COLUMNS = (
-    "row",
-    "seeds",
-    "validation mAP",
+_COMPARED_COLUMNS = (
     "95 % interval",
     "difference, by seed",
     "difference's 95 % interval",
     "p",
     "against",
+)
+SELECTION_COLUMNS = ("row", "seeds", "validation mAP", *_COMPARED_COLUMNS)
+FINETUNE_COLUMNS = (
+    "row",
+    "seeds",
+    "accuracy",
+    *_COMPARED_COLUMNS,
+    "optimistic accuracy",
+    "deviation between folds",
+    "seconds",
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 from collections.abc import Mapping, Sequence
@@ -11,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from sepcon import run_folder
+from sepcon import comparison, run_folder
 from sepcon.benchmark import RESULTS_FILE, read_results, write_csv
-from sepcon.comparison import align, interval_text, markdown
 from sepcon.errors import SepconError
 from sepcon.finetune_report import MEASURES, ensemble_accuracy, per_seed
 from sepcon.jobs import Job, run_jobs
 from sepcon.report import Section, interval_figure, require_libraries, write_report
-from sepcon.stratified import Estimate, estimate
+from sepcon.stratified import Estimate
 from sepcon.study_rows import Launch
 
 CSV_FILE = "study.csv"
@@ -26,32 +24,6 @@ TABLE_FILE = "table.md"
 REPORT_FILE = "report.html"
 
 Row = dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """What the seeds of one row say.
-
-    Attributes:
-      name: of the row.
-      accuracies: by seed, mean over folds, the epoch chosen on validation.
-      others: by measure of `MEASURES`, the mean over seeds and folds.
-      differences: to the baseline, seed by seed; empty for the baseline itself.
-      fold_deviation: between folds, of the means over seeds.
-      seconds: of training, all folds and seeds.
-    """
-
-    name: str
-    accuracies: tuple[float, ...]
-    others: Mapping[str, float]
-    differences: tuple[float, ...]
-    fold_deviation: float
-    seconds: float
-
-    @property
-    def accuracy(self) -> Estimate:
-        """The mean over seeds with its 95 % interval, Student's t."""
-        return estimate([self.accuracies])
 
 
 def finetune_study(
@@ -158,75 +130,39 @@ def _arguments(
     )
 
 
-def summarize(runs: Mapping[str, Sequence[Row]], against: Mapping[str, str]) -> list[Summary]:
+def summarize(
+    runs: Mapping[str, Sequence[Row]], against: Mapping[str, str]
+) -> list[comparison.Summary]:
     """Returns one summary for each row, in their order.
 
     Args:
       runs: by name, the rows of the trainings, see `sepcon.finetune_fold`.
-      against: the baseline of each.
+      against: the baseline of each; a row that is its own is compared with none.
     """
-    accuracies = {name: per_seed(rows, "accuracy") for name, rows in runs.items()}
-    summaries = []
-    for name, rows in runs.items():
-        own, other = accuracies[name], accuracies[against[name]]
-        common = [] if against[name] == name else [seed for seed in own if seed in other]
-        by_fold: dict[str, list[float]] = {}
-        for row in rows:
-            by_fold.setdefault(row["fold"], []).append(row["accuracy"])
-        summaries.append(
-            Summary(
-                name=name,
-                accuracies=tuple(own.values()),
-                others={each: float(np.mean([row[each] for row in rows])) for each in MEASURES},
-                differences=tuple(own[seed] - other[seed] for seed in common),
-                fold_deviation=float(np.std([np.mean(each) for each in by_fold.values()])),
-                seconds=sum(row["seconds"] for row in rows),
-            )
+    return comparison.summarize(
+        [each for name, rows in runs.items() for each in _seeds(name, rows)],
+        baseline="",
+        against={name: "" if other == name else other for name, other in against.items()},
+        measure="accuracy",
+    )
+
+
+def _seeds(name: str, rows: Sequence[Row]) -> list[Row]:
+    """A row for each seed: means over the folds, and all their seconds."""
+    measures = {measure: per_seed(rows, measure) for measure in MEASURES}
+    found = []
+    for seed in measures["accuracy"]:
+        folds = [row for row in rows if row["seed"] == seed]
+        found.append(
+            {
+                "name": name,
+                "seed": seed,
+                **{measure: by_seed[seed] for measure, by_seed in measures.items()},
+                "fold_deviation": float(np.std([row["accuracy"] for row in folds])),
+                "seconds": sum(row["seconds"] for row in folds),
+            }
         )
-    return summaries
-
-
-def study_table(summaries: Sequence[Summary], against: Mapping[str, str]) -> list[list[str]]:
-    """Returns the summaries as rows of cells, the head first."""
-    table = [
-        [
-            "row",
-            "seeds",
-            "accuracy",
-            "95 % interval",
-            "deviation between folds",
-            "against",
-            "difference, by seed",
-            "p",
-            "optimistic accuracy",
-            "seconds",
-        ]
-    ]
-    for each in summaries:
-        p_value = estimate([each.differences]).p_value if each.differences else np.nan
-        table.append(
-            [
-                each.name,
-                str(len(each.accuracies)),
-                f"{each.accuracy.mean:.3f}",
-                interval_text(each.accuracy.low, each.accuracy.high),
-                f"{each.fold_deviation:.3f}",
-                against[each.name] if each.differences else "",
-                _difference_text(each.differences),
-                "" if np.isnan(p_value) else f"{p_value:.3f}",
-                f"{each.others['optimistic_accuracy']:.3f}",
-                f"{each.seconds:.0f}",
-            ]
-        )
-    return table
-
-
-def _difference_text(differences: Sequence[float]) -> str:
-    """The mean difference and, behind it, that of each seed."""
-    if not differences:
-        return ""
-    each = " ".join(f"{value:+.3f}" for value in differences)
-    return f"{np.mean(differences):+.3f} ({each})"
+    return found
 
 
 def _conclude(
@@ -238,25 +174,29 @@ def _conclude(
 ) -> list[Row]:
     summaries = summarize(runs, against)
     results = [{"row": name, **row} for name, rows in runs.items() for row in rows]
-    table = study_table(summaries, against)
+    table = comparison.table(summaries, comparison.FINETUNE_COLUMNS)
     together = ensemble_accuracy([(folders[name], rows) for name, rows in runs.items()])
     note = f"Ensemble of all models of all rows (mean of probabilities): accuracy {together:.3f}."
     write_csv(root / CSV_FILE, results)
-    run_folder.write_text(root / TABLE_FILE, markdown(table) + f"\n{note}\n")
+    run_folder.write_text(root / TABLE_FILE, comparison.markdown(table) + f"\n{note}\n")
     run_folder.write_text(root / RESULTS_FILE, json.dumps(results, indent=1) + "\n")
     _write_report(root, title, summaries, table, note)
     run_folder.finish(root, {"rows": len(runs), "ensemble_accuracy": together})
-    print(align(table))
+    print(comparison.align(table))
     print(f"{note}\nsepcon: {root / CSV_FILE}, {root / REPORT_FILE}")
     return results
 
 
 def _write_report(
-    root: Path, title: str, summaries: Sequence[Summary], table: list[list[str]], note: str
+    root: Path,
+    title: str,
+    summaries: Sequence[comparison.Summary],
+    table: list[list[str]],
+    note: str,
 ) -> None:
     figure = interval_figure(
         "Accuracy, mean over folds. Bars: 95 % interval over seeds.",
-        [(each.name, each.accuracy.mean, *_drawable(each.accuracy)) for each in summaries],
+        [(each.name, each.value.mean, *_drawable(each.value)) for each in summaries],
         x_label="accuracy",
     )
     section = Section(

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from sepcon import comparison
 from sepcon.errors import SepconError
-from sepcon.finetune_study import finetune_study, study_table, summarize
+from sepcon.finetune_study import finetune_study, summarize
 from sepcon.predictions import Predictions
 from sepcon.study_rows import Launch
 
@@ -116,16 +117,21 @@ def test_the_table_is_that_of_scipy(finished):
         values = of[name]
         low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
         assert line[:4] == [name, "3", f"{np.mean(values):.3f}", f"{low:.3f} to {high:.3f}"]
-        assert line[8:] == [f"{np.mean(values) + 0.05:.3f}", "60"]
+        folds = [[float(r["accuracy"]) for r in rows if (r["row"], r["seed"]) == (name, seed)]
+                 for seed in "012"]  # fmt: skip
+        deviation = np.mean([np.std(each) for each in folds])
+        assert line[8:] == [f"{np.mean(values) + 0.05:.3f}", f"{deviation:.3f}", "20"]
     for line, name, baseline in (
         (lines[1], "other way", "plain"),
         (lines[2], "third", "other way"),
     ):
         differences = np.subtract(of[name], of[baseline])
-        assert line[5] == baseline
-        assert line[6].startswith(f"{differences.mean():+.3f} ({differences[0]:+.3f} ")
-        assert line[7] == f"{stats.ttest_rel(of[name], of[baseline]).pvalue:.3f}"
-    assert lines[0][5:8] == ["", "", ""]
+        assert line[4].startswith(f"{differences.mean():+.3f} ({differences[0]:+.3f} ")
+        low, high = stats.ttest_rel(of[name], of[baseline]).confidence_interval()
+        assert line[5] == f"{low:+.3f} to {high:+.3f}"
+        assert line[6] == f"{stats.ttest_rel(of[name], of[baseline]).pvalue:.3f}"
+        assert line[7] == baseline
+    assert lines[0][4:8] == ["", "", "", ""]
     page = (finished / "run" / "report.html").read_text()
     assert all(name in page for name in ROWS)
 
@@ -158,9 +164,10 @@ def test_one_seed_has_no_interval():
         {"seed": 0, "fold": "1", "accuracy": 0.5, "optimistic_accuracy": 0.6, "last_accuracy": 0.4}
         | {"seconds": 1.0}
     ]
-    against = {"a": "a", "b": "a"}
-    table = study_table(summarize({"a": rows, "b": rows}, against), against)
-    assert table[2][2:8] == ["0.500", "", "0.000", "a", "+0.000 (+0.000)", ""]
+    summaries = summarize({"a": rows, "b": rows}, {"a": "a", "b": "a"})
+    table = comparison.table(summaries, comparison.FINETUNE_COLUMNS)
+    assert table[0][:5] == ["row", "seeds", "accuracy", "difference, by seed", "against"]
+    assert table[2][2:5] == ["0.500", "+0.000", "a"]
 
 
 @pytest.mark.parametrize(
