@@ -1,5 +1,6 @@
 """The command line: help, errors in one line, and what goes into the run folder."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -126,3 +127,18 @@ def test_it_runs_as_a_module_from_any_folder(tmp_path):
 
 def test_gin_files_are_found_in_the_checkout():
     assert (Path(cli.gin_folders()[0]) / "runs" / "pretrain.gin").is_file()
+
+
+def test_one_thread_is_one_of_numpy_too():
+    code = (
+        "import types; from sepcon import cli; "
+        "cli._configure_process(types.SimpleNamespace(num_threads=1)); "
+        "import numpy, threadpoolctl; "
+        "print({each['num_threads'] for each in threadpoolctl.threadpool_info() "
+        "if each['user_api'] == 'blas'})"
+    )
+    environment = {key: value for key, value in os.environ.items() if "NUM_THREADS" not in key}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "{1}"
