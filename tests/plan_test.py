@@ -114,7 +114,8 @@ def test_a_pretraining_step_is_patches_heads_and_pairs(networks, costs):
     of_pairs = 2 * (2 * batch) ** 2 * 128
     coincidence = 2 * batch * 2 * size * 256 + batch**2 * 2 * (256 * 64 + 64)
     log_mel = 2 * batch * frames * 2 * 257 * 64
-    expected = 2 * batch * (encoder + projection) + of_pairs + coincidence + log_mel
+    random_filter = batch * 2 * 8 * 64  # From its knots to the mels, on one view.
+    expected = 2 * batch * (encoder + projection) + of_pairs + coincidence + log_mel + random_filter
     assert costs.pretraining_step_flops == 3 * expected
     assert costs.embed_flops == costs.num_patches * encoder
 
