@@ -106,8 +106,8 @@ class Plan:
     def benchmark_dir(self, run: Run) -> Path:
         return self._place(run.world, "benchmark") / run.row.folder / f"seed{run.seed}"
 
-    def baselines_dir(self, rotation: str) -> Path:
-        return self._place(World(rotation), "benchmark") / "baselines"
+    def baselines_dir(self, rotation: str, seed: int) -> Path:
+        return self._place(World(rotation), "benchmark") / "baselines" / f"seed{seed}"
 
     @property
     def separator_dirs(self) -> dict[World, Path]:
@@ -126,7 +126,11 @@ class Plan:
         for run in self.runs():
             jobs += self._run_jobs(run)
         if self.baselines:
-            jobs += [self._baselines_job(rotation) for rotation in self.rotations]
+            jobs += [
+                self._baselines_job(rotation, seed)
+                for rotation in self.rotations
+                for seed in self.seeds
+            ]
         return jobs
 
     def _named(self) -> dict[World, tuple[str, ...]]:
@@ -237,21 +241,19 @@ class Plan:
         names = [self._name(channels / name) for name in row.channels]
         return [f"CHANNELS_DIR={str(channels)!r}"], names
 
-    def _baselines_job(self, rotation: str) -> Job:
+    def _baselines_job(self, rotation: str, seed: int) -> Job:
         """They need no weights, only the architecture that the first run writes down."""
         first = next(run for run in self.runs() if run.world.rotation == rotation)
         bindings = [
             "MODELS={}",
             f"benchmark_embeddings.reference={str(self.pretrain_dir(first))!r}",
-            f"SEEDS={self.seeds}",
+            f"SEEDS=({seed},)",
             f"BASELINES={self.baselines}",
         ]
         needs = [self._name(self.pretrain_dir(first))]
-        job = self._job(
-            "benchmark", World(rotation), "benchmark", "baselines", bindings=bindings, needs=needs
-        )
-        share = len(self.baselines) * len(self.seeds)
-        return dataclasses.replace(job, expected_seconds=share * job.expected_seconds)
+        parts = ("benchmark", "baselines", f"seed{seed}")
+        job = self._job("benchmark", World(rotation), *parts, bindings=bindings, needs=needs)
+        return dataclasses.replace(job, expected_seconds=len(self.baselines) * job.expected_seconds)
 
     def _place(self, world: World, name: str) -> Path:
         return self.root / world.folder / name

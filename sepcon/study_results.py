@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,8 +31,9 @@ def study_results(plan: Plan, launch: Launch) -> list[Row]:
     the seed of its `separator` (None for rows without one).
     """
     results: list[Row] = []
-    for rotation in plan.rotations if plan.baselines else ():
-        folder = plan.baselines_dir(rotation)
+    of_baselines = itertools.product(plan.rotations, plan.seeds) if plan.baselines else ()
+    for rotation, seed in of_baselines:
+        folder = plan.baselines_dir(rotation, seed)
         told = {
             "commit": run_folder.read_record(folder).get("commit", ""),
             "gin_files": ["runs/benchmark.gin", *launch.gin_files],

@@ -83,7 +83,7 @@ def test_everything_is_run_once_and_shared(finished):
         "separate late",
     ]
     assert [line.split()[0] for line in made].count("pretrain") == 6
-    assert [line.split()[0] for line in made].count("benchmark") == 7
+    assert [line.split()[0] for line in made].count("benchmark") == 6 + 2
     lines = (finished / "calls.txt").read_text().splitlines()
     (line,) = [line for line in lines if line.startswith("train_separator")]
     given = json.loads(line.split(maxsplit=2)[2])
@@ -168,6 +168,13 @@ def test_a_second_start_does_nothing_and_a_further_row_only_what_is_missing(fini
     assert "controls" in capsys.readouterr().out
 
 
+def test_a_further_seed_comes_with_its_baselines(tmp_path):
+    run(tmp_path, rows=("plain.gin",), seeds=(0,))
+    results = run(tmp_path, rows=("plain.gin",), seeds=(0, 1))
+    found = sorted((row["name"], row["seed"]) for row in results)
+    assert found == [(name, seed) for name in ("mixture-mixture", "statistics") for seed in (0, 1)]
+
+
 def test_nothing_of_the_test_is_shown_while_settings_are_chosen(tmp_path, capsys):
     run(tmp_path, rows=("plain.gin", "several.gin"), seeds=(0,), final=False, baselines=())
     out = capsys.readouterr().out
@@ -192,7 +199,7 @@ def test_rotations_and_separators_share_what_they_can(tmp_path, capsys):
         verb, name, given = line.split(maxsplit=2)
         made.setdefault(verb, []).append((name, json.loads(given)))
     counts = {verb: len(each) for verb, each in made.items()}
-    # Two rows with a separator and three without, two seeds, two rotations; the baselines of both.
+    # Two rows with a separator and three without, two seeds, two rotations; their baselines.
     assert counts == {
         "prepare": 2,
         "train_separator": 4,
@@ -200,7 +207,7 @@ def test_rotations_and_separators_share_what_they_can(tmp_path, capsys):
         "separate": 4,
         "control_channels": 4 + 2,
         "pretrain": 2 * 2 * (2 * 2 + 3),
-        "benchmark": 2 * 2 * (2 * 2 + 3) + 2,
+        "benchmark": 2 * 2 * (2 * 2 + 3) + 2 * 2,
     }
     root = tmp_path.resolve() / "run"
     (given,) = [
