@@ -203,6 +203,7 @@ CONFIGURABLES = (
     "sepcon.data.folder_sources:urbansound8k_folder",
     "sepcon.data.fuss:fuss",
     "sepcon.data.imported:imported",
+    "sepcon.data.imported:imported_folds",
     "sepcon.data.providers:esc50",
     "sepcon.data.providers:esc50_folds",
     "sepcon.data.providers:sound_scenes",

@@ -69,7 +69,9 @@ def test_the_commands_of_the_documents(tmp_path, monkeypatch):
     write_fuss(tmp_path / "path" / "to" / "ssdata_reverb", num_scenes=3)
     audioset = write_audioset(tmp_path / "path" / "to" / "AudioSet")
     write_parquet(audioset, part="data/bal_train")
-    write_urbansound8k(tmp_path / "path" / "to" / "UrbanSound8K")
+    # Each class in each fold, so that every classifier has something to learn from.
+    urbansound8k = tmp_path / "path" / "to" / "UrbanSound8K"
+    write_urbansound8k(urbansound8k, per_fold=10, num_classes=10)
     write_gtzan(tmp_path / "path" / "to" / "tensorflow_datasets")
     write_foreign_models(tmp_path / "path" / "to")
     monkeypatch.chdir(tmp_path)

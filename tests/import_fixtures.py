@@ -137,11 +137,12 @@ WAV_KINDS = ["PCM_16", "PCM_24", "PCM_U8", "FLOAT", "MS_ADPCM", "IMA_ADPCM", "UL
 
 
 def write_urbansound8k(
-    root: Path, *, folds: Sequence[int] = range(1, 11), per_fold: int = 2
+    root: Path, *, folds: Sequence[int] = range(1, 11), per_fold: int = 2, num_classes: int = 5
 ) -> Path:
     """`metadata/UrbanSound8K.csv`, `audio/fold<n>/`: WAV of every encoding, rate and channels."""
     (root / "metadata").mkdir(parents=True, exist_ok=True)
     names = ["air_conditioner", "car_horn", "children_playing", "dog_bark", "drilling"]
+    names += ["engine_idling", "gun_shot", "jackhammer", "siren", "street_music"]
     columns = ["slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"]
     with open(root / "metadata" / "UrbanSound8K.csv", "w", newline="") as file:
         table = csv.writer(file)
@@ -150,7 +151,7 @@ def write_urbansound8k(
             (root / "audio" / f"fold{fold}").mkdir(parents=True, exist_ok=True)
             for take in range(per_fold):
                 number = fold * per_fold + take
-                label, recording = number % len(names), 1000 + fold
+                label, recording = number % num_classes, 1000 + fold
                 name = f"{recording}-{label}-0-{take}.wav"
                 rate_hz = (8000, 11025, 44100, 48000, 96000, 192000)[number % 6]
                 audio = sound(number, channels=1 + number % 2, rate_hz=rate_hz)

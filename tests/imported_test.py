@@ -21,7 +21,7 @@ from sepcon.data.clips import ClipDataset, reader
 from sepcon.data.decode import decode_file
 from sepcon.data.folder_sources import audio_folder, urbansound8k_folder
 from sepcon.data.fuss import fuss
-from sepcon.data.imported import imported
+from sepcon.data.imported import imported, imported_folds
 from sepcon.data.tfds_source import tfds_set
 from sepcon.errors import SepconError
 from sepcon.import_clips import import_clips
@@ -223,3 +223,23 @@ def test_fuss_as_tfds_has_it(tmp_path: Path) -> None:
     assert any(np.array_equal(each["audio"], scene) for each in elements(found).values())
     names = (run / "manifest.csv").read_text()
     assert "train/example00000" in names or "example00000" in names
+
+
+def test_the_folds_of_an_import_are_those_of_its_clips(urbansound8k: Path) -> None:
+    folded = imported_folds(path=str(urbansound8k))
+    assert folded.fold_names == tuple(map(str, range(1, 11)))
+    found = elements(folded.clips)
+    for (name, each), label, fold in zip(found.items(), folded.labels, folded.folds, strict=True):
+        assert each["labels"].argmax() == label
+        assert each["labels"].sum() == 1
+        # The stub's names begin with the original recording, 1000 + fold, and go on with the class.
+        assert name.split("-")[:2] == [str(1000 + int(fold)), str(label)]
+    assert folded.groups == tuple(name.split("-")[0] for name in found)
+    some = imported_folds(path=str(urbansound8k), folds=(3, 10))
+    assert some.fold_names == ("3", "10")
+    assert set(elements(some.clips)) < set(found)
+
+
+def test_a_clip_of_two_classes_is_in_no_fold_to_finetune_on(audioset: Path) -> None:
+    with pytest.raises(SepconError, match="has fold eval and 2 classes, expected a fold and one"):
+        imported_folds(path=str(audioset / "run"))

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.data.clips import ClipDataset, Element, ReadClip, fit_length, from_reader
+from sepcon.data.folds import FoldedClips
 from sepcon.data.import_folder import MANIFEST, FinishedImport, open_import
 from sepcon.data.manifest import ManifestRow, read_rows
 from sepcon.data.prepared import parse, parse_labels
@@ -72,13 +73,7 @@ def imported(
       SepconError: there is no finished import, the classes differ, or nothing is in the part.
     """
     _check(part, validation_share, test_share, clip_seconds)
-    imports = [open_import(Path(each).expanduser()) for each in _paths(path)]
-    for each in imports[1:]:
-        if each.class_names != imports[0].class_names:
-            raise SepconError(
-                f"{each.root}: has other classes than {imports[0].root}; give imports with one "
-                "list of classes"
-            )
+    imports = _open(path)
     division = _Division(validation_share, test_share, _names(test_folds))
     positions = _positions(imports, part, division, _names(folds))
     clip_samples = None if clip_seconds is None else round(clip_seconds * SAMPLE_RATE_HZ)
@@ -90,6 +85,53 @@ def imported(
         clip_samples=clip_samples,
         read=_reader(files, positions, len(imports[0].class_names), clip_samples),
     )
+
+
+def imported_folds(*, path: str | Sequence[str], folds: Sequence[int | str] = ()) -> FoldedClips:
+    """Returns imported clips of one class each with the fold and the original recording of each.
+
+    Args:
+      path: the folder of an import, or several of the same classes, one after the other.
+      folds: only these are looked at; empty for all.
+
+    Raises:
+      SepconError: as `imported`, or a clip has no fold, no class, or several.
+    """
+    imports = _open(path)
+    positions = _positions(imports, "all", _Division(0.0, 0.0, frozenset()), _names(folds))
+    files = _open_records(imports)
+    kept = [row for each in imports for row in read_rows(each.root / MANIFEST) if not row.reason]
+    rows = [kept[position] for position in positions]
+    for row in rows:
+        if not row.fold or len(row.label_numbers) != 1:
+            raise SepconError(
+                f"{imports[0].root}: clip {row.id} has fold {row.fold or 'none'} and "
+                f"{len(row.label_numbers)} classes, expected a fold and one class"
+            )
+    class_names = imports[0].class_names
+    return FoldedClips(
+        clips=from_reader(
+            name=_name(imports, "all", positions, len(files)),
+            num_clips=len(positions),
+            class_names=class_names,
+            clip_samples=None,
+            read=_reader(files, positions, len(class_names), None),
+        ),
+        labels=np.array([row.label_numbers[0] for row in rows]),
+        folds=tuple(row.fold for row in rows),
+        groups=tuple(row.group or row.id for row in rows),
+    )
+
+
+def _open(path: str | Sequence[str]) -> list[FinishedImport]:
+    imports = [open_import(Path(each).expanduser()) for each in _paths(path)]
+    for each in imports[1:]:
+        if each.class_names != imports[0].class_names:
+            raise SepconError(
+                f"{each.root}: has other classes than {imports[0].root}; give imports with one "
+                "list of classes"
+            )
+    return imports
 
 
 def _check(
