@@ -48,6 +48,8 @@ def pretrain(
     similarity_weight: float = 1.0,
     coincidence_weight: float = 1.0,
     temperature: float = 0.2,
+    projection_hidden_sizes: Sequence[int] = (512, 256),
+    coincidence_hidden_sizes: Sequence[int] = (256, 64),
     supervised: bool = False,
     channels: Sequence[str] = (),
     channels_dir: str = "",
@@ -81,6 +83,8 @@ def pretrain(
       similarity_weight: weight of NT-Xent; 0 leaves it out.
       coincidence_weight: weight of coincidence prediction; 0 leaves it out.
       temperature: of NT-Xent.
+      projection_hidden_sizes: hidden layers of the head of NT-Xent; none makes it linear.
+      coincidence_hidden_sizes: hidden layers of the head of coincidence prediction, at least one.
       supervised: trains with the labels of the clips in place of both objectives: what
         pretraining is held against.
       channels: folders of stored channels (`sepcon separate`), one for each separator state.
@@ -132,6 +136,8 @@ def pretrain(
                 similarity_weight=similarity_weight,
                 coincidence_weight=coincidence_weight,
                 temperature=temperature,
+                projection_hidden_sizes=projection_hidden_sizes,
+                coincidence_hidden_sizes=coincidence_hidden_sizes,
             )
         chosen_optimizer = optimizer()
     stream = TrainingStream(

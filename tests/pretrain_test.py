@@ -13,6 +13,8 @@ from sepcon.models.encoders import small_cnn
 from sepcon.models.separator import SeparatorConfig
 from sepcon.pretrain import pretrain
 from sepcon.train_separator import train_separator
+from sepcon.training.loop import FitResult
+from sepcon.training.task import Task
 from sepcon.views import ViewSampler
 
 
@@ -56,12 +58,32 @@ CHANNEL = ViewSampler(pairs=("mixture-channel",), patch_seconds=0.5)
         ({"supervised": True}, "toy has no labels"),
         ({"batch_size": 1, "coincidence_weight": 1.0}, "at least 2"),
         ({"strategy": "two"}, "strategy: got 'two'"),
+        ({"coincidence_hidden_sizes": ()}, "at least one layer"),
     ],
 )
 def test_arguments_that_do_not_fit(tmp_path, changes, message):
     with pytest.raises((SepconError, ValueError), match=message):
         call(tmp_path, **changes)
     assert not (tmp_path / "run" / "done.json").exists()
+
+
+def test_heads_are_as_wide_as_they_are_told(tmp_path):
+    tasks = []
+
+    def loop(*, task: Task, **_: Any) -> FitResult:
+        tasks.append(task)
+        return FitResult(step=0, metrics={}, seconds=0.0, interrupted=True)
+
+    sizes = {"projection_hidden_sizes": (7,), "coincidence_hidden_sizes": (5, 3, 2)}
+    call(tmp_path, loop=loop, **sizes)
+    model = tasks[0].model
+    assert [weight.shape[-1] for weight in model.projection.trainable_weights] == [7] * 3 + [
+        128
+    ] * 2
+    kernels = [
+        tuple(weight.shape) for weight in model.coincidence.weights if len(weight.shape) == 2
+    ]
+    assert sorted(kernels) == sorted([(512, 5), (512, 5), (5, 3), (3, 2), (2, 1)])
 
 
 def test_a_run_of_another_architecture_is_left_alone(tmp_path):

@@ -214,6 +214,8 @@ def pretraining_task(networks: Networks) -> PretrainingTask:
         similarity_weight=given["similarity_weight"],
         coincidence_weight=given["coincidence_weight"],
         temperature=given["temperature"],
+        projection_hidden_sizes=given["projection_hidden_sizes"],
+        coincidence_hidden_sizes=given["coincidence_hidden_sizes"],
     )
 
 

@@ -53,9 +53,9 @@ class PretrainingTask:
       similarity_weight: weight of similarity maximisation, at least 0.
       coincidence_weight: weight of coincidence prediction, at least 0; not both 0.
       temperature: divides the cosine of projections, above 0.
-      projection_hidden_sizes: hidden layers of the projection head.
+      projection_hidden_sizes: hidden layers of the projection head; none makes it linear.
       projection_size: size of the projection.
-      coincidence_hidden_sizes: hidden layers of the coincidence head.
+      coincidence_hidden_sizes: hidden layers of the coincidence head, at least one.
     """
 
     def __init__(
