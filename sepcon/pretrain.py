@@ -147,7 +147,7 @@ def pretrain(
         clip_samples=clip_samples(clips, clip_seconds, views),
         num_uniforms=task.num_uniforms,
         shuffle_buffer=shuffle_buffer,
-        channels=_stored(channels, channels_dir, views),
+        channels=_stored(channels, channels_dir),
     )
     if is_chief(scope):
         save_encoder_config(
@@ -184,6 +184,12 @@ def _check_channels(
             f"views of {', '.join(views.pairs)} need separated channels: bind CHANNELS to folders "
             "of `sepcon separate`, or SEPARATORS to separators"
         )
+    if not views.needs_channels and (channels or separators):
+        raise SepconError(
+            f"views of {', '.join(views.pairs)} take no separated channels, got "
+            f"{list(channels or separators)}: leave them out, or give a file of views/ that takes "
+            "them, such as views/mixture_channel_equalized.gin"
+        )
 
 
 def _front_end(separators: Sequence[tuple[str, int | None]]) -> SeparatorFrontEnd | None:
@@ -192,8 +198,8 @@ def _front_end(separators: Sequence[tuple[str, int | None]]) -> SeparatorFrontEn
     return SeparatorFrontEnd([load_separator(run, step) for run, step in separators])
 
 
-def _stored(channels: Sequence[str], parent: str, views: ViewSampler) -> StoredChannels | None:
-    if not channels or not views.needs_channels:
+def _stored(channels: Sequence[str], parent: str) -> StoredChannels | None:
+    if not channels:
         return None
     return stored_channels(paths=[str(Path(parent).expanduser() / name) for name in channels])
 

@@ -19,6 +19,7 @@ from sepcon.verbs import VERBS
 REPOSITORY = Path(__file__).resolve().parents[1]
 TOOLS = REPOSITORY / "tools"
 SMALL = (
+    "views/mixture_channel_equalized.gin",
     "models/separator_small.gin",
     "models/encoder_small_cnn.gin",
 )

@@ -50,7 +50,12 @@ CHANNEL = ViewSampler(pairs=("mixture-channel",), patch_seconds=0.5)
     "changes, message",
     [
         ({"views": CHANNEL}, "mixture-channel need separated channels"),
-        ({"channels": ["a"], "separators": [("b", None)]}, "got both"),
+        ({"views": CHANNEL, "channels": ["a"], "separators": [("b", None)]}, "got both"),
+        (
+            {"channels": ["a"]},
+            "mixture-mixture take no separated channels, got .'a'.: leave them out",
+        ),
+        ({"separators": [("b", 3)]}, "mixture-mixture take no separated channels"),
         ({"views": CHANNEL, "channels": ["nowhere"]}, "nowhere.*no such file"),
         ({"views": CHANNEL, "separators": [("nowhere", None)]}, "nowhere"),
         ({"clips": clips(None)}, "toy: clips differ in length"),

@@ -20,6 +20,7 @@ def test_the_quickstart(tmp_path):
         "untrained encoder",
         "mixture-mixture",
         "mixture-channel, trained separator",
+        "mixture-mixture, random equalization",
     }
     assert all(name in output.stdout for name in names)
     assert "audio/flac" in (tmp_path / "run" / "report.html").read_text()
