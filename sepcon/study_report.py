@@ -79,11 +79,15 @@ def write_study_report(
 
 def _final_section(plan: Plan, baseline: str, summaries: Sequence[comparison.Summary]) -> Section:
     figures = [_intervals("All rows: macro mAP on the test scenes.", summaries)]
+    captions: dict[tuple[str, ...], list[str]] = {}  # of the same rows, one figure
     for name in dict.fromkeys(name for row in plan.rows for name in row.figures):
-        members = [row.name for row in plan.rows if name in row.figures]
+        members = tuple(row.name for row in plan.rows if name in row.figures)
+        captions.setdefault(members, []).append(name)
+    for members, names in captions.items():
         drawn = [summary for summary in summaries if summary.name in members]
         if 1 < len(drawn) < len(summaries):
-            figures.append(_intervals(f"By {name}: macro mAP on the test scenes.", drawn))
+            caption = f"By {', '.join(names)}: macro mAP on the test scenes."
+            figures.append(_intervals(caption, drawn))
     return Section(
         "What the embeddings are worth",
         [

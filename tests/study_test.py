@@ -28,8 +28,10 @@ from sepcon.verbs import VERBS
 
 CHILD = Path(__file__).with_name("study_child.py")
 ROWS = {
-    "plain.gin": StudyRow("plain.gin", "mixture-mixture", (), ("pair",)),
-    "rows/late.gin": StudyRow("rows/late.gin", "mixture-channel", ("late",), ("pair", "state")),
+    "plain.gin": StudyRow("plain.gin", "mixture-mixture", (), ("pair", "kind")),
+    "rows/late.gin": StudyRow(
+        "rows/late.gin", "mixture-channel", ("late",), ("pair", "state", "kind")
+    ),
     "several.gin": StudyRow("several.gin", "several", ("early", "late"), ("state",)),
     "control.gin": StudyRow("control.gin", "controls", ("random_masks",)),
     "true.gin": StudyRow("true.gin", "true", ("true_sources",)),
@@ -147,7 +149,8 @@ def test_the_selection_shows_validation_alone(finished):
 
 def test_the_report_has_a_figure_for_each_group_of_rows_and_the_curves(finished):
     page = (finished / "run" / "report.html").read_text()
-    for caption in ("By pair", "By state", "All rows", "NT-Xent by step"):
+    # Two groups of the same rows share one.
+    for caption in ("By pair, kind:", "By state:", "All rows", "NT-Xent by step"):
         assert f"<figcaption>{caption}" in page
     assert "<h2>Further measures</h2>" in page
     assert "Seeds 0, 1. Intervals and p are Student&#39;s t over seeds" in page
