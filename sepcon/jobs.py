@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any, Self
 
 from tqdm import tqdm
 
@@ -105,17 +106,39 @@ def run_jobs(
                 f"{log_dir.parent}: another process runs its stages just now; wait until it ends, "
                 "or take another --run_dir"
             ) from None
-        pool = _Pool(jobs, log_dir, workers, {**os.environ, **environment}, command)
-        previous = signal.signal(signal.SIGTERM, _interrupt)
-        try:
-            pool.run()
-        finally:
-            signal.signal(signal.SIGTERM, previous)
+        with _Stop() as stop:
+            _Pool(jobs, log_dir, workers, {**os.environ, **environment}, command, stop).run()
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Makes SIGTERM leave through the same door as Ctrl-C, so that children are ended."""
-    raise KeyboardInterrupt
+class _Stop:
+    """SIGTERM and Ctrl-C, which leave through the same door, so that children are ended.
+
+    The first is but noted: an exception that is raised wherever a signal happens to come can be
+    lost. In the hooks around a fork Python prints and forgets it. The second is raised at once.
+
+    Attributes:
+      asked: whether a signal came.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # A shell ignores Ctrl-C for what runs in its background; so it stays.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 def _check(jobs: Sequence[Job]) -> None:
@@ -138,7 +161,9 @@ class _Pool:
         workers: int,
         environment: Mapping[str, str],
         command: Sequence[str],
+        stop: _Stop,
     ) -> None:
+        self._stop = stop
         self._log_dir = log_dir
         self._environment = environment
         self._command = command
@@ -156,6 +181,8 @@ class _Pool:
                 self._start_ready()
                 self._wait()
                 self._collect()
+                if self._stop.asked:
+                    raise KeyboardInterrupt
                 self._display.update(self._running, self._seconds_left())
         except BaseException:
             self._end_all()
@@ -164,10 +191,12 @@ class _Pool:
             self._display.close()
 
     def _wait(self) -> None:
-        """Until a job ends, or until it is time to show how far they are."""
+        """Until a job ends, a signal comes, or it is time to show how far they are."""
         until = time.monotonic() + _SHOW_SECONDS
-        while time.monotonic() < until and all(
-            each.process.poll() is None for each in self._running
+        while (
+            time.monotonic() < until
+            and not self._stop.asked
+            and all(each.process.poll() is None for each in self._running)
         ):
             time.sleep(_POLL_SECONDS)
 

@@ -1,6 +1,7 @@
 """Chains of commands: order, failure, resumption, and that nothing is left running."""
 
 import fcntl
+import os
 import shlex
 import signal
 import subprocess
@@ -130,3 +131,24 @@ def test_a_short_job_says_little_of_the_pace_and_long_ones_all():
     assert pace_so_far(spent_seconds=100.0, expected_seconds=25.0) < 1.3  # 4 times as long
     long = pace_so_far(spent_seconds=4e5, expected_seconds=1e5)
     assert abs(long - 4.0) < 0.05
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+def test_a_signal_that_comes_while_a_job_is_forked_is_not_lost(tmp_path, number):
+    """What is raised in the hooks around a fork, Python prints and forgets."""
+    code = f"""
+import os, signal, sys
+from pathlib import Path
+from sepcon.jobs import Job, run_jobs
+signal.signal(signal.SIGINT, signal.default_int_handler)
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), {int(number)}))
+job = Job("long", ("import time; time.sleep(50)",))
+run_jobs([job], log_dir=Path("logs"), workers=1, environment={{}}, command=(sys.executable, "-c"))
+"""
+    words = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.run(
+        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=40
+    )
+    assert process.returncode != 0
+    assert process.stderr.rstrip().endswith("KeyboardInterrupt")
