@@ -111,8 +111,7 @@ VERBS = {
         "sepcon.pretrain:pretrain",
         "pretrain an encoder by similarity maximization and coincidence prediction",
         "sepcon pretrain --gin_file=runs/pretrain.gin --gin_file=data/builtin_scenes.gin "
-        "--gin_file=views/mixture_channel_equalized.gin "
-        "--gin_bindings='CHANNELS=[\"/tmp/sepcon/channels\"]' --run_dir=/tmp/sepcon/encoder",
+        "--run_dir=/tmp/sepcon/encoder",
         "Resumes to the very step where it stopped, and exports a SavedModel at the end.",
     ),
     "finetune": Verb(
