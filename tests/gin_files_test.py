@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import gin
 import numpy as np
 import pytest
 import tensorflow as tf
 from esc50_stub import write_esc50
 
+import gin
 from sepcon import cli
 from sepcon.training.loop import FitResult
 
@@ -171,35 +171,20 @@ def esc50(place: Path) -> tuple[str, ...]:
     return tuple(f"--gin_bindings={binding}" for binding in bindings)
 
 
-@pytest.mark.parametrize(
-    "path", sorted((GIN / "papers" / "soundclr2021").glob("*.gin")), ids=lambda path: path.stem
+# The studies of this paper are among the commands of the documents.
+VARIANTS = sorted(
+    path
+    for path in (GIN / "papers" / "soundclr2021").glob("*.gin")
+    if path.stem not in ("esc10", "pretrained")
 )
+
+
+@pytest.mark.parametrize("path", VARIANTS, ids=lambda path: path.stem)
 def test_soundclr(path, place, esc50):
-    """Each variant finetunes on two folds; the studies run with one row like theirs."""
-    run = place / "finetune" / path.stem
-    file = f"--gin_file=papers/soundclr2021/{path.name}"
-    if path.stem in ("esc10", "pretrained"):
-        rows = {"one": ("LABELS_PER_CLASS=1", "START=%START_OF_ROW")}
-        bindings = [
-            "START_OF_ROW=''",
-            f"PRETRAINED='{place}'",
-            f"finetune_study.rows={rows}",
-            "finetune_study.baselines=''",
-            "finetune.folds=(3,)",
-        ]
-        words = [f"--gin_bindings={each}" for each in bindings]
-        # The stub of ESC-50 has no clips of most of the fifty classes.
-        files = [file, "--gin_file=data/esc10.gin", "--gin_file=tiny.gin"]
-        sepcon("finetune_study", *files, *words, *esc50, f"--run_dir={run}")
-        assert "one" in (run / "table.md").read_text()
-        return
-    words = ["--gin_file=runs/finetune.gin", file, "--gin_file=data/esc10.gin"]
-    tiny = ["--gin_file=tiny.gin", "--gin_bindings=finetune.folds=(1, 3)"]
+    words = [f"--gin_file=papers/soundclr2021/{path.name}", "--gin_file=data/esc10.gin"]
+    words += ["--gin_file=tiny.gin", "--gin_bindings=finetune.folds=(3,)"]
     if path.stem == "paper":
         # A small one in the place of what cannot be downloaded here, with the paper's front-end.
-        tiny += ["--gin_file=models/encoder_small_cnn.gin"]
-    sepcon("finetune", *words, *tiny, *esc50, f"--run_dir={run}")
-    assert {row["fold"] for row in json.loads((run / "results.json").read_text())["rows"]} == {
-        "1",
-        "3",
-    }
+        words += ["--gin_file=models/encoder_small_cnn.gin"]
+    run = f"--run_dir={place / 'finetune' / path.stem}"
+    assert np.isfinite(loss_of_one_batch("finetune", *words, *esc50, run))
