@@ -9,6 +9,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# Whole chains of commands; begun first, lest one worker ends long after the other.
+LONGEST = ("documents_test.py", "quickstart_test.py", "gin_files_test.py", "faults_test.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first (tools/check.sh has workers take them in this order)."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
 
 
 @pytest.fixture(scope="session")

@@ -97,6 +97,7 @@ def test_the_commands_of_the_documents(tmp_path, monkeypatch):
             # Of a row without a separator: the quickstart's test has a study with one.
             rows = ["papers/fonseca2021/mixture_mixture.gin"]
             tiny += [f"--gin_bindings=study.rows={rows}", "--gin_bindings=study.seeds=(0,)"]
+            tiny += ["--gin_bindings=study.baselines=()"]
         if "study/channels" in line:
             (tmp_path / "runs/study/channels").mkdir()
             (tmp_path / "runs/study/channels/late").symlink_to(tmp_path / "runs/channels")

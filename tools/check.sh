@@ -13,4 +13,5 @@ echo "== types"
 "$PYTHON" -m mypy sepcon tools
 echo "== tests"
 # Two workers for two cores, neither with threads of numpy's own, which spin; a test that starts processes of its own stays on one worker.
-"$PYTHON" -m pytest -q -n "${SEPCON_TEST_WORKERS:-2}" --dist loadfile --durations 15 "$@"
+"$PYTHON" -m pytest -q -n "${SEPCON_TEST_WORKERS:-2}" --dist loadfile --no-loadscope-reorder \
+    --durations 15 "$@"
