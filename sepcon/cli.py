@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import tokenize
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -309,9 +310,23 @@ def _call(name: str, verb: Verb, values: Any, given: dict[str, Any]) -> int:
         flag = next((flag.name for flag in verb.flags if f"'{flag.name}'" in match[0]), None)
         cure = "bind it in gin" if flag is None else f"give --{flag}"
         raise SepconError(f"configuration of {name}: {match[0]}; {cure}") from None
+    except ValueError as error:
+        if not _is_refusal(error):
+            raise
+        # gin appends which of its callables refused the value.
+        where = re.search(r"In call to configurable '([^']+)'", str(error))
+        of = where[1] if where else name
+        raise SepconError(f"configuration of {of}: {str(error).splitlines()[0]}") from None
     if not verb.launches:  # What such a verb is given is for those that it starts.
         _warn_of_unused(gin, values.gin_bindings)
     return 0
+
+
+def _is_refusal(error: ValueError) -> bool:
+    """Whether a function of this package raised it by itself, of an argument that gin gave it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    own = Path(last.filename).is_relative_to(Path(sepcon.__file__).parent)
+    return own and (last.line or "").startswith("raise ValueError")
 
 
 def _launch(name: str, values: Any) -> Any:

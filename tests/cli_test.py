@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sepcon import cli
+from sepcon.verbs import VERBS
 
 PREPARE = ["prepare", "--gin_file=runs/prepare.gin", "--gin_file=data/builtin_scenes.gin"]
 
@@ -80,6 +81,33 @@ def test_a_wrong_configuration_is_told_in_one_line_and_nothing_is_made(
     assert expected in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "binding, expected",
+    [
+        ("pretrain/cosine.warmup_steps=2", "of cosine: total_steps must exceed warmup_steps=2"),
+        ("pretrain.temperature=-1.0", "of pretrain: temperature must be above 0, got -1.0"),
+        (
+            "SpecAugment.max_time_frames=-1",
+            "of SpecAugment: the width of masks must not be negative",
+        ),
+    ],
+)
+def test_a_value_that_is_refused_is_told_in_one_line(binding, expected, capsys, tmp_path):
+    files = ["runs/pretrain.gin", "data/builtin_scenes.gin", "tiny.gin"]
+    words = [f"--gin_file={file}" for file in files]
+    words += [f"--gin_bindings=DATA_DIR='{tmp_path}'", f"--gin_bindings={binding}"]
+    code, _, err = run(capsys, "pretrain", f"--run_dir={tmp_path / 'run'}", *words)
+    assert code == 1
+    assert f"sepcon: error: configuration {expected}" in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_a_fault_of_the_code_keeps_its_traceback(monkeypatch, tmp_path):
+    monkeypatch.setitem(cli._registered, VERBS["prepare"].function, lambda **_: int("a fault"))
+    with pytest.raises(ValueError, match="a fault"):
+        cli.main(["prepare", f"--run_dir={tmp_path}"])
 
 
 def test_a_folder_named_like_a_gin_folder_does_no_harm(tmp_path, monkeypatch, capsys):
