@@ -110,9 +110,11 @@ def pretrain(
         return folder / "saved_model"
     _check_channels(views, channels, separators)
     check_rate(clips, log_mel)
-    make_deterministic(seed)
     scope = make_strategy(strategy)
     with scope.scope():
+        front_end = _front_end(separators)
+        # Not before: what is loaded takes seeds too, and weights shall be those with stored channels.
+        make_deterministic(seed)
         network = encoder(
             num_frames=log_mel.num_frames(views.patch_samples), num_mels=log_mel.num_mels
         )
@@ -123,7 +125,7 @@ def pretrain(
             positive_augmentations=positive_augmentations,
             waveform_augmentations=waveform_augmentations,
             example_mixing=example_mixing,
-            front_end=_front_end(separators),
+            front_end=front_end,
         )
         if supervised:
             task: Task = SupervisedTask(

@@ -200,21 +200,17 @@ class SeparatorFrontEnd:
         if not self.separators:
             raise ValueError("separators must hold at least one separator, got none")
 
-    @property
-    def num_uniforms(self) -> int:
-        return 1
-
-    def __call__(self, mixture: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+    def __call__(self, mixture: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
         """Separates each clip with the separator that its uniform draws.
 
         Args:
           mixture: [batch, samples] float32.
-          uniforms: [batch, 1] float32 in [0, 1).
+          uniform: [batch] float32 in [0, 1).
 
         Returns:
           [batch, channel, samples] float32.
         """
-        drawn = _index(uniforms[:, 0], len(self.separators))
+        drawn = _index(uniform, len(self.separators))
         outputs = [separate(mixture) for separate in self.separators]
         channels = outputs[0]
         for number, output in enumerate(outputs[1:], start=1):

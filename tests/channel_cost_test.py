@@ -74,12 +74,10 @@ def test_on_the_fly_and_stored_are_the_same_to_within_rounding(tmp_path, separat
             batch_size=4,
             seed=0,
             clip_samples=SAMPLES,
-            # As many for both: the same order, places and draws.
-            num_uniforms=views.num_uniforms + 1,
+            num_uniforms=task.num_uniforms,
             channels=channels,
         )
         batch = next(iter(stream.batches(0)))
-        batch["uniforms"] = batch["uniforms"][:, : task.num_uniforms]
         patches.append(task.patches(batch))
         results.append(task.loss(batch, training=False))
     for stored, on_the_fly in zip(*patches, strict=True):

@@ -131,6 +131,22 @@ def test_rows_of_the_paper_by_themselves(row, place, common, channels):
     assert (run / "saved_model" / "saved_model.pb").is_file()
 
 
+def test_channels_on_the_fly_give_the_loss_of_stored_ones(place, common, separator, channels):
+    pairs = "--gin_file=views/mixture_channel_equalized.gin"
+    places = (f"CHANNELS=['{channels}']", f"SEPARATORS=[('{separator}', None)]")
+    losses = [
+        loss_of_one_batch(
+            "pretrain",
+            *common,
+            pairs,
+            f"--gin_bindings={binding}",
+            f"--run_dir={place / 'places' / str(number)}",
+        )
+        for number, binding in enumerate(places)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
 def test_several_separator_states_on_the_fly(place, common, separator):
     run = place / "pretrain" / "fly"
     states = f"--gin_bindings=SEPARATORS=[('{separator}', 0), ('{separator}', None)]"

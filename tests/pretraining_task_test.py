@@ -57,6 +57,7 @@ def batch_for(task: PretrainingTask, size: int = 8, seed: int = 0) -> dict[str, 
         "audio": tf.constant(channels.sum(axis=1, dtype=np.int16)),
         "channels": tf.constant(channels),
         "uniforms": tf.constant(rng.random((size, task.num_uniforms), np.float32)),
+        "state_uniform": tf.constant(rng.random(size, np.float32)),
     }
 
 
@@ -160,7 +161,7 @@ def test_front_end_makes_the_channels_that_would_be_read():
     batch = batch_for(made)
     audio = batch["audio"] // 2 * 2  # even, so that a half is an integer
     batch |= {"audio": audio, "channels": tf.stack([audio // 2, audio // 2], axis=1)}
-    from_disk = read.patches(batch | {"uniforms": batch["uniforms"][:, : read.num_uniforms]})
+    from_disk = read.patches(batch)
     batch.pop("channels")
     on_the_fly = made.patches(batch)
     np.testing.assert_array_equal(on_the_fly.positive, from_disk.positive)

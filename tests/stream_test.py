@@ -85,6 +85,7 @@ def test_shapes_are_static_and_dtypes_as_promised() -> None:
     assert spec == {
         "audio": tf.TensorSpec([4, 80], tf.int16),
         "uniforms": tf.TensorSpec([4, 5], tf.float32),
+        "state_uniform": tf.TensorSpec([4], tf.float32),
         "labels": tf.TensorSpec([4, 3], tf.float32),
         "position": tf.TensorSpec([4], tf.int32),
     }

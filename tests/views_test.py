@@ -279,9 +279,9 @@ def test_front_end_gives_each_example_the_channels_of_its_separator():
     ]
     front_end = SeparatorFrontEnd(separators)
     mixture = tf.constant([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]])
-    uniforms = tf.constant([[0.99], [0.0], [0.34], [0.67]])
+    uniform = tf.constant([0.99, 0.0, 0.34, 0.67])
     with tf.GradientTape() as tape:
-        channels = front_end(mixture, uniforms)
+        channels = front_end(mixture, uniform)
     assert tape.gradient(channels, weight) is None
     for example, factor in enumerate((100.0, 1.0, 10.0, 100.0)):
         row = mixture[example].numpy()

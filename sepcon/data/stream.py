@@ -67,9 +67,11 @@ class TrainingStream:
         """Returns the batches from that of `start_step` on, for ever.
 
         Elements: `audio` int16 [batch, clip_samples], `uniforms` float32 [batch, num_uniforms] in
-        [0, 1), `labels` float32 [batch, classes], `position` int32 [batch] (the clip's number in
-        `clips`), `channels` int16 [batch, channel, clip_samples] where there are any, and
-        `sources` int16 [batch, source, clip_samples], rows of zeros for absent ones, if asked for.
+        [0, 1), `state_uniform` float32 [batch] in [0, 1) (draws one of several separator states,
+        stored or on the fly), `labels` float32 [batch, classes], `position` int32 [batch] (the
+        clip's number in `clips`), `channels` int16 [batch, channel, clip_samples] where there are
+        any, and `sources` int16 [batch, source, clip_samples], rows of zeros for absent ones, if
+        asked for.
         """
         return (
             self._with_ids(start_step)
@@ -128,6 +130,7 @@ class TrainingStream:
             "id": clip["id"],
             "audio": fit_length(clip["audio"], self.clip_samples, uniforms[0]),
             "uniforms": uniforms[_OWN_UNIFORMS:],
+            "state_uniform": uniforms[1],
             "labels": clip["labels"],
             "position": tf.cast(position, tf.int32),
         }

@@ -17,15 +17,14 @@ from sepcon.training.task import Summaries
 from sepcon.views import SeparatorFrontEnd, Views, ViewSampler
 
 _MAX_SUMMARIES = 4
-_FRONT_END = 5  # its place among the takers of uniforms
 
 
 class LogMelViews:
     """Cuts two patches of each clip, mixes, transforms and augments them.
 
     A batch holds 'audio' int16 [batch, samples], 'uniforms' float32 [batch, num_uniforms], and
-    'channels' int16 [batch, channel, samples] where the view sampler needs channels and there is no
-    front-end to make them.
+    where the view sampler needs channels 'channels' int16 [batch, channel, samples] or, for a
+    front-end to make them, 'state_uniform' float32 [batch].
 
     Args:
       log_mel: the front-end of the encoder.
@@ -35,7 +34,8 @@ class LogMelViews:
       waveform_augmentations: applied to the waveforms of both patches first, in this order; of a
         result of another length the beginning is taken, or zeros follow it.
       example_mixing: applied to the waveforms of both patches next; None for none.
-      front_end: makes channels on the fly, in place of 'channels' in the batch.
+      front_end: makes channels on the fly, in place of 'channels' in the batch: the same to within
+        the rounding of what is stored.
     """
 
     def __init__(
@@ -68,7 +68,6 @@ class LogMelViews:
             self._augment_positive.num_uniforms,
             of_mixing,
             of_mixing,
-            self._front_end.num_uniforms if self._front_end else 0,
             self._augment_waveform.num_uniforms,
             self._augment_waveform.num_uniforms,
         ]
@@ -88,9 +87,9 @@ class LogMelViews:
     def _log_mels(self, batch: dict[str, tf.Tensor], count: int) -> list[tf.Tensor]:
         """The log-mel patches of the first `count` views."""
         to_views, to_anchor, to_positive, *rest = split_uniforms(batch["uniforms"], self._widths)
-        to_mixing, (to_front_end, *to_waveform) = rest[:2], rest[2:]
+        to_mixing, to_waveform = rest[:2], rest[2:]
         # What is read as int16 stays int16 until it is cut: that halves the memory to move.
-        mixture, channels = self._clips(batch, to_front_end)
+        mixture, channels = self._clips(batch)
         views = self._views(mixture=mixture, channels=channels, uniforms=to_views)[:count]
         waveforms = [_as_float(view) for view in views]
         if self._augment_waveform.num_uniforms:
@@ -112,8 +111,7 @@ class LogMelViews:
         """The first examples of a batch: patches as pictures, mixture and channels as sound."""
         batch = {name: value[:_MAX_SUMMARIES] for name, value in batch.items()}
         log_mels = self(batch)
-        to_front_end = split_uniforms(batch["uniforms"], self._widths)[_FRONT_END]
-        mixture, channels = self._clips(batch, to_front_end)
+        mixture, channels = self._clips(batch)
         sounds = {"mixture": _as_float(mixture)}
         if channels is not None:
             sounds |= {
@@ -149,16 +147,14 @@ class LogMelViews:
         views = sampler(mixture=batch["audio"], channels=None, uniforms=uniforms)
         return self._log_mel(_as_float(views.anchor))
 
-    def _clips(
-        self, batch: dict[str, tf.Tensor], uniforms: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+    def _clips(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Mixture [batch, samples] and, if needed, channels [batch, channel, samples].
 
         Both are float32 if a front-end makes the channels, else int16 as they were read.
         """
         if self._front_end is not None:
             mixture = to_float(batch["audio"])
-            return mixture, self._front_end(mixture, uniforms)
+            return mixture, self._front_end(mixture, batch["state_uniform"])
         return batch["audio"], batch.get("channels") if self._views.needs_channels else None
 
 
