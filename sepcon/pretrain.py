@@ -113,7 +113,7 @@ def pretrain(
     scope = make_strategy(strategy)
     with scope.scope():
         front_end = _front_end(separators)
-        # Not before: what is loaded takes seeds too, and weights shall be those with stored channels.
+        # Not before: loading takes seeds too, and weights shall be those with stored channels.
         make_deterministic(seed)
         network = encoder(
             num_frames=log_mel.num_frames(views.patch_samples), num_mels=log_mel.num_mels
