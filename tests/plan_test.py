@@ -30,6 +30,7 @@ TINY = (
     "SeparatorConfig.num_dilations=2",
     "SEPARATOR_BATCH_SIZE=4",
     "BATCH_SIZE=8",
+    "PATCH_SECONDS=2.0",
     "train_separator.segment_seconds=0.5",
 )
 MEASURED = {
