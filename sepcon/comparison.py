@@ -213,6 +213,7 @@ _CELLS: dict[str, Callable[[Summary], str]] = {
     "p": lambda summary: _p_text(summary.difference.p_value),
     "supervised above": _supervised,
     "linear mAP": _mean("linear_mAP", 3),
+    "retrieval mAP": _mean("retrieval_mAP", 3),
     "clean clips": _mean("clip_accuracy", 3),
     "clean clips, 95 %": _interval("clip_accuracy"),
     "deviation between folds": _mean("fold_deviation", 3),
@@ -234,6 +235,7 @@ FINAL_COLUMNS = (*COLUMNS[:-2], "difference's 95 % interval", "p", "against")
 FURTHER_COLUMNS = (
     "supervised above",
     "linear mAP",
+    "retrieval mAP",
     "clean clips",
     "clean clips, 95 %",
     "seconds",

@@ -107,8 +107,9 @@ def _further_section(summaries: Sequence[comparison.Summary]) -> Section:
         "Further measures",
         [
             "Of the way from the untrained encoder to supervised training on the same scenes, how "
-            "much is behind; a linear classifier on scenes; and, where there are clean clips, how "
-            "often a linear probe names the recording that it hears alone.",
+            "much is behind; a linear classifier on scenes; scenes ranked by their distance to an "
+            "example, which a random order brings to about a third; and, where there are clean "
+            "clips, how often a linear probe names the class of a recording that it hears alone.",
         ],
         table=comparison.table(summaries, ("row", "seeds", *comparison.FURTHER_COLUMNS)),
     )

@@ -98,13 +98,16 @@ def test_the_distance_to_the_supervised_end():
 
 def test_a_column_is_there_when_any_row_has_it():
     rows = [{**row("a", seed, 0.3), "clip_accuracy": 0.5 + seed / 10} for seed in (0, 1)]
-    rows += [row("b", 0, 0.3), {**row("b", 1, 0.3), "clip_accuracy": 0.9}]
+    rows += [{**row("b", 0, 0.3), "retrieval_mAP": 0.4}]
+    rows += [{**row("b", 1, 0.3), "clip_accuracy": 0.9, "retrieval_mAP": 0.5}]
     summaries = comparison.summarize(rows, baseline="a")
     head, of_a, of_b = comparison.table(summaries, comparison.STUDY_COLUMNS)
     place = head.index("clean clips")
     assert (of_a[place], of_b[place]) == ("0.550", "")
     expected = stats.ttest_1samp([0.5, 0.6], 0).confidence_interval(0.95)
     assert of_a[place + 1] == f"{expected.low:.3f} to {expected.high:.3f}"
+    place = head.index("retrieval mAP")
+    assert (of_a[place], of_b[place]) == ("", "0.450")
     assert "linear mAP" not in head
 
 
