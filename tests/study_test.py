@@ -326,7 +326,16 @@ def test_what_does_not_fit_is_told_before_anything_is_run(tmp_path, changes, mes
 
 
 PAPER = Path(cli.gin_folders()[0]) / "papers" / "fonseca2021"
-STUDIES = ("study", "claims", "tuning", "addition", "controls", "tuned", "larger_budget")
+STUDIES = (
+    "study",
+    "claims",
+    "tuning",
+    "addition",
+    "controls",
+    "tuned",
+    "larger_budget",
+    "together",
+)
 
 
 def read_row(path: Path) -> StudyRow:
