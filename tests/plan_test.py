@@ -112,9 +112,9 @@ def test_a_pretraining_step_is_patches_heads_and_pairs(networks, costs):
     shapes = [(50, 32, 8 * 4 * 1, 32), (25, 16, 9 * 32, 64), (13, 8, 9 * 64, 128)]
     shapes += [(7, 4, 9 * 128, 256), (7, 4, 256, size)]
     encoder = sum(2 * f * b * taps * out for f, b, taps, out in shapes)
-    projection = 2 * (size * 512 + 512 * 256 + 256 * 128)
+    projection = 2 * (size * 1024 + 1024 * 512 + 512 * 128)
     of_pairs = 2 * (2 * batch) ** 2 * 128
-    coincidence = 2 * batch * 2 * size * 256 + batch**2 * 2 * (256 * 64 + 64)
+    coincidence = 2 * batch * 2 * size * 512 + batch**2 * 2 * (512 * 128 + 128 * 128 + 128)
     log_mel = 2 * batch * frames * 2 * 257 * 64
     random_filter = batch * 2 * 8 * 64  # From its knots to the mels, on one view.
     expected = 2 * batch * (encoder + projection) + of_pairs + coincidence + log_mel + random_filter
