@@ -74,7 +74,7 @@ def channel_cost(
     timed = min(batch_size, clips.num_clips)
     mixture = next(iter(clips.build().batch(timed)))["audio"]
     estimate = cost(
-        seconds_per_clip=_seconds(tf.function(network), to_float(mixture)) / timed,
+        seconds_per_clip=_seconds(tf.function(network, autograph=False), to_float(mixture)) / timed,
         clip_samples=clips.clip_samples,
         num_channels=network.config.num_sources,
         num_clips=num_stored * clips.num_clips,

@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from absl import flags
 
 import sepcon
+from sepcon import startup
 from sepcon.errors import SepconError, one_line
 from sepcon.verbs import CONFIGURABLES, VERBS, Verb
 
@@ -159,6 +160,7 @@ def _configure_process(values: Any) -> None:
         # numpy's OpenBLAS reads it when it is loaded. Its own threads wait by spinning, which took
         # a quarter of the processor time of a benchmark with one thread.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(values.num_threads))
+    startup.load_tensorflow()
     runtime = importlib.import_module("sepcon.training.runtime")
     runtime.configure_threads(values.num_threads)
 

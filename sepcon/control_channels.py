@@ -108,7 +108,8 @@ def _random_masks(
     split = tf.function(
         lambda mixture, energies, normals: masks(
             mixture=mixture, energies=energies, normals=normals
-        )
+        ),
+        autograph=False,
     )
     dataset = tf.data.Dataset.zip(tf.data.Dataset.range(clips.num_clips), clips.build())
     for positions, batch in dataset.skip(start).batch(batch_size):

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.bootstrap import mean_interval
-from sepcon.data.clips import ClipDataset, to_float, with_sources
+from sepcon.data.clips import ClipDataset, map_in_order, to_float, with_sources
 from sepcon.losses.mixit import mixit_loss
 from sepcon.losses.mixit_snr import mixit_negative_snr_db
 from sepcon.progress import track
@@ -254,7 +254,8 @@ def mixit_measure(
             reference=reference, estimate=estimate, mixing_matrix=result.mixing_matrix
         )
 
-    audio = clips.build().take(num_scenes).map(lambda clip: to_float(clip["audio"]))
+    scenes = clips.build().take(num_scenes)
+    audio = map_in_order(scenes, lambda clip: to_float(clip["audio"]), num_parallel_calls=1)
     pairs = audio.batch(2, drop_remainder=True).batch(batch_size).prefetch(1)
     batches = track(
         pairs, -(-(num_scenes // 2) // batch_size), "measure the MixIT loss", unit="batch"

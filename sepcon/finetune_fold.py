@@ -15,7 +15,7 @@ import tensorflow as tf
 from sepcon import run_folder
 from sepcon.augment import Augmentation
 from sepcon.clip_length import clip_samples
-from sepcon.data.clips import ClipDataset, fit_length, select, to_float
+from sepcon.data.clips import ClipDataset, fit_length, map_in_order, select, to_float
 from sepcon.data.folds import FoldedClips, FoldSplit
 from sepcon.data.stream import TrainingStream
 from sepcon.features import LogMel
@@ -327,4 +327,5 @@ def _batches(clips: ClipDataset, positions: np.ndarray, samples: int) -> tf.data
         beginning = tf.constant(0.0)
         return {"id": element["id"], "audio": fit_length(element["audio"], samples, beginning)}
 
-    return select(clips, positions, name=clips.name).build().map(fitted).batch(_BATCH)
+    chosen = select(clips, positions, name=clips.name).build()
+    return map_in_order(chosen, fitted, num_parallel_calls=1).batch(_BATCH)

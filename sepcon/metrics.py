@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from sepcon.bootstrap import percentile_interval
 from sepcon.class_ranking import score_classes
@@ -112,7 +112,7 @@ def d_prime(auc: np.ndarray, *, num_pairs: np.ndarray | None = None) -> np.ndarr
     if num_pairs is not None:
         margin = 0.5 / np.maximum(num_pairs, 1)
         auc = np.clip(auc, margin, 1 - margin)
-    return np.sqrt(2) * stats.norm.ppf(auc)
+    return np.sqrt(2) * special.ndtri(auc)
 
 
 def classification_scores(*, targets: np.ndarray, scores: np.ndarray) -> ClassificationScores:

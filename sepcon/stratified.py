@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +54,11 @@ def estimate(strata: Sequence[Sequence[float]], level: float = 0.95) -> Estimate
     squares = sum(float(np.sum((each - each.mean()) ** 2)) for each in arrays if np.ptp(each))
     share = sum(1 / len(values) for values in strata) / len(strata) ** 2
     error = math.sqrt(squares / freedom * share)
-    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * error
+    half = float(special.stdtrit(freedom, 0.5 + level / 2)) * error
     return Estimate(mean, mean - half, mean + half, _p_value(mean, error, freedom))
 
 
 def _p_value(mean: float, error: float, freedom: int) -> float:
     if not error:
         return 0.0 if mean else math.nan
-    return float(2 * stats.t.sf(abs(mean) / error, freedom))
+    return float(2 * special.stdtr(freedom, -abs(mean) / error))

@@ -83,6 +83,7 @@ LEVELS = {
     "sepcon.study_map": 4,
     "sepcon.study_report": 4,
     "sepcon.study": 4,
+    "sepcon.startup": 0,
     "sepcon.verbs": 0,
     "sepcon.cli": 5,
     "sepcon.__main__": 5,

@@ -5,12 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from sepcon import startup
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Whole chains of commands; begun first, lest one worker ends long after the other.
 LONGEST = ("documents_test.py", "quickstart_test.py", "gin_files_test.py", "faults_test.py")
+
+
+def pytest_collectstart() -> None:
+    """Loads TensorFlow as commands do, where tests are collected: not in the parent of workers."""
+    startup.load_tensorflow()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.data.channels import StoredChannels
-from sepcon.data.clips import ClipDataset, Element, fit_length, reader
+from sepcon.data.clips import ClipDataset, Element, fit_length, map_in_order, reader
 
 # Two numbers of each example are the stream's own: where to crop, and which stored state to read.
 _OWN_UNIFORMS = 2
@@ -73,14 +73,12 @@ class TrainingStream:
         any, and `sources` int16 [batch, source, clip_samples], rows of zeros for absent ones, if
         asked for.
         """
-        return (
-            self._with_ids(start_step)
-            .map(
-                lambda batch: {key: value for key, value in batch.items() if key != "id"},
-                num_parallel_calls=1,
-            )
-            .prefetch(self.prefetch)
+        batches = map_in_order(
+            self._with_ids(start_step),
+            lambda batch: {key: value for key, value in batch.items() if key != "id"},
+            num_parallel_calls=1,
         )
+        return batches.prefetch(self.prefetch)
 
     def describe(self, step: int) -> str:
         """Returns the ids of the clips in the batch of `step`, for messages."""
@@ -92,10 +90,10 @@ class TrainingStream:
         if start_step < 0:
             raise ValueError(f"start_step: got {start_step}, expected 0 or more")
         read = reader(self.clips, sources=self.with_sources)
-        examples = self._places(start_step * self.batch_size).map(
+        examples = map_in_order(
+            self._places(start_step * self.batch_size),
             lambda epoch_seed, position: self._example(read(position), epoch_seed, position),
             num_parallel_calls=self.threads,
-            deterministic=True,
         )
         options = tf.data.Options()
         options.deterministic = True
@@ -110,6 +108,7 @@ class TrainingStream:
         """The endless row from place `start` on: (seed of the epoch int64 [2], position)."""
         first_epoch, skipped = divmod(start, self.clips.num_clips)
 
+        @tf.autograph.experimental.do_not_convert
         def epoch_order(epoch: tf.Tensor) -> tf.data.Dataset:
             epoch_seed = tf.stack([tf.constant(_mixed(self.seed), tf.int64), epoch])
             order = _shuffled(self.clips.num_clips, self.shuffle_buffer, epoch_seed)

@@ -63,7 +63,7 @@ class ClassificationModel(tf.Module):
         """The time between the starts of patches after rounding to frames."""
         return self._embed.exact_hop_seconds
 
-    @tf.function
+    @tf.function(autograph=False)
     def __call__(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies recordings.
 
@@ -87,12 +87,12 @@ class ClassificationModel(tf.Module):
             "embedding": outputs["embedding"],
         }
 
-    @tf.function(input_signature=[])
+    @tf.function(autograph=False, input_signature=[])
     def sample_rate_hz(self) -> tf.Tensor:
         """The rate the waveform must have."""
         return self._embed.sample_rate_hz()
 
-    @tf.function(input_signature=[])
+    @tf.function(autograph=False, input_signature=[])
     def class_names(self) -> tf.Tensor:
         """Names of the classes, string [classes]."""
         return tf.constant(self._class_names)

@@ -95,7 +95,7 @@ def log_mel_statistics(log_mel: LogMel) -> Embedder:
     The embedding is [batch, 2 * mels]. A clip shorter than one window is padded to it.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32)])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None], tf.float32)])
     def function(waveform: tf.Tensor) -> tf.Tensor:
         missing = tf.maximum(log_mel.num_samples(1) - tf.shape(waveform)[1], 0)
         frames = log_mel(tf.pad(waveform, [[0, 0], [0, missing]]))  # [batch, frames, mels]

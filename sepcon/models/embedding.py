@@ -83,7 +83,7 @@ class EmbeddingModel(tf.Module):
         """What `tf.saved_model.save` takes as `signatures`: any length, and single patches."""
         return {"serving_default": self._batch_function, "patch": self._patch_function}
 
-    @tf.function
+    @tf.function(autograph=False)
     def __call__(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
         """Embeds recordings.
 
@@ -118,7 +118,7 @@ class EmbeddingModel(tf.Module):
             )
         return self._embed(waveform)
 
-    @tf.function
+    @tf.function(autograph=False)
     def embed_patch(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
         """Embeds single patches without any loop: the part that TensorFlow Lite takes as it is.
 
@@ -130,22 +130,22 @@ class EmbeddingModel(tf.Module):
         """
         return {"embedding": self._encode(self._log_mel(waveform))}
 
-    @tf.function(input_signature=[])
+    @tf.function(autograph=False, input_signature=[])
     def sample_rate_hz(self) -> tf.Tensor:
         """The rate the waveform must have."""
         return tf.constant(self._rate, tf.int32)
 
-    @tf.function(input_signature=[])
+    @tf.function(autograph=False, input_signature=[])
     def patch_seconds(self) -> tf.Tensor:
         """The length of a patch."""
         return tf.constant(self._patch_seconds, tf.float32)
 
-    @tf.function(input_signature=[])
+    @tf.function(autograph=False, input_signature=[])
     def hop_seconds(self) -> tf.Tensor:
         """The time between the starts of patches."""
         return tf.constant(self.exact_hop_seconds, tf.float32)
 
-    @tf.function(input_signature=[])
+    @tf.function(autograph=False, input_signature=[])
     def embedding_size(self) -> tf.Tensor:
         """The size of an embedding."""
         return tf.constant(self._dim, tf.int32)

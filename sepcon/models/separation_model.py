@@ -39,7 +39,7 @@ class SeparationModel(tf.Module):
         """What `tf.saved_model.save` takes as `signatures`."""
         return {"serving_default": self._batch_function}
 
-    @tf.function
+    @tf.function(autograph=False)
     def __call__(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
         """Separates recordings.
 
@@ -63,12 +63,12 @@ class SeparationModel(tf.Module):
             return {"sources": self._separate(waveform[tf.newaxis])[0]}
         return {"sources": self._separate(waveform)}
 
-    @tf.function(input_signature=[])
+    @tf.function(autograph=False, input_signature=[])
     def sample_rate_hz(self) -> tf.Tensor:
         """The rate the waveform must have."""
         return tf.constant(self._config.sample_rate_hz, tf.int32)
 
-    @tf.function(input_signature=[])
+    @tf.function(autograph=False, input_signature=[])
     def num_sources(self) -> tf.Tensor:
         """How many sources come out."""
         return tf.constant(self._config.num_sources, tf.int32)

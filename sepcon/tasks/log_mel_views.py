@@ -137,7 +137,7 @@ class LogMelViews:
         Returns:
           the number of batches seen.
         """
-        patches = tf.function(self._plain)
+        patches = tf.function(self._plain, autograph=False)
         return recalibrate_batch_norm(encoder, map(patches, batches))
 
     def _plain(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -122,7 +122,7 @@ def sum_over_workers(strategy: tf.distribute.Strategy, value: int) -> int:
         return value
     replicas_here = strategy.num_replicas_in_sync // num_workers(strategy)
 
-    @tf.function
+    @tf.function(autograph=False)
     def add(share: tf.Tensor) -> tf.Tensor:
         shares = strategy.run(lambda x: x, args=(share,))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
