@@ -48,40 +48,37 @@ def channels(place: Path, common: tuple[str, ...], separator: Path) -> Path:
     return run
 
 
-def pretrain(place: Path, common: tuple[str, ...], name: str, *words: str) -> Path:
-    run = place / "pretrain" / name
-    start = ("pretrain", "--gin_file=runs/pretrain.gin")
-    sepcon(*start, *common, *words, f"--run_dir={run}")
-    return run
-
-
 def losses(run: Path) -> list[float]:
     lines = (run / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line)["loss"] for line in lines]
 
 
-LOSSES: list[float] = []
+LOSSES: list[dict[str, float]] = []
 
 
 @gin.configurable
 def one_batch(*, task: Any, stream: Any, **_: Any) -> FitResult:
     """In place of the training loop, whose graph takes ten times as long to make as to run."""
     with tf.GradientTape() as tape:
-        loss = task.loss(next(iter(stream.batches(0))), training=True)["loss"]
-    gradients = tape.gradient(loss, task.model.trainable_variables)
+        shares = task.loss(next(iter(stream.batches(0))), training=True)
+    gradients = tape.gradient(shares["loss"], task.model.trainable_variables)
     assert all(np.isfinite(each).all() for each in gradients if each is not None)
     assert sum(each is not None for each in gradients) > 10
-    LOSSES.append(float(loss))
+    LOSSES.append({name: float(share) for name, share in shares.items()})
     return FitResult(step=0, metrics={}, seconds=0.0, interrupted=True, finished_before=False)
 
 
-def loss_of_one_batch(verb: str, *words: str) -> float:
+def losses_of_one_batch(verb: str, *words: str) -> dict[str, float]:
     """What `verb` makes of its configuration, up to where training would begin."""
     before = len(LOSSES)
     loop = f"--gin_bindings={verb}.loop=@one_batch"
     assert cli.main([verb, f"--gin_file=runs/{verb}.gin", *words, loop]) == 0, words
-    (loss,) = LOSSES[before:]
-    return loss
+    (losses,) = LOSSES[before:]
+    return losses
+
+
+def loss_of_one_batch(verb: str, *words: str) -> float:
+    return losses_of_one_batch(verb, *words)["loss"]
 
 
 @pytest.mark.parametrize("path", sorted((GIN / "views").glob("*.gin")), ids=lambda path: path.stem)
@@ -95,8 +92,8 @@ def test_views(path, place, common, channels):
 
 @pytest.mark.parametrize("name", ["small_cnn", "vggish"])
 def test_encoders(name, place, common):
-    run = pretrain(place, common, name, f"--gin_file=models/encoder_{name}.gin")
-    assert np.isfinite(losses(run)).all()
+    words = (f"--gin_file=models/encoder_{name}.gin", f"--run_dir={place / 'encoders' / name}")
+    assert np.isfinite(loss_of_one_batch("pretrain", *common, *words))
 
 
 # Their graphs take most of a minute to build; the loop has nothing to do with what is in them.
@@ -148,16 +145,10 @@ def test_channels_on_the_fly_give_the_loss_of_stored_ones(place, common, separat
 
 
 def test_several_separator_states_on_the_fly(place, common, separator):
-    run = place / "pretrain" / "fly"
     states = f"--gin_bindings=SEPARATORS=[('{separator}', 0), ('{separator}', None)]"
-    start = ("pretrain", "--gin_file=runs/pretrain.gin")
     pairs = "--gin_file=views/mixture_channel_equalized.gin"
-    sepcon(*start, *common, pairs, states, f"--run_dir={run}")
-    assert np.isfinite(losses(run)).all()
-
-
-# What the states are worth, the separator of the other tests is asked.
-UNMEASURED = "--gin_bindings=train_separator.measure_on=None"
+    run = f"--run_dir={place / 'places' / 'several'}"
+    assert np.isfinite(loss_of_one_batch("pretrain", *common, pairs, states, run))
 
 
 def test_the_full_separator(place, common):
@@ -167,16 +158,13 @@ def test_the_full_separator(place, common):
 
 
 def test_a_causal_separator_of_half_supervised_batches(place, common):
-    words = ["--gin_file=models/separator_causal.gin", UNMEASURED]
+    run = place / "separator_causal"
+    words = ["--gin_file=models/separator_causal.gin", f"--run_dir={run}"]
     for name in ("SUPERVISED_SHARE", "SPARSITY_WEIGHT", "COVARIANCE_WEIGHT"):
         words.append(f"--gin_bindings={name}=0.5")
-    run = place / "separator_causal"
-    start = ("train_separator", "--gin_file=runs/train_separator.gin")
-    sepcon(*start, *common, *words, f"--run_dir={run}")
-    assert np.isfinite(losses(run)).all()
-    assert {"supervised_loss", "sparsity", "covariance"} <= set(
-        json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
-    )
+    losses = losses_of_one_batch("train_separator", *common, *words)
+    assert {"loss", "supervised_loss", "sparsity", "covariance"} <= set(losses)
+    assert np.isfinite(list(losses.values())).all()
     assert json.loads((run / "model.json").read_text())["config"]["causal"]
 
 
