@@ -135,6 +135,19 @@ def test_killed_at_random_ten_times_it_gives_the_same_bytes(tmp_path: Path) -> N
     assert contents(run) == contents(whole)
 
 
+def test_what_a_worker_of_a_killed_parent_left_late_is_removed(
+    recordings: Path, tmp_path: Path
+) -> None:
+    source, run = audio_folder(path=str(recordings)), tmp_path / "run"
+
+    def read(references: Sequence[ClipReference]) -> Iterator[Loaded]:
+        (run / f".clips-00001.tfrecord.{'0' * 32}").touch()
+        yield from source.read(references)
+
+    import_clips(run_dir=run, source=dataclasses.replace(source, read=read), processes=1)
+    assert [path.name for path in run.glob(".*")] == []
+
+
 def _started(folder: Path, run: Path, *, processes: int) -> subprocess.Popen[bytes]:
     words = [sys.executable, str(CHILD), str(folder), str(run), str(processes)]
     return subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

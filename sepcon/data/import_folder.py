@@ -168,6 +168,8 @@ def finish(root: Path, plan: Plan) -> Counts:
                     with open_table(part, "r") as rows:
                         shutil.copyfileobj(rows, file)
         shutil.rmtree(root / _PARTS, ignore_errors=True)
+        # A worker may outlive its killed parent by a moment, and begin a file in it.
+        remove_leftovers(root)
     return count(read_rows(root / MANIFEST))
 
 
