@@ -23,12 +23,13 @@ def load_tensorflow() -> None:
     hidden = [name for name in _NOT_FOR_KERAS if name not in sys.modules]
     # None is Python's own mark of a module that cannot be imported.
     sys.modules.update(dict.fromkeys(hidden, cast(Any, None)))
-    # What an import makes stays; looking through it for garbage again and again finds none.
+    # What an import makes stays; looking through it for garbage, then and later, finds none.
     collecting = gc.isenabled()
     gc.disable()
     try:
         importlib.import_module("tensorflow")
         importlib.import_module("keras")
+        gc.freeze()
     finally:
         for name in hidden:
             del sys.modules[name]

@@ -15,7 +15,8 @@ import gc, sys
 from sepcon import cli
 code = cli.main(["export", "--gin_file=nowhere.gin", "--run_dir=nowhere"])
 names = ("matplotlib", "pandas", "sklearn")
-print(code, "keras" in sys.modules, gc.isenabled(), [name for name in names if name in sys.modules])
+loaded = [name for name in names if name in sys.modules]
+print(code, gc.isenabled(), gc.get_freeze_count() > 100_000, loaded)
 import matplotlib.pyplot, sklearn.manifold
 """
 
