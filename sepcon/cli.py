@@ -23,7 +23,7 @@ from absl import flags
 import sepcon
 from sepcon import startup
 from sepcon.errors import SepconError, one_line
-from sepcon.verbs import CONFIGURABLES, VERBS, Verb
+from sepcon.verbs.registry import CONFIGURABLES, VERBS, Verb
 
 USAGE_ERROR = 2
 
@@ -333,7 +333,7 @@ def _is_refusal(error: ValueError) -> bool:
 
 def _launch(name: str, values: Any) -> Any:
     """What a verb that starts others hands on to them, and how it reads the files of its rows."""
-    study = importlib.import_module("sepcon.study_rows")
+    study = importlib.import_module("sepcon.studies.rows")
     words = [
         f"--{flag}={value}"
         for flag in ("gin_search_path", "gin_file", "gin_bindings")

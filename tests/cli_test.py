@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sepcon import cli
-from sepcon.verbs import VERBS
+from sepcon.verbs.registry import VERBS
 
 PREPARE = ["prepare", "--gin_file=runs/prepare.gin", "--gin_file=data/builtin_scenes.gin"]
 

@@ -14,7 +14,7 @@ from import_fixtures import write_audioset, write_gtzan, write_parquet, write_ur
 from recordings_fixture import write_recordings
 
 from sepcon import cli
-from sepcon.data.embeddings import EmbeddingStore
+from sepcon.embeddings.store import EmbeddingStore
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GIN = REPOSITORY / "gin"

@@ -16,7 +16,7 @@ from sepcon.replicas import gather_global, num_replicas
 def results(tmp_path_factory, repository: Path):
     """What the child process computed; it alone may divide the CPU before TensorFlow starts."""
     path = tmp_path_factory.mktemp("replicas") / "results.npz"
-    child = Path(__file__).with_name("losses_replicas_child.py")
+    child = Path(__file__).resolve().parents[0] / "support" / "losses_replicas_child.py"
     environment = os.environ | {"PYTHONPATH": str(repository), "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(
         [sys.executable, str(child), str(path)],

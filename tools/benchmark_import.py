@@ -25,13 +25,13 @@ import soxr
 from benchmark_process import timed
 from scipy.signal import lfilter
 
-from sepcon.comparison import align
-from sepcon.data import import_folder
-from sepcon.data.audioset.parquet import audioset_parquet
-from sepcon.data.clip_source import ClipSource
-from sepcon.data.folder_sources import audio_folder
-from sepcon.data.samples import SAMPLE_RATE_HZ
+from sepcon.audio.samples import SAMPLE_RATE_HZ
+from sepcon.datasets.audioset.parquet import audioset_parquet
+from sepcon.datasets.folders import audio_folder
 from sepcon.errors import SepconError
+from sepcon.importing import import_folder
+from sepcon.importing.clip_source import ClipSource
+from sepcon.reports.comparison import align
 
 _RATE_HZ = 48000
 _COLUMNS = ("clips", "ms_a_clip", "clips_a_second", "share_of_bare_speed")

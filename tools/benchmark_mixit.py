@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmark_process import BenchmarkProcess, add_arguments, run_benchmark, summarize
 
-from sepcon.comparison import align
+from sepcon.reports.comparison import align
 
 _MOST_FOR_EXHAUSTIVE = 8
 _COLUMNS = ("search", "sources", "milliseconds", "mib_above_inputs", "processor_share")

@@ -35,9 +35,9 @@ from typing import Any
 from benchmark_process import GEMM_GFLOP
 from scale_data import NUM_CLASSES
 
-from sepcon.comparison import align
-from sepcon.data.embedding_sources import HELD_BYTES
+from sepcon.embeddings.sources import HELD_BYTES
 from sepcon.errors import SepconError
+from sepcon.reports.comparison import align
 
 _MIB = 2.0**20
 

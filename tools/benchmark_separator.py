@@ -30,8 +30,8 @@ from benchmark_process import (
     summarize,
 )
 
-from sepcon.comparison import align
 from sepcon.errors import SepconError
+from sepcon.reports.comparison import align
 
 _CALLS = ("gemm", "forward", "step")
 _MIB = 2.0**20

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(_parse(arguments))
     checkpoint, run_dir = options.pop("in"), options.pop("out")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is there
-    from sepcon.models.reference_checkpoint import convert_reference_checkpoint
+    from sepcon.models.separator.reference_checkpoint import convert_reference_checkpoint
 
     try:
         converted = convert_reference_checkpoint(checkpoint, run_dir, **options)

@@ -29,9 +29,9 @@ from benchmark_process import BenchmarkProcess, summarize
 from plan_networks import Costs, Networks, network_costs, read_networks
 from plan_stages import Cluster, Rates, Stage, Workload, duration, make_stages, total
 
-from sepcon import run_folder
-from sepcon.comparison import markdown
 from sepcon.errors import SepconError
+from sepcon.reports.comparison import markdown
+from sepcon.runs import run_folder
 
 _DEFAULT_FILES = ("scale/audioset.gin",)
 _CALLS = ("separator_forward", "separator_step", "pretraining_step", "embed")

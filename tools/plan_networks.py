@@ -15,16 +15,16 @@ import keras
 import tensorflow as tf
 
 from sepcon import cli
-from sepcon.features import LogMel
+from sepcon.audio.log_mel import LogMel
+from sepcon.embeddings.shallow import ShallowSettings
 from sepcon.models.graph_flops import function_flops
-from sepcon.models.separator import Separator, SeparatorConfig
-from sepcon.models.separator_flops import separator_flops
-from sepcon.models.shallow import ShallowSettings
-from sepcon.pretrain import pretrain
+from sepcon.models.separator.flops import separator_flops
+from sepcon.models.separator.network import Separator, SeparatorConfig
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.pretraining import PretrainingTask
-from sepcon.train_separator import train_separator
-from sepcon.views import ViewSampler
+from sepcon.verbs.pretrain import pretrain
+from sepcon.verbs.train_separator import train_separator
+from sepcon.views.sampler import ViewSampler
 
 # A gradient with respect to each factor of a product is a product of the same size.
 STEP_BY_FORWARD = 3
@@ -131,7 +131,9 @@ def read_networks(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> Netw
         encoder=encoder,
         optimizer=optimizer,
         classifier=cli.configured(
-            "sepcon.models.shallow:ShallowSettings", gin_files=gin_files, gin_bindings=gin_bindings
+            "sepcon.embeddings.shallow:ShallowSettings",
+            gin_files=gin_files,
+            gin_bindings=gin_bindings,
         ),
     )
 

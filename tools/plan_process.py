@@ -24,18 +24,18 @@ from plan_networks import (
 )
 from separator_process import calls as separator_calls
 
+from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.data.channel_shards import ChannelWriter
 from sepcon.data.channels import stored_channels
-from sepcon.data.clip_source import ClipReference, ClipSource, FileReader
 from sepcon.data.clips import ClipDataset, from_reader
-from sepcon.data.embeddings import Embeddings
-from sepcon.data.import_folder import begin, write_shard
-from sepcon.data.samples import SAMPLE_RATE_HZ
 from sepcon.data.stream import TrainingStream
+from sepcon.embeddings.shallow import ShallowSettings, train_shallow_classifier
+from sepcon.embeddings.store import Embeddings
 from sepcon.errors import SepconError
-from sepcon.models.embedding import EmbeddingModel
-from sepcon.models.separator import Separator
-from sepcon.models.shallow import ShallowSettings, train_shallow_classifier
+from sepcon.importing.clip_source import ClipReference, ClipSource, FileReader
+from sepcon.importing.import_folder import begin, write_shard
+from sepcon.models.products.embedding import EmbeddingModel
+from sepcon.models.separator.network import Separator
 from sepcon.training.runtime import configure_threads
 from sepcon.training.step import StepFunction
 

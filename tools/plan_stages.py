@@ -13,7 +13,7 @@ from typing import Literal
 
 from plan_networks import Costs, Networks
 
-from sepcon.data.samples import SAMPLE_RATE_HZ
+from sepcon.audio.samples import SAMPLE_RATE_HZ
 
 # float32 weights, and two moments of Adam in a checkpoint.
 _WEIGHT_BYTES = 4

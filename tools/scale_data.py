@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy import optimize
 
-from sepcon.data.embeddings import EmbeddingWriter, StoreLayout
+from sepcon.embeddings.store import EmbeddingWriter, StoreLayout
 
 NUM_CLASSES = 527
 _COMMON = (0.47, 0.46)

@@ -22,10 +22,11 @@ import numpy as np
 import tensorflow as tf
 from benchmark_process import GEMM_SIZE, Sample, timed
 
-from sepcon import class_ranking, metrics
-from sepcon.data.embeddings import Embeddings, EmbeddingStore
-from sepcon.models import shallow
-from sepcon.models.shallow import ShallowSettings
+from sepcon.embeddings import shallow
+from sepcon.embeddings.shallow import ShallowSettings
+from sepcon.embeddings.store import Embeddings, EmbeddingStore
+from sepcon.metrics import class_ranking
+from sepcon.metrics import classification as metrics
 from sepcon.training.runtime import configure_threads
 
 _GEMM_CALLS = 3

@@ -16,8 +16,8 @@ from benchmark_process import GEMM_SIZE, Call, serve
 from sepcon import cli
 from sepcon.errors import SepconError
 from sepcon.losses.mixit import mixit_loss
-from sepcon.models.separator import Separator, SeparatorConfig
-from sepcon.models.separator_flops import separator_flops
+from sepcon.models.separator.flops import separator_flops
+from sepcon.models.separator.network import Separator, SeparatorConfig
 from sepcon.training.runtime import configure_threads
 
 _LEARNING_RATE = 1e-4
@@ -35,7 +35,7 @@ def main() -> None:
     configure_threads(options.threads)
     keras.utils.set_random_seed(0)
     config = cli.configured(
-        "sepcon.models.separator:SeparatorConfig",
+        "sepcon.models.separator.network:SeparatorConfig",
         gin_files=options.gin_file,
         gin_bindings=options.gin_bindings,
     )

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from sepcon.audio.samples import SAMPLE_RATE_HZ, to_int16
 from sepcon.data.clips import ClipDataset
 from sepcon.data.example_bytes import serialize_example, write_record
-from sepcon.data.samples import SAMPLE_RATE_HZ, to_int16
 from sepcon.errors import SepconError
-from sepcon.whole_file import remove_leftovers, whole_file
+from sepcon.runs.whole_file import remove_leftovers, whole_file
 
 INDEX = "index.json"
 _FORMAT = 1

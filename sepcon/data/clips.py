@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sepcon.data.samples import FULL_SCALE, SAMPLE_RATE_HZ
+from sepcon.audio.samples import FULL_SCALE, SAMPLE_RATE_HZ
 from sepcon.errors import SepconError
 
 Element = dict[str, tf.Tensor]

@@ -11,20 +11,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from sepcon.data.audio_file import CODECS, AudioHeader, read_header
-from sepcon.data.clips import (
-    ClipDataset,
-    Element,
-    ReadClip,
-    fit_length,
-    from_reader,
-)
-from sepcon.data.decode import DecodeReport
-from sepcon.data.decode_in_graph import Backend, chosen_backend, decode_in_graph
+from sepcon.audio.decode import DecodeReport
+from sepcon.audio.decode_in_graph import Backend, chosen_backend, decode_in_graph
+from sepcon.audio.files import CODECS, AudioHeader, read_header
+from sepcon.audio.samples import SAMPLE_RATE_HZ
+from sepcon.data.clips import ClipDataset, Element, ReadClip, fit_length, from_reader
 from sepcon.data.labels import Labels, find_audio, read_labels
-from sepcon.data.samples import SAMPLE_RATE_HZ
 from sepcon.errors import SepconError
-from sepcon.progress import track
+from sepcon.runs.progress import track
 
 
 def folder(

@@ -10,11 +10,11 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from sepcon.audio.log_mel import LogMel
 from sepcon.errors import SepconError
-from sepcon.features import LogMel
 from sepcon.models import weights
 from sepcon.models.encoder_files import CONFIG_FILE, EncoderConfig, parse_encoder, read_description
-from sepcon.run_folder import write_model_file
+from sepcon.runs.run_folder import write_model_file
 
 KIND = "classifier"
 SELECTED_FOLDER = "selected"

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 import keras
 
+from sepcon.audio.log_mel import LogMel
 from sepcon.errors import SepconError, one_line
-from sepcon.features import LogMel
 from sepcon.models import weights
-from sepcon.run_folder import write_model_file
+from sepcon.runs.run_folder import write_model_file
 
 CONFIG_FILE = "model.json"
 _KIND = "encoder"

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from sepcon.graph_operations import called_graphs
+from sepcon.models.graph_operations import called_graphs
 
 _PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2")
 _LOOPS = ("While", "StatelessWhile")

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence
 import keras
 import tensorflow as tf
 
-from sepcon.augment import Augmentation, Chain, split_uniforms
+from sepcon.audio.log_mel import LogMel
 from sepcon.data.clips import to_float
-from sepcon.example_mixing import ExampleMixing
-from sepcon.features import LogMel
 from sepcon.models.encoders import recalibrate_batch_norm
 from sepcon.training.task import Summaries
-from sepcon.views import SeparatorFrontEnd, Views, ViewSampler
+from sepcon.views.augment import Augmentation, Chain, split_uniforms
+from sepcon.views.example_mixing import ExampleMixing
+from sepcon.views.sampler import Views, ViewSampler
+from sepcon.views.separator_front_end import SeparatorFrontEnd
 
 _MAX_SUMMARIES = 4
 

@@ -12,15 +12,15 @@ from typing import get_args
 import keras
 import tensorflow as tf
 
+from sepcon.audio.log_mel import LogMel
 from sepcon.data.clips import to_float
 from sepcon.errors import SepconError
-from sepcon.features import LogMel
 from sepcon.losses.mixit import mixit_loss
 from sepcon.losses.mixit_snr import mixit_negative_snr_db
 from sepcon.losses.overseparation import SparsityForm, source_covariance, source_sparsity
 from sepcon.losses.permutation import permutation_invariant_loss
 from sepcon.losses.snr import energy, energy_db
-from sepcon.models.separator import Separator
+from sepcon.models.separator.network import Separator
 from sepcon.replicas import num_replicas
 from sepcon.training.distribution import check_batch
 from sepcon.training.task import Summaries

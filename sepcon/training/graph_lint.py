@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from sepcon.graph_operations import called_graphs
+from sepcon.models.graph_operations import called_graphs
 from sepcon.training.task import Task
 
 _BARRED = {

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from sepcon.errors import SepconError, one_line
 from sepcon.models.weights import read_weights, state_folder, write_weights
-from sepcon.progress import Progress
+from sepcon.runs.progress import Progress
 from sepcon.training import run_state
 from sepcon.training.checkpoints import Checkpoints, Progressed, named_variables
 from sepcon.training.distribution import (

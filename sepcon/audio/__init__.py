@@ -1,0 +1,1 @@
+"""Audio files and waveforms: what a file holds, its samples, log-mel features."""

@@ -1,0 +1,131 @@
+"""From channels to audio files, one for each, written as they come: the counterpart of `decode`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from sepcon.audio.files import AudioHeader
+from sepcon.errors import SepconError, one_line
+
+Format = Literal["same", "wav", "flac"]
+FORMATS = get_args(Format)
+
+# Above this a WAV file needs 64-bit sizes, which RF64 has.
+_WAV_BYTES = (1 << 32) - (1 << 20)
+# What the header of a FLAC frame can say: any rate to 65,535 Hz, tens of Hz to 655,350 Hz.
+_FLAC_RATES_HZ = (65_535, 655_350)
+_FLAC_FULL_SCALE = 1 << 23
+
+
+class TrackWriteError(SepconError):
+    """Tracks cannot be written: the disk is full or gone, and would be for the next file too."""
+
+
+def chosen_format(wanted: Format, header: AudioHeader) -> Literal["wav", "flac"]:
+    """Returns the format of the tracks of a recording.
+
+    "same" is WAV for WAV and FLAC for all others; a rate that FLAC does not have is WAV in any
+    case.
+    """
+    by_one, by_ten = _FLAC_RATES_HZ
+    if header.rate_hz > by_one and (header.rate_hz > by_ten or header.rate_hz % 10):
+        return "wav"
+    if wanted != "same":
+        return wanted
+    return "wav" if header.container in ("WAV", "WAVEX", "RF64", "W64") else "flac"
+
+
+class TrackWriter:
+    """Writes tracks of one length into files, block by block.
+
+    WAV holds 32-bit floats, which neither round nor clip what matters; FLAC holds 24 bits, and
+    samples beyond full scale are held there and counted.
+
+    Args:
+      paths: a file for each track.
+      rate_hz: of all.
+      format: of all.
+      num_samples: their expected length, None where it is not known: decides over the kind of WAV.
+
+    Attributes:
+      num_clipped: samples that were beyond full scale, over all tracks.
+      num_samples: samples of a track so far.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        rate_hz: int,
+        format: Literal["wav", "flac"],
+        num_samples: int | None,
+    ) -> None:
+        self.num_clipped = 0
+        self.num_samples = 0
+        self._format = format
+        long = num_samples is None or 4 * num_samples > _WAV_BYTES
+        kind, subtype = ("RF64" if long else "WAV", "FLOAT")
+        if format == "flac":
+            kind, subtype = "FLAC", "PCM_24"
+        self._files: list[soundfile.SoundFile] = []
+        self._folder = paths[0].parent
+        for path in paths:
+            try:
+                file = soundfile.SoundFile(os.fsencode(path), "w", rate_hz, 1, subtype, None, kind)
+            except (OSError, soundfile.LibsndfileError) as error:
+                self.close()
+                raise self._error(error) from error
+            self._files.append(file)
+
+    def write(self, tracks: npt.NDArray[np.float32]) -> None:
+        """Appends [track, samples] float32.
+
+        Raises:
+          TrackWriteError: they cannot be written.
+        """
+        self.num_samples += tracks.shape[1]
+        data = self._to_24_bits(tracks) if self._format == "flac" else tracks
+        try:
+            for file, track in zip(self._files, data, strict=True):
+                file.write(np.ascontiguousarray(track))
+        # soundfile tells of a write that fell short by an assertion.
+        except (OSError, soundfile.LibsndfileError, AssertionError) as error:
+            raise self._error(error) from error
+
+    def _to_24_bits(self, tracks: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+        scaled = np.rint(tracks.astype(np.float64) * _FLAC_FULL_SCALE)
+        held = np.clip(scaled, -_FLAC_FULL_SCALE, _FLAC_FULL_SCALE - 1)
+        # One step is rounding: 1.0 itself is just beyond.
+        self.num_clipped += int(np.count_nonzero(np.abs(scaled - held) > 1.0))
+        return held.astype(np.int32) << 8  # libsndfile takes 24 bits left-justified in 32.
+
+    def _error(self, error: Exception) -> TrackWriteError:
+        return TrackWriteError(
+            f"{self._folder}: channels cannot be written ({one_line(error)}); make room on the "
+            "disk, then the same command goes on"
+        )
+
+    def close(self) -> None:
+        """Finishes the files; their last samples reach the disk here.
+
+        Raises:
+          TrackWriteError: they cannot be written.
+        """
+        try:
+            while self._files:
+                self._files.pop().close()
+        except (OSError, soundfile.LibsndfileError) as error:
+            raise self._error(error) from error
+
+    def __enter__(self) -> TrackWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

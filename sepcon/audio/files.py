@@ -1,0 +1,326 @@
+"""Audio files as they are: what a file says of itself, and its samples in blocks at its own rate.
+
+libsndfile reads Ogg Vorbis and Opus, FLAC, MP3, AIFF and WAV of every kind. Whatever is wrong with
+a file is told in one line that names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import soundfile
+
+from sepcon.audio.containers import cut_off
+from sepcon.errors import SepconError, one_line
+
+MAX_HOURS = 12
+RATES_HZ = (1_000, 768_000)
+_BLOCK_FRAMES = 1 << 18
+# A header may claim 1,024 channels: what is read at a time is bounded in samples too.
+_BLOCK_SAMPLES = 1 << 20
+# What an encoder may add or drop at the ends: two MPEG frames or one long Vorbis window.
+_CODEC_SLACK_FRAMES = 8192
+_EXACT_SUBTYPES = ("PCM", "FLOAT", "DOUBLE", "ALAW", "ULAW")
+_UNKNOWN_FRAMES = 1 << 62
+
+# How tensorflow-io has to be asked for each kind of file. "other" is soundfile's: 8-bit files,
+# and 32-bit integer WAV, which tensorflow-io reads as float without complaint, as noise.
+CODECS = ("other", "wav16", "wav24", "wav_float", "flac16", "flac24", "vorbis", "mp3")
+_CODEC_OF = {
+    ("WAV", "PCM_16"): "wav16",
+    ("WAVEX", "PCM_16"): "wav16",
+    ("WAV", "PCM_24"): "wav24",
+    ("WAVEX", "PCM_24"): "wav24",
+    ("WAV", "FLOAT"): "wav_float",
+    ("FLAC", "PCM_16"): "flac16",
+    ("FLAC", "PCM_24"): "flac24",
+    ("OGG", "VORBIS"): "vorbis",
+    ("MP3", "MPEG_LAYER_III"): "mp3",
+    ("MPEG", "MPEG_LAYER_III"): "mp3",
+}
+
+
+FaultKind = Literal["missing", "unreadable", "empty", "not audio", "cut off", "damaged", "too long"]
+FAULT_KINDS = get_args(FaultKind)
+
+
+class AudioError(SepconError):
+    """A recording cannot be used.
+
+    Attributes:
+      kind: what is wrong in a word, to count by; one of `FAULT_KINDS`.
+      path: the file.
+      detail: what is wrong in one line, without the path.
+    """
+
+    def __init__(self, kind: FaultKind, path: str, detail: str) -> None:
+        super().__init__(kind, path, detail)
+        self.kind, self.path, self.detail = kind, path, detail
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.detail}"
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioHeader:
+    """What a file says of itself.
+
+    Attributes:
+      path: the file.
+      codec: one of `CODECS`.
+      container: libsndfile's name of the file's kind, such as WAV, WAVEX, FLAC, OGG.
+      rate_hz: its sample rate.
+      num_channels: its channels.
+      num_frames: samples per channel, or None if the header leaves it open.
+    """
+
+    path: str
+    codec: str
+    container: str
+    rate_hz: int
+    num_channels: int
+    num_frames: int | None
+
+
+class _ForwardFile(soundfile.SoundFile):
+    """Reads without seeking: soundfile seeks after each block, which fails on streamed FLAC."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _open(path: str) -> soundfile.SoundFile:
+    """Opens a file or raises an AudioError that names the reason."""
+    try:
+        _check_readable(path)
+        # As bytes: a name that is not valid UTF-8 cannot be encoded again by soundfile.
+        return _ForwardFile(os.fsencode(path))
+    except OSError as error:
+        raise AudioError(
+            "unreadable", path, f"cannot be read ({error.strerror}); check its rights"
+        ) from error
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise AudioError(
+            "not audio",
+            path,
+            f"is not audio that libsndfile knows ({_reason(error)}); "
+            "expected WAV, FLAC, Ogg, MP3 or AIFF",
+        ) from error
+
+
+def _check_readable(path: str) -> None:
+    """Raises an AudioError, or the OSError of the system, for what is no readable file."""
+    if not os.path.exists(path):
+        if os.path.islink(path):
+            raise AudioError("missing", path, "is a link that leads nowhere; mend or remove it")
+        raise AudioError("missing", path, "no such file; check the path")
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise AudioError("not audio", path, "is a folder; give an audio file")
+    if not stat.S_ISREG(mode):
+        # Opening a pipe would wait for a writer forever.
+        raise AudioError("not audio", path, "is a pipe or a device; give an audio file")
+    if os.path.getsize(path) == 0:
+        raise AudioError("empty", path, "is empty (0 bytes); fetch or convert it again")
+    # libsndfile would only say "System error".
+    open(path, "rb").close()
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "error_string", None) or one_line(error)
+    if "does not exist" in text:  # what libsndfile says of an MP3 without a single frame
+        text = "Format not recognised"
+    if "SF_INFO" in text:  # ... and of a rate that it takes for a negative one
+        text = "its header claims an impossible sample rate"
+    return str(text).replace("Error : ", "").strip().rstrip(".")
+
+
+def _header(path: str, file: soundfile.SoundFile) -> AudioHeader:
+    low, high = RATES_HZ
+    if not low <= file.samplerate <= high:
+        raise AudioError(
+            "damaged",
+            path,
+            f"claims a sample rate of {file.samplerate} Hz, expected {low} to {high}; "
+            "its header is damaged",
+        )
+    num_frames = file.frames if file.frames < _UNKNOWN_FRAMES else None
+    if num_frames is not None and num_frames > MAX_HOURS * 3600 * file.samplerate:
+        raise AudioError(
+            "too long",
+            path,
+            f"claims {num_frames} samples, expected at most {MAX_HOURS} hours; its header "
+            "is damaged, or cut the recording into shorter files",
+        )
+    codec = _CODEC_OF.get((file.format, file.subtype), "other")
+    return AudioHeader(path, codec, file.format, file.samplerate, file.channels, num_frames)
+
+
+def read_header(path: str | Path) -> AudioHeader:
+    """Reads what a file says of itself, without decoding it.
+
+    Raises:
+      AudioError: if it is missing, empty, cut off, or not audio.
+    """
+    path = str(path)
+    with _open(path) as file:
+        header = _header(path, file)
+    _check_whole(path)
+    return header
+
+
+def _check_whole(path: str) -> None:
+    try:
+        fault = cut_off(path)
+    except OSError as error:
+        raise AudioError(
+            "unreadable", path, f"cannot be read ({error.strerror}); check the disk"
+        ) from error
+    if fault is not None:
+        raise AudioError("cut off", path, f"is cut off, {fault}; fetch or convert it again")
+
+
+class _QuietDecoder:
+    """Counts who wants silence: the first sends it nowhere, the last brings it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._kept: int | None = None
+
+    def begin(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users > 1:
+                return
+            try:
+                self._kept = os.dup(2)
+            except OSError:  # There is no standard error.
+                return
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+
+    def end(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users or self._kept is None:
+                return
+            os.dup2(self._kept, 2)
+            os.close(self._kept)
+            self._kept = None
+
+
+_quiet_decoder = _QuietDecoder()
+
+
+@contextlib.contextmanager
+def quiet_decoder() -> Iterator[None]:
+    """Sends nowhere what the process writes to its standard error, file descriptor 2.
+
+    The MP3 decoder inside libsndfile tells there of every frame it does not like, past Python and
+    without a switch. For callers that report faults themselves; several threads may be inside.
+    """
+    _quiet_decoder.begin()
+    try:
+        yield
+    finally:
+        _quiet_decoder.end()
+
+
+@contextlib.contextmanager
+def open_audio(path: str | Path) -> Iterator[tuple[AudioHeader, Iterator[np.ndarray]]]:
+    """Opens a file and gives its header and its samples, mono, [samples] float32 block by block.
+
+    Channels are averaged; floats beyond 1 are kept. A file that holds fewer samples than its header
+    claims is refused, once its blocks are exhausted: exactly for PCM and FLAC, beyond 8192 samples
+    for Ogg and MP3, whose encoders add and drop some. An MP3 without a length in its header cannot
+    be checked.
+
+    Raises:
+      AudioError: if the file is missing, a folder, a pipe, empty, not audio, cut off, damaged,
+        holds no sample or one that is not a number, or is longer than 12 hours.
+    """
+    path = str(path)
+    with _open(path) as file:
+        header = _header(path, file)
+        _check_whole(path)
+        yield header, _checked_blocks(header, file)
+
+
+def _checked_blocks(header: AudioHeader, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    path, num_frames = header.path, 0
+    for block in _mono_blocks(path, file):
+        num_frames += len(block)
+        if num_frames > MAX_HOURS * 3600 * header.rate_hz:
+            raise AudioError(
+                "too long", path, f"is longer than {MAX_HOURS} hours; cut it into parts"
+            )
+        yield block
+    if num_frames == 0:
+        raise AudioError("empty", path, "holds no samples; fetch or convert it again")
+    claimed = header.num_frames or 0
+    exact = file.subtype.startswith(_EXACT_SUBTYPES)
+    if num_frames < claimed - (0 if exact else _CODEC_SLACK_FRAMES):
+        raise AudioError(
+            "cut off",
+            path,
+            f"is cut off, its header claims {claimed} samples, it holds {num_frames}; "
+            "fetch or convert it again",
+        )
+
+
+def _mono_blocks(path: str, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    start, num_frames = 0, max(1, min(_BLOCK_FRAMES, _BLOCK_SAMPLES // file.channels))
+    # One for all blocks: memory that is new to the process costs as much as resampling.
+    buffer = np.empty((num_frames, file.channels), np.float32)
+    while True:
+        try:
+            block = file.read(out=buffer)
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            raise AudioError(
+                "damaged",
+                path,
+                f"is damaged near sample {start} ({_reason(error)}); fetch it again",
+            ) from error
+        if len(block):
+            mono = average_channels(block)
+            _check_finite(path, start, block, mono)
+            yield mono
+        if len(block) < num_frames:
+            return
+        start += len(block)
+
+
+def average_channels(block: np.ndarray) -> np.ndarray:
+    """Returns the mean of the channels of [samples, channels], float32 [samples].
+
+    Column by column, for numpy is ten times slower at means along a short last axis.
+    """
+    if block.shape[1] == 1:
+        return block[:, 0].astype(np.float32)
+    total = np.add(block[:, 0], block[:, 1], dtype=np.float32)
+    for channel in range(2, block.shape[1]):
+        total += block[:, channel]
+    total /= np.float32(block.shape[1])
+    return total
+
+
+def _check_finite(path: str, start: int, block: np.ndarray, mono: np.ndarray) -> None:
+    if np.isfinite(mono).all():
+        return
+    bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
+    if len(bad):
+        raise AudioError(
+            "damaged",
+            path,
+            f"sample {start + bad[0]} is not a number (NaN or infinite); "
+            "expected finite samples, export it again",
+        )

@@ -1,0 +1,167 @@
+"""The clips of ESC-50, decoded once into `data_dir` and read from there ever after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from sepcon.data.clips import SAMPLE_RATE_HZ, ClipDataset, Element, from_reader
+from sepcon.data.folds import FoldedClips
+from sepcon.data.prepared import (
+    is_prepared,
+    open_builder,
+    parse,
+    prepare_once,
+    split_records,
+)
+from sepcon.data.records import RecordFiles
+from sepcon.datasets.esc50 import layout
+from sepcon.errors import SepconError
+
+
+def prepare_esc50(
+    *,
+    data_dir: str,
+    path: str | None = None,
+    max_skipped_share: float = 0.05,
+    sample_rate_hz: int = SAMPLE_RATE_HZ,
+) -> Path:
+    """Imports ESC-50 unless that has been done, and returns the folder of the TFDS data set.
+
+    Args:
+      data_dir: where prepared data sets lie.
+      path: the ESC-50 folder in its official layout; its import goes to a folder of its own, so
+        that another ESC-50 folder, say one with all five folds, is imported beside it. None takes
+        what `tfds build` put into `data_dir`, or downloads the official release.
+      max_skipped_share: of the files, this share may be undecodable.
+      sample_rate_hz: what is decoded to; each rate has a folder of its own.
+    """
+    from sepcon.datasets.esc50 import esc50_dataset_builder
+
+    parent, root = Path(data_dir).expanduser(), None
+    if path is not None:
+        root = layout.require_root(Path(path).expanduser())
+        parent = parent / f"esc50_{layout.fingerprint(root)}"
+    if sample_rate_hz != SAMPLE_RATE_HZ:
+        parent = parent / f"{sample_rate_hz}_hz"
+
+    def make_builder() -> tfds.core.DatasetBuilder:
+        builder = esc50_dataset_builder.Builder(data_dir=str(parent))
+        builder.max_skipped_share = max_skipped_share
+        builder.sample_rate_hz = sample_rate_hz
+        builder.show_progress = True
+        return builder
+
+    directory = parent / "esc50" / str(esc50_dataset_builder.Builder.VERSION)
+    if is_prepared(directory):
+        return directory
+    return prepare_once(make_builder, manual_dir=root)
+
+
+def esc50(
+    *,
+    data_dir: str,
+    path: str | None = None,
+    folds: Sequence[int] = (),
+    esc10: bool = False,
+    max_skipped_share: float = 0.05,
+    sample_rate_hz: int = SAMPLE_RATE_HZ,
+) -> ClipDataset:
+    """Returns the clips of ESC-50, in the order of folds and of the official table.
+
+    Args:
+      data_dir: where prepared data sets lie.
+      path: the ESC-50 folder in its official layout; see `prepare_esc50`.
+      folds: numbers of the folds; empty takes those present.
+      esc10: whether to keep only the ten classes of ESC-10.
+      max_skipped_share: of the files, this share may be undecodable.
+      sample_rate_hz: of the clips; ESC-50 itself is at 44.1 kHz.
+
+    Raises:
+      SepconError: if a fold is not there.
+    """
+    return esc50_folds(
+        data_dir=data_dir,
+        path=path,
+        folds=folds,
+        esc10=esc10,
+        max_skipped_share=max_skipped_share,
+        sample_rate_hz=sample_rate_hz,
+    ).clips
+
+
+def esc50_folds(
+    *,
+    data_dir: str,
+    path: str | None = None,
+    folds: Sequence[int] = (),
+    esc10: bool = False,
+    max_skipped_share: float = 0.05,
+    sample_rate_hz: int = SAMPLE_RATE_HZ,
+) -> FoldedClips:
+    """Returns the clips of `esc50` with the fold and the Freesound recording of each.
+
+    Args and raises: see `esc50`.
+    """
+    data_dir = str(Path(data_dir).expanduser())
+    directory = prepare_esc50(
+        data_dir=data_dir,
+        path=path,
+        max_skipped_share=max_skipped_share,
+        sample_rate_hz=sample_rate_hz,
+    )
+    builder = open_builder(directory)
+    splits = [f"fold{fold}" for fold in folds] or sorted(builder.info.splits)
+    files = split_records(builder, splits)
+    rows = _esc50_rows(files)
+    class_names = tuple(builder.info.features["label"].names)
+    positions = np.arange(len(files))
+    columns = np.arange(len(class_names))
+    if esc10:
+        positions = np.flatnonzero([row["esc10"] for row in rows])
+        if not len(positions):
+            raise SepconError(f"{files.paths[0]}: holds no clip of ESC-10; take other folds")
+        columns = np.unique([rows[position]["label"] for position in positions])
+    clips = from_reader(
+        name=f"esc{'10' if esc10 else '50'}/{'+'.join(splits)}",
+        num_clips=len(positions),
+        class_names=tuple(class_names[column] for column in columns),
+        clip_samples=None,
+        read=_esc50_reader(files, positions, columns, num_classes=len(class_names)),
+        sample_rate_hz=sample_rate_hz,
+    )
+    chosen = [rows[position] for position in positions]
+    return FoldedClips(
+        clips=clips,
+        labels=np.searchsorted(columns, [row["label"] for row in chosen]),
+        folds=tuple(str(row["fold"]) for row in chosen),
+        groups=tuple(row["source_id"].decode() for row in chosen),
+    )
+
+
+def _esc50_rows(files: RecordFiles) -> list[dict[str, Any]]:
+    """What the official table says of each clip."""
+    features = {"esc10": tf.int64, "label": tf.int64, "fold": tf.int64, "source_id": tf.string}
+    parsed = (
+        parse(tf.constant(files.bytes_at(position)), features) for position in range(len(files))
+    )
+    return [{name: value.numpy() for name, value in row.items()} for row in parsed]
+
+
+def _esc50_reader(
+    files: RecordFiles, positions: np.ndarray, columns: np.ndarray, *, num_classes: int
+) -> Callable[[tf.Tensor], Element]:
+    def read(position: tf.Tensor) -> Element:
+        record = tf.gather(tf.constant(positions, tf.int64), position)
+        row = parse(
+            files.read(record), {"filename": tf.string, "audio": tf.int16, "label": tf.int64}
+        )
+        labels = tf.gather(tf.one_hot(row["label"], num_classes), columns)
+        return {"id": row["filename"], "audio": row["audio"], "labels": labels}
+
+    return read

@@ -1,0 +1,1 @@
+"""Frozen embeddings: how they are made, kept, and measured."""

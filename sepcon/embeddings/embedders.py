@@ -1,0 +1,159 @@
+"""Opens what turns waveform into vectors, and makes the two baselines of the benchmark.
+
+An encoder of ours (pretraining run or SavedModel) or somebody else's SavedModel, by their paths;
+log-mel statistics and an untrained encoder. Further ways to bring embeddings are in
+`foreign_embedders` and `embedding_folder`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from sepcon.audio.log_mel import LogMel
+from sepcon.data.clips import ClipDataset, to_float
+from sepcon.embeddings.embedder import ClipEmbedder, Embedder
+from sepcon.embeddings.foreign import saved_model
+from sepcon.errors import SepconError
+from sepcon.models.encoder_files import (
+    CONFIG_FILE,
+    EncoderConfig,
+    load_encoder,
+    load_encoder_config,
+)
+from sepcon.models.fingerprint import digest, encoder_fingerprint
+from sepcon.models.products.embedding import EmbeddingModel
+from sepcon.models.products.saved_model import (
+    SAVED_MODEL_FOLDER,
+    find_saved_model,
+    load_serving_function,
+    read_model_card,
+)
+
+# What every verb takes as a model: a path, or what one of the functions here has made.
+Model = str | Path | ClipEmbedder
+
+
+def load_embedder(model: Model) -> ClipEmbedder:
+    """Opens a model by its path.
+
+    Args:
+      model: a SavedModel folder, a run folder of `sepcon export` or of `sepcon pretrain` (its last
+        state, patches half a patch apart), or an embedder, which is returned as it is.
+
+    Raises:
+      SepconError: there is no model, or it cannot be read.
+    """
+    if not isinstance(model, str | Path):
+        return model
+    folder = find_model(model)
+    if find_saved_model(folder) is not None:
+        return _load_saved_model(folder)
+    loaded = load_encoder(folder)
+    module = EmbeddingModel(loaded.encoder, loaded.log_mel, patch_seconds=loaded.patch_seconds)
+    fingerprint = encoder_fingerprint(loaded.config, loaded.encoder, module)
+    return Embedder(fingerprint, module, loaded.log_mel.sample_rate_hz)
+
+
+def find_model(model: str | Path) -> Path:
+    """Returns the SavedModel folder or pretraining run that a path means.
+
+    Raises:
+      SepconError: there is none.
+    """
+    folder = Path(model)
+    saved_model = find_saved_model(folder)
+    if saved_model is not None:
+        return saved_model
+    if (folder / CONFIG_FILE).is_file():
+        return folder
+    raise SepconError(
+        f"{folder} is no model: it is no SavedModel, and holds neither {SAVED_MODEL_FOLDER}/ nor "
+        f"{CONFIG_FILE}; give a SavedModel, or the run_dir of `sepcon export` or `sepcon pretrain`"
+    )
+
+
+def load_reference_config(model: str | Path) -> EncoderConfig:
+    """Returns the encoder's description from a pretraining run, an export, or its SavedModel.
+
+    Raises:
+      SepconError: there is none.
+    """
+    folder = Path(model)
+    places = (folder, folder / "assets", folder / SAVED_MODEL_FOLDER / "assets")
+    for place in places:
+        if (place / CONFIG_FILE).is_file():
+            return load_encoder_config(place / CONFIG_FILE)
+    raise SepconError(f"{folder} does not describe an encoder of sepcon: it has no {CONFIG_FILE}.")
+
+
+def log_mel_statistics(log_mel: LogMel) -> Embedder:
+    """The first baseline: mean and standard deviation over time of each log-mel band.
+
+    The embedding is [batch, 2 * mels]. A clip shorter than one window is padded to it.
+    """
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None], tf.float32)])
+    def function(waveform: tf.Tensor) -> tf.Tensor:
+        missing = tf.maximum(log_mel.num_samples(1) - tf.shape(waveform)[1], 0)
+        frames = log_mel(tf.pad(waveform, [[0, 0], [0, missing]]))  # [batch, frames, mels]
+        return tf.concat(
+            [tf.reduce_mean(frames, axis=1), tf.math.reduce_std(frames, axis=1)], axis=1
+        )
+
+    return Embedder(digest("log_mel_statistics", repr(log_mel)), function, log_mel.sample_rate_hz)
+
+
+def untrained_encoder(
+    config: EncoderConfig, *, clips: ClipDataset, seed: int, num_clips: int = 256
+) -> Embedder:
+    """The second baseline: the same encoder with random weights, patches half a patch apart.
+
+    Batch normalisation gets the statistics of real audio, as it would by training: without them
+    this baseline would be weaker than it need be.
+
+    Args:
+      config: which encoder.
+      clips: what the statistics are of; labels are not looked at.
+      seed: of the weights. Sets the global seeds of Keras, numpy and Python.
+      num_clips: how many clips, the first ones; of each the patch in its middle.
+    """
+    keras.utils.set_random_seed(seed)
+    encoder = config.build()
+    samples = round(config.patch_seconds * config.log_mel.sample_rate_hz)
+    audio = [clip["audio"] for clip in clips.build().take(num_clips).as_numpy_iterator()]
+    patches = np.stack([_middle(waveform, samples) for waveform in audio])
+    _set_normalisation(encoder, config.log_mel(to_float(patches)))
+    module = EmbeddingModel(encoder, config.log_mel, patch_seconds=config.patch_seconds)
+    fingerprint = encoder_fingerprint(config, encoder, module)
+    return Embedder(fingerprint, module, config.log_mel.sample_rate_hz)
+
+
+def _middle(waveform: np.ndarray, samples: int) -> np.ndarray:
+    start = max(0, (len(waveform) - samples) // 2)
+    patch = waveform[start : start + samples]
+    return np.pad(patch, (0, samples - len(patch)))
+
+
+def _set_normalisation(encoder: keras.Model, patches: tf.Tensor) -> None:
+    layers = [
+        layer
+        for layer in encoder._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0  # The moving statistics become those of this one batch.
+    encoder(patches, training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def _load_saved_model(folder: Path) -> Embedder:
+    card = read_model_card(folder)
+    if card is None:
+        return saved_model(path=folder)
+    return Embedder(card["fingerprint"], load_serving_function(folder), card["sample_rate_hz"])

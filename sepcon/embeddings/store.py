@@ -1,0 +1,365 @@
+"""Embeddings on disk: shards that appear whole, so that a killed job goes on where it was.
+
+A store is a folder with index.json and `embeddings-00000-of-00012.npz`, ..., each of them an
+uncompressed numpy archive with the arrays `ids` (unicode), `embedding` (float32 [rows, dim]) and
+`labels` (uint8 [clips, classes]) of up to `shard_size` clips in the order of their dataset. A clip
+has one row, or one for each of its patches; then an array `patches` (int32 [clips]) counts them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sepcon.embeddings.archive import DAMAGE, read_archive
+from sepcon.errors import SepconError, one_line
+from sepcon.runs.run_folder import write_text
+
+INDEX_FILE = "index.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Clip embeddings in memory.
+
+    Attributes:
+      ids: [clips] unicode.
+      embedding: [rows, dim] float32: a row for each clip, or for each patch of each clip in turn.
+      labels: [clips, classes] uint8, multi-hot; no columns when unlabelled.
+      class_names: the columns of `labels`.
+      patches: [clips] int32, how many rows each clip has, at least one; None for one each.
+    """
+
+    ids: np.ndarray
+    embedding: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    patches: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def dim(self) -> int:
+        return self.embedding.shape[1]
+
+    @property
+    def shard_rows(self) -> tuple[int, ...]:
+        """One shard, as clips in memory can be taken for a store that is read already."""
+        return (len(self.embedding),)
+
+    def shard(self, shard: int) -> Embeddings:
+        """Returns all clips, as shard 0."""
+        if shard != 0:
+            raise IndexError(f"clips in memory have one shard, asked for number {shard}")
+        return self
+
+    @property
+    def row_labels(self) -> np.ndarray:
+        """Labels of each row, [rows, classes] uint8."""
+        return self.labels if self.patches is None else self.labels.repeat(self.patches, axis=0)
+
+    def mean_over_patches(self, values: np.ndarray) -> np.ndarray:
+        """Returns the mean over the rows of each clip, [rows, n] -> [clips, n]."""
+        if self.patches is None:
+            return values
+        starts = np.cumsum(self.patches) - self.patches
+        sums = np.add.reduceat(values, starts, axis=0)
+        return sums / self.patches[:, np.newaxis].astype(values.dtype)
+
+    def select(self, positions: np.ndarray) -> Embeddings:
+        """Returns the clips at these positions [selected], in that order."""
+        ids, labels = self.ids[positions], self.labels[positions]
+        if self.patches is None:
+            return Embeddings(ids, self.embedding[positions], labels, self.class_names)
+        rows = np.split(np.arange(len(self.embedding)), np.cumsum(self.patches)[:-1])
+        chosen = [rows[position] for position in positions]
+        embedding = self.embedding[np.concatenate(chosen)] if chosen else self.embedding[:0]
+        return Embeddings(ids, embedding, labels, self.class_names, self.patches[positions])
+
+
+def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
+    """Returns the clips of all parts, which are of one store, in turn."""
+    patches = [part.patches for part in parts if part.patches is not None]
+    return Embeddings(
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.embedding for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        parts[0].class_names,
+        np.concatenate(patches) if patches else None,
+    )
+
+
+@dataclass(frozen=True)
+class StoreLayout:
+    """What a store holds, known before the first embedding is computed.
+
+    Attributes:
+      dataset: name of the embedded dataset.
+      model: fingerprint of the model that embeds.
+      class_names: names of the label columns.
+      num_clips: clips in the dataset.
+      shard_size: clips in every shard but the last.
+      patches: whether every patch of a clip has a row, or the clip one.
+    """
+
+    dataset: str
+    model: str
+    class_names: tuple[str, ...]
+    num_clips: int
+    shard_size: int
+    patches: bool = False
+
+    @property
+    def num_shards(self) -> int:
+        return -(-self.num_clips // self.shard_size)
+
+    def clips_in(self, shard: int) -> int:
+        """Returns how many clips a shard holds."""
+        return min(self.shard_size, self.num_clips - shard * self.shard_size)
+
+    def file_name(self, shard: int) -> str:
+        """Returns the file name of a shard."""
+        return f"embeddings-{shard:05d}-of-{self.num_shards:05d}.npz"
+
+
+class EmbeddingStore:
+    """Reads a finished store.
+
+    Args:
+      folder: the store.
+
+    Raises:
+      SepconError: there is no store, or it is not finished.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        index = _read_index(self.folder)
+        if index is None:
+            raise SepconError(f"{folder} holds no embeddings: it has no {INDEX_FILE}.")
+        if not index["complete"]:
+            raise SepconError(
+                f"the embeddings in {folder} are not finished: "
+                "run the command that was writing them again, it goes on where it was."
+            )
+        self.layout: StoreLayout = index["layout"]
+        self.dim: int = index["dim"]
+        self.class_names = self.layout.class_names
+        self.shard_rows: tuple[int, ...] = tuple(index["shard_rows"])
+
+    def __len__(self) -> int:
+        return self.layout.num_clips
+
+    def shards(self) -> Iterator[Embeddings]:
+        """Yields the shards in order, one in memory at a time.
+
+        Raises:
+          SepconError: a shard is missing or damaged.
+        """
+        for shard in range(self.layout.num_shards):
+            yield self.shard(shard)
+
+    def shard(self, shard: int) -> Embeddings:
+        """Returns one shard.
+
+        Raises:
+          SepconError: it is missing or damaged.
+        """
+        path = self.folder / self.layout.file_name(shard)
+        try:
+            return _read_shard(path, self.layout, shard)
+        except DAMAGE as error:
+            raise SepconError(
+                f"{path} is missing or damaged ({one_line(error)}): "
+                "run the command that wrote it again, it recomputes this file."
+            ) from error
+
+    def load(self) -> Embeddings:
+        """Returns all clips.
+
+        Raises:
+          SepconError: a shard is missing or damaged.
+        """
+        return concatenate(list(self.shards()))
+
+
+class EmbeddingWriter:
+    """Writes a store shard by shard, in any order and in as many sessions as it takes.
+
+    Args:
+      folder: the store; made if it is not there.
+      layout: what it is to hold.
+
+    Raises:
+      SepconError: the folder holds embeddings of something else.
+      OSError: it cannot be written.
+    """
+
+    def __init__(self, folder: str | Path, layout: StoreLayout) -> None:
+        if layout.num_clips < 1 or layout.shard_size < 1:
+            raise ValueError(f"layout must have clips and a positive shard size, got {layout}.")
+        self.folder = Path(folder)
+        self.layout = layout
+        self.folder.mkdir(parents=True, exist_ok=True)
+        index = _read_index(self.folder)
+        if index is None:
+            self._write_index(dim=None, shard_rows=None)
+        elif index["layout"] != layout:
+            raise SepconError(_difference(self.folder, index["layout"], layout))
+
+    def missing_shards(self) -> list[int]:
+        """Returns the shards that are absent or damaged."""
+        missing = []
+        for shard in range(self.layout.num_shards):
+            try:
+                _read_shard(self.folder / self.layout.file_name(shard), self.layout, shard)
+            except DAMAGE:
+                missing.append(shard)
+        return missing
+
+    def write_shard(
+        self,
+        shard: int,
+        *,
+        ids: np.ndarray,
+        embedding: np.ndarray,
+        labels: np.ndarray,
+        patches: np.ndarray | None = None,
+    ) -> None:
+        """Writes one shard, whole or not at all.
+
+        Args:
+          shard: its number.
+          ids: [clips] unicode.
+          embedding: [rows, dim] float32.
+          labels: [clips, classes] uint8.
+          patches: [clips] int32, rows of each clip, where the layout has patches.
+        """
+        arrays = {
+            "ids": np.asarray(ids, np.str_),
+            "embedding": np.ascontiguousarray(embedding, np.float32),
+            "labels": np.ascontiguousarray(labels, np.uint8),
+        }
+        if patches is not None:
+            arrays["patches"] = np.asarray(patches, np.int32)
+        _check_shard(arrays, self.layout, shard)
+        path = self.folder / self.layout.file_name(shard)
+        temporary = path.with_suffix(".tmp")
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+        temporary.replace(path)
+
+    def finish(self) -> EmbeddingStore:
+        """Marks the store as finished and opens it.
+
+        Raises:
+          SepconError: a shard is missing or damaged, or they differ in dimension.
+        """
+        dims, shard_rows = set(), []
+        for shard in range(self.layout.num_shards):
+            path = self.folder / self.layout.file_name(shard)
+            try:
+                rows, dim = _read_shard(path, self.layout, shard).embedding.shape
+            except DAMAGE as error:
+                raise SepconError(f"{path} is missing or damaged: {one_line(error)}") from error
+            dims.add(dim)
+            shard_rows.append(rows)
+        if len(dims) != 1:
+            raise SepconError(f"the shards in {self.folder} differ in dimension: {sorted(dims)}.")
+        self._write_index(dim=dims.pop(), shard_rows=shard_rows)
+        return EmbeddingStore(self.folder)
+
+    def _write_index(self, dim: int | None, shard_rows: list[int] | None) -> None:
+        layout = self.layout
+        content = {
+            "format": _FORMAT,
+            "complete": dim is not None,
+            "dataset": layout.dataset,
+            "model": layout.model,
+            "class_names": layout.class_names,
+            "num_clips": layout.num_clips,
+            "shard_size": layout.shard_size,
+            "shard_sizes": [layout.clips_in(shard) for shard in range(layout.num_shards)],
+            "patches": layout.patches,
+            "shard_rows": shard_rows,
+            "dim": dim,
+        }
+        write_text(self.folder / INDEX_FILE, json.dumps(content, indent=1))
+
+
+def _read_index(folder: Path) -> dict[str, Any] | None:
+    path = folder / INDEX_FILE
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text())
+        if content["format"] != _FORMAT:
+            raise ValueError(f"format {content['format']}, expected {_FORMAT}")
+        layout = StoreLayout(
+            dataset=content["dataset"],
+            model=content["model"],
+            class_names=tuple(content["class_names"]),
+            num_clips=content["num_clips"],
+            shard_size=content["shard_size"],
+            patches=content.get("patches", False),
+        )
+        # Stores written before patches were known have a row for each clip.
+        rows = content.get("shard_rows", content["shard_sizes"])
+        return {
+            "layout": layout,
+            "complete": content["complete"],
+            "dim": content["dim"],
+            "shard_rows": rows,
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SepconError(
+            f"{path} is damaged or no index of embeddings: {one_line(error)}"
+        ) from error
+
+
+def _read_shard(path: Path, layout: StoreLayout, shard: int) -> Embeddings:
+    # Reading every byte checks every checksum: a shard cut or overwritten anywhere is noticed.
+    arrays = read_archive(path)
+    _check_shard(arrays, layout, shard)
+    return Embeddings(
+        arrays["ids"],
+        arrays["embedding"],
+        arrays["labels"],
+        layout.class_names,
+        arrays["patches"] if layout.patches else None,
+    )
+
+
+def _check_shard(arrays: Mapping[str, np.ndarray], layout: StoreLayout, shard: int) -> None:
+    """Raises a ValueError if the arrays are not those of this shard."""
+    clips, classes = layout.clips_in(shard), len(layout.class_names)
+    ids, embedding, labels = arrays["ids"], arrays["embedding"], arrays["labels"]
+    rows = clips
+    if layout.patches:
+        patches = arrays["patches"]
+        if patches.shape != (clips,) or (patches < 1).any():
+            raise ValueError(f"shard {shard} must count the patches of {clips} clips, one or more")
+        rows = int(patches.sum())
+    if ids.shape != (clips,) or embedding.shape[:1] != (rows,) or labels.shape != (clips, classes):
+        raise ValueError(
+            f"shapes {ids.shape}, {embedding.shape}, {labels.shape} "
+            f"for {clips} clips of {classes} classes with {rows} rows"
+        )
+
+
+def _difference(folder: Path, found: StoreLayout, wanted: StoreLayout) -> str:
+    for field in ("dataset", "model", "num_clips", "shard_size", "patches", "class_names"):
+        old, new = getattr(found, field), getattr(wanted, field)
+        if old != new:
+            return (
+                f"{folder} holds embeddings of something else ({field} {old!r}, now {new!r}). "
+                "Give another run_dir, or remove that folder."
+            )
+    raise AssertionError("called on equal layouts")

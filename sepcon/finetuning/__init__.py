@@ -1,0 +1,1 @@
+"""Classifiers of labelled clips: one fold, and the page of all."""

@@ -1,0 +1,331 @@
+"""Trains a classifier for one test fold and seed, and keeps what two ways of choosing choose."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from sepcon.audio.log_mel import LogMel
+from sepcon.data.clips import ClipDataset, fit_length, map_in_order, select, to_float
+from sepcon.data.folds import FoldedClips, FoldSplit
+from sepcon.data.stream import TrainingStream
+from sepcon.metrics.predictions import Predictions
+from sepcon.models.classifier import Classifier, describe, save_classifier_config, write_selected
+from sepcon.models.encoder_files import load_encoder, save_encoder_config
+from sepcon.models.encoders import with_frames
+from sepcon.models.products.classification import ClassificationModel
+from sepcon.runs import run_folder
+from sepcon.tasks.log_mel_views import LogMelViews
+from sepcon.tasks.supervised import SupervisedObjective, SupervisedTask
+from sepcon.training.distribution import is_chief
+from sepcon.training.logs import METRICS_FILE, read_metric
+from sepcon.training.loop import FitResult
+from sepcon.training.runtime import make_deterministic
+from sepcon.training.schedules import Schedule
+from sepcon.views.augment import Augmentation
+from sepcon.views.clip_length import clip_samples
+from sepcon.views.sampler import ViewSampler
+
+SELECTED_FILE = "selected.npz"
+OPTIMISTIC_FILE = "optimistic.npz"
+CONTRASTIVE_FOLDER = "contrastive"
+_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """All that folds and seeds have in common; see `sepcon.verbs.finetune.finetune`."""
+
+    encoder: Callable[..., keras.Model]
+    log_mel: LogMel
+    views: ViewSampler
+    objective: SupervisedObjective
+    optimizer: Callable[..., keras.optimizers.Optimizer]
+    learning_rate: Callable[..., Schedule]
+    classifier_learning_rate: Callable[..., Schedule]
+    batch_size: int
+    epochs: int
+    classifier_epochs: int
+    validate_every_epochs: int
+    start: keras.Model | None
+    augmentations: Sequence[Augmentation]
+    waveform_augmentations: Sequence[Augmentation]
+    clip_seconds: float | None
+    loop: Callable[..., FitResult]
+    strategy: tf.distribute.Strategy
+    config_text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldRun:
+    """One training of a recipe.
+
+    Attributes:
+      recipe: how.
+      folded: on what.
+      fold: the test fold.
+      split: its clips.
+      steps_per_epoch: what an epoch is, the same for any number of labels.
+      seed: of weights, order and augmentations.
+      folder: receives everything.
+      title: what the progress bar says.
+    """
+
+    recipe: Recipe
+    folded: FoldedClips
+    fold: str
+    split: FoldSplit
+    steps_per_epoch: int
+    seed: int
+    folder: Path
+    title: str
+
+    def train(self) -> Mapping[str, Any] | None:
+        """Trains and chooses; what is finished is not done again.
+
+        Returns:
+          what the run says of itself (see `_record`), or None when a signal stopped it.
+        """
+        if run_folder.is_finished(self.folder):
+            return run_folder.read_record(self.folder)
+        keras.backend.clear_session()
+        make_deterministic(self.seed)
+        objective, encoder, seconds = self.recipe.objective, self._new_encoder, 0.0
+        if objective.contrastive_weight == 1:
+            first = self._train_contrastive()
+            if first.interrupted:
+                return None
+            seconds = first.seconds
+            objective = dataclasses.replace(
+                objective, contrastive_weight=0.0, num_views=1, frozen_encoder=True
+            )
+            encoder = self._contrastive_encoder
+        result = self._train_classifier(objective, encoder)
+        if result.interrupted:
+            return None
+        record = self._record(result.seconds + seconds)
+        if is_chief(self.recipe.strategy):
+            for folder in (self.folder, self.folder / CONTRASTIVE_FOLDER):
+                shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            run_folder.finish(self.folder, record)
+            return run_folder.read_record(self.folder)  # As a later start will find it.
+        return record
+
+    def _train_contrastive(self) -> FitResult:
+        """The first stage of two: the encoder by the contrastive loss alone."""
+        recipe, folder = self.recipe, self.folder / CONTRASTIVE_FOLDER
+        with recipe.strategy.scope():
+            task = self._task(recipe.objective, self._new_encoder(), keep_classifier=False)
+            optimizer = self._optimizer(recipe.learning_rate)
+        save_encoder_config(
+            run_dir=folder,
+            encoder=task.product,
+            log_mel=recipe.log_mel,
+            patch_seconds=recipe.views.patch_seconds,
+        )
+        return self._fit(task, folder, optimizer, recipe.epochs, f"{self.title}, contrastive")
+
+    def _train_classifier(
+        self, objective: SupervisedObjective, encoder: Callable[[], keras.Model]
+    ) -> FitResult:
+        recipe = self.recipe
+        second_stage = objective.frozen_encoder and recipe.objective.contrastive_weight == 1
+        schedule = recipe.classifier_learning_rate if second_stage else recipe.learning_rate
+        with recipe.strategy.scope():
+            task = self._task(objective, encoder(), keep_classifier=True)
+            optimizer = self._optimizer(schedule)
+            selection = self._selection(task.classifier, optimizer)
+        epochs = recipe.classifier_epochs if second_stage else recipe.epochs
+        return self._fit(task, self.folder, optimizer, epochs, self.title, selection)
+
+    def _optimizer(self, schedule: Callable[..., Schedule]) -> keras.optimizers.Optimizer:
+        rate = schedule(steps_per_epoch=self.steps_per_epoch)
+        return self.recipe.optimizer(learning_rate=rate)
+
+    def _selection(
+        self, classifier: Classifier, optimizer: keras.optimizers.Optimizer
+    ) -> Selection:
+        recipe, clips = self.recipe, self.folded.clips
+        config = describe(
+            classifier,
+            log_mel=recipe.log_mel,
+            patch_seconds=recipe.views.patch_seconds,
+            class_names=clips.class_names,
+        )
+        save_classifier_config(self.folder, config)
+        module = ClassificationModel(
+            classifier,
+            recipe.log_mel,
+            patch_seconds=recipe.views.patch_seconds,
+            class_names=clips.class_names,
+        )
+        samples = clip_samples(clips, recipe.clip_seconds, recipe.views)
+        return Selection(
+            folder=self.folder,
+            classifier=classifier,
+            step=lambda: int(optimizer.iterations.numpy()),
+            predict={
+                role: lambda positions=positions: predict(  # type: ignore[misc]
+                    module, self.folded, positions, samples
+                )
+                for role, positions in (
+                    ("validation", self.split.validation),
+                    ("test", self.split.test),
+                )
+            },
+        )
+
+    def _fit(
+        self,
+        task: SupervisedTask,
+        folder: Path,
+        optimizer: keras.optimizers.Optimizer,
+        epochs: int,
+        title: str,
+        selection: Selection | None = None,
+    ) -> FitResult:
+        recipe, clips = self.recipe, self.folded.clips
+        stream = TrainingStream(
+            clips=select(clips, self.split.train, name=f"{clips.name} without fold {self.fold}"),
+            batch_size=recipe.batch_size,
+            seed=self.seed,
+            clip_samples=clip_samples(clips, recipe.clip_seconds, recipe.views),
+            num_uniforms=task.num_uniforms,
+        )
+        return recipe.loop(
+            task=task,
+            stream=stream,
+            optimizer=optimizer,
+            num_steps=epochs * self.steps_per_epoch,
+            run_dir=folder,
+            strategy=recipe.strategy,
+            validate=selection,
+            validate_every_steps=recipe.validate_every_epochs * self.steps_per_epoch,
+            config_text=recipe.config_text,
+            description=title,
+        )
+
+    def _task(
+        self, objective: SupervisedObjective, encoder: keras.Model, *, keep_classifier: bool
+    ) -> SupervisedTask:
+        recipe, log_mel = self.recipe, self.recipe.log_mel
+        patches = LogMelViews(
+            log_mel=log_mel,
+            views=recipe.views,
+            anchor_augmentations=recipe.augmentations,
+            positive_augmentations=recipe.augmentations,
+            waveform_augmentations=recipe.waveform_augmentations,
+        )
+        return SupervisedTask(
+            encoder=encoder,
+            patches=patches,
+            num_classes=len(self.folded.clips.class_names),
+            objective=objective,
+            keep_classifier=keep_classifier,
+        )
+
+    def _new_encoder(self) -> keras.Model:
+        recipe, log_mel = self.recipe, self.recipe.log_mel
+        num_frames = log_mel.num_frames(recipe.views.patch_samples)
+        if recipe.start is not None:
+            return with_frames(recipe.start, num_frames)
+        return recipe.encoder(num_frames=num_frames, num_mels=log_mel.num_mels)
+
+    def _contrastive_encoder(self) -> keras.Model:
+        return load_encoder(self.folder / CONTRASTIVE_FOLDER).encoder
+
+    def _record(self, seconds: float) -> dict[str, Any]:
+        """The row of one training.
+
+        'accuracy' is the test accuracy of the weights that validation has chosen;
+        'optimistic_accuracy' the best on the test fold of all that were looked at.
+        """
+        selected = Predictions.load(self.folder / SELECTED_FILE)
+        optimistic = Predictions.load(self.folder / OPTIMISTIC_FILE)
+        _, on_validation = read_metric(self.folder, "validation/accuracy")
+        _, on_test = read_metric(self.folder, "validation/test_accuracy")
+        return {
+            "seed": self.seed,
+            "fold": self.fold,
+            "accuracy": selected.accuracy,
+            "epoch": selected.step // self.steps_per_epoch,
+            "validation_accuracy": max(on_validation),
+            "optimistic_accuracy": optimistic.accuracy,
+            "optimistic_epoch": optimistic.step // self.steps_per_epoch,
+            "last_accuracy": on_test[-1],
+            "num_train_clips": len(self.split.train),
+            "num_validation_clips": len(self.split.validation),
+            "num_test_clips": len(self.split.test),
+            "seconds": round(seconds, 2),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Looks at the weights as they are, and keeps them if they are the best so far.
+
+    Two ways of choosing go side by side: by the validation clips (accuracy, then cross-entropy),
+    and by the test clips themselves. What was seen before is read from the log of the run, so that
+    a run that was stopped goes on to the same choice.
+
+    Attributes:
+      folder: of the run.
+      classifier: whose weights are kept.
+      step: returns how many steps were done.
+      predict: by role, 'validation' and 'test', returns the predictions on its clips.
+    """
+
+    folder: Path
+    classifier: Classifier
+    step: Callable[[], int]
+    predict: Mapping[str, Callable[[], Predictions]]
+
+    def __call__(self) -> Mapping[str, float]:
+        """Returns 'accuracy' and 'cross_entropy' on validation, and 'test_accuracy'."""
+        validation, test = (self.predict[role]() for role in ("validation", "test"))
+        test = dataclasses.replace(test, step=self.step())
+        merit = (validation.accuracy, -validation.cross_entropy)
+        before = list(zip(self._seen("accuracy"), self._seen("cross_entropy"), strict=True))
+        if all(merit > (accuracy, -entropy) for accuracy, entropy in before):
+            write_selected(self.classifier, self.folder, test.step)
+            test.save(self.folder / SELECTED_FILE)
+        if all(test.accuracy > accuracy for accuracy in self._seen("test_accuracy")):
+            test.save(self.folder / OPTIMISTIC_FILE)
+        return {
+            "accuracy": validation.accuracy,
+            "cross_entropy": validation.cross_entropy,
+            "test_accuracy": test.accuracy,
+        }
+
+    def _seen(self, name: str) -> list[float]:
+        if not (self.folder / METRICS_FILE).is_file():
+            return []
+        return read_metric(self.folder, f"validation/{name}")[1]
+
+
+def predict(
+    module: ClassificationModel, folded: FoldedClips, positions: np.ndarray, samples: int
+) -> Predictions:
+    """Classifies some clips, whole ones and in order, each cut or zero-padded to `samples`."""
+    ids: list[str] = []
+    probabilities = []
+    for batch in _batches(folded.clips, positions, samples):
+        ids += [identifier.decode() for identifier in batch["id"].numpy()]
+        probabilities.append(module(to_float(batch["audio"]))["probabilities"].numpy())
+    return Predictions(tuple(ids), folded.labels[positions], np.concatenate(probabilities))
+
+
+def _batches(clips: ClipDataset, positions: np.ndarray, samples: int) -> tf.data.Dataset:
+    def fitted(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        beginning = tf.constant(0.0)
+        return {"id": element["id"], "audio": fit_length(element["audio"], samples, beginning)}
+
+    chosen = select(clips, positions, name=clips.name).build()
+    return map_in_order(chosen, fitted, num_parallel_calls=1).batch(_BATCH)

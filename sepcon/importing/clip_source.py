@@ -1,0 +1,125 @@
+"""What can be imported: the list of all clips of a source, and a reader of their audio.
+
+The list is cheap and made first. It is cut into shards, and each shard is read by itself, by
+whatever process has it: a `ClipSource` holds nothing that cannot be pickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from sepcon.audio.decode import decode_file
+from sepcon.audio.files import AudioError
+
+# Why a clip is left out, beside the kinds of `AudioError`.
+DUPLICATE = "duplicate id"
+MISSING = "missing"
+NO_KNOWN_LABEL = "no known label"
+NOT_IN_TABLE = "not in the table"
+SILENT = "silent"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClipReference:
+    """One clip of a source, before its audio is read.
+
+    Attributes:
+      id: its name, unique among those that are imported.
+      source: the file that holds it, relative to the folder of the source.
+      row: its number inside that file, where a file holds several; else None.
+      labels: class numbers, sorted.
+      unknown_labels: labels that are no class of the source.
+      group: the original recording it was cut from, where that is known.
+      fold: the fold or split that the source puts it in, where it does.
+      reason: why it is left out, if that is known already; else empty.
+    """
+
+    id: str
+    source: str
+    row: int | None = None
+    labels: tuple[int, ...] = ()
+    unknown_labels: tuple[str, ...] = ()
+    group: str = ""
+    fold: str = ""
+    reason: str = ""
+
+
+# A clip that was read. The reference may know more than before: a TFDS record tells its labels, or
+# that it has none and is to be left out.
+Loaded = tuple[ClipReference, np.ndarray | AudioError]
+
+
+class AudioReader(Protocol):
+    """Reads clips in order: int16 [samples] at 16 kHz, or the fault that it has instead."""
+
+    def __call__(self, references: Sequence[ClipReference]) -> Iterator[Loaded]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipSource:
+    """A collection of recordings to import.
+
+    Attributes:
+      name: what it is, a few letters; names the imported data set.
+      class_names: the classes that labels are numbers of; empty when nothing is labelled.
+      references: every clip, those that will be left out too, in a fixed order.
+      read: reads the audio of some of them.
+      note: one line on what the list does not show; empty if there is nothing.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    references: Sequence[ClipReference]
+    read: AudioReader
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class FileReader:
+    """Reads clips that are files of their own.
+
+    Attributes:
+      root: the folder that `ClipReference.source` is relative to.
+    """
+
+    root: Path
+
+    def __call__(self, references: Sequence[ClipReference]) -> Iterator[Loaded]:
+        for reference in references:
+            try:
+                yield reference, decode_file(self.root / reference.source)
+            except AudioError as fault:
+                yield reference, fault
+
+
+def without_duplicates(references: Iterable[ClipReference]) -> list[ClipReference]:
+    """Returns the clips in their order; what repeats an earlier id is marked to be left out."""
+    seen: set[str] = set()
+    marked = []
+    for reference in references:
+        again = reference.id in seen
+        seen.add(reference.id)
+        marked.append(dataclasses.replace(reference, reason=DUPLICATE) if again else reference)
+    return marked
+
+
+def shards_of(
+    references: Sequence[ClipReference], clips_per_shard: int
+) -> list[Sequence[ClipReference]]:
+    """Cuts the list into shards, the last of which may be shorter."""
+    starts = range(0, len(references), clips_per_shard)
+    return [references[start : start + clips_per_shard] for start in starts]
+
+
+def fingerprint(source: ClipSource) -> str:
+    """A digest of the list of clips: an import goes on only with the list it began with."""
+    digest = hashlib.sha256("\n".join(source.class_names).encode())
+    for reference in source.references:
+        digest.update(repr(reference).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,242 @@
+"""An import on disk: shards of records, the manifest, the classes, and the plan it was made by.
+
+Whatever is there is whole. A shard is two files, its records and its part of the manifest; the
+part comes last and says that the shard is done. At the end the parts become the manifest.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sepcon.audio.files import quiet_decoder
+from sepcon.data.example_bytes import write_record
+from sepcon.errors import SepconError, one_line
+from sepcon.importing.clip_source import AudioReader, ClipReference, ClipSource, fingerprint
+from sepcon.importing.import_shard import convert_shard
+from sepcon.importing.manifest import COLUMNS, Counts, count, open_table, read_rows, write_rows
+from sepcon.runs import run_folder
+from sepcon.runs.whole_file import remove_leftovers, whole_file
+
+MANIFEST = "manifest.csv"
+CLASSES = "classes.csv"
+PLAN = "plan.json"
+_PARTS = "parts"
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What decides the bytes of an import.
+
+    Attributes:
+      name: of the source.
+      clips: all clips of the source.
+      clips_per_shard: of the source; as many as are left out are missing from the records.
+      list_digest: of the list of clips.
+      format: version of this layout.
+    """
+
+    name: str
+    clips: int
+    clips_per_shard: int
+    list_digest: str
+    format: int = _FORMAT
+
+    @property
+    def num_shards(self) -> int:
+        """Shards of the whole list."""
+        return -(-self.clips // self.clips_per_shard)
+
+
+def shard_path(root: Path, number: int) -> Path:
+    """Path of the records of a shard."""
+    return root / f"clips-{number:05d}.tfrecord"
+
+
+def _part_path(root: Path, number: int) -> Path:
+    return root / _PARTS / f"{number:05d}.csv"
+
+
+def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
+    """Makes a folder ready for an import, or for going on with one.
+
+    Raises:
+      SepconError: it holds the import of another list of clips, or cannot be written.
+    """
+    plan = Plan(source.name, len(source.references), clips_per_shard, fingerprint(source))
+    if (root / PLAN).exists():
+        found = read_plan(root)
+        for field in dataclasses.fields(Plan):
+            old, new = getattr(found, field.name), getattr(plan, field.name)
+            if old != new:
+                raise SepconError(
+                    f"{root}: holds an unfinished import with {field.name} {old}, now it is {new}; "
+                    "bring the source and settings back, or choose another --run_dir"
+                )
+    with _writing(root):
+        (root / _PARTS).mkdir(parents=True, exist_ok=True)
+        for folder in (root, root / _PARTS):
+            remove_leftovers(folder)
+        with whole_file(root / CLASSES) as temporary, open_table(temporary, "w") as file:
+            rows = enumerate(source.class_names)
+            csv.writer(file, lineterminator="\n").writerows([("index", "display_name"), *rows])
+        run_folder.write_text(root / PLAN, json.dumps(dataclasses.asdict(plan), indent=1) + "\n")
+    return plan
+
+
+def read_plan(root: Path) -> Plan:
+    """Reads the plan of an import.
+
+    Raises:
+      SepconError: there is none, or of another layout.
+    """
+    path = root / PLAN
+    try:
+        plan = Plan(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise SepconError(f"{path}: no such file; import clips with `sepcon import`") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise SepconError(f"{path}: is no plan of an import ({error}); import again") from error
+    if plan.format != _FORMAT:
+        raise SepconError(f"{path}: has format {plan.format}, expected {_FORMAT}; import again")
+    return plan
+
+
+def unfinished_shards(root: Path, plan: Plan) -> list[int]:
+    """Numbers of the shards that are still to be written."""
+    if (root / MANIFEST).exists():
+        return []
+    return [n for n in range(plan.num_shards) if not _part_path(root, n).exists()]
+
+
+def count_finished(root: Path, plan: Plan) -> Counts:
+    """Counts the clips of all finished shards."""
+    if (root / MANIFEST).exists():
+        return count(read_rows(root / MANIFEST))
+    counts = Counts()
+    for number in range(plan.num_shards):
+        if _part_path(root, number).exists():
+            counts.update(count(read_rows(_part_path(root, number), header=False)))
+    return counts
+
+
+def write_shard(
+    root: Path, number: int, read: AudioReader, references: Sequence[ClipReference]
+) -> Counts:
+    """Converts a shard and writes its records and its part of the manifest.
+
+    Args:
+      root: the folder of the import.
+      number: of the shard.
+      read: the reader of the source.
+      references: its clips.
+
+    Returns:
+      What became of its clips.
+
+    Raises:
+      SepconError: it cannot be written.
+    """
+    rows = []
+    with _writing(root), quiet_decoder():
+        with whole_file(shard_path(root, number)) as temporary, open(temporary, "wb") as records:
+            for row, record in convert_shard(read, references):
+                rows.append(row)
+                if record is not None:
+                    write_record(records, record)
+        with whole_file(_part_path(root, number)) as temporary, open_table(temporary, "w") as part:
+            write_rows(part, rows)
+    return count(rows)
+
+
+def finish(root: Path, plan: Plan) -> Counts:
+    """Makes the manifest of the parts, once all shards are there; returns its counts."""
+    parts = [_part_path(root, number) for number in range(plan.num_shards)]
+    with _writing(root):
+        if not (root / MANIFEST).exists():
+            with whole_file(root / MANIFEST) as temporary, open_table(temporary, "w") as file:
+                csv.writer(file, lineterminator="\n").writerow(COLUMNS)
+                for part in parts:
+                    with open_table(part, "r") as rows:
+                        shutil.copyfileobj(rows, file)
+        shutil.rmtree(root / _PARTS, ignore_errors=True)
+        # A worker may outlive its killed parent by a moment, and begin a file in it.
+        remove_leftovers(root)
+    return count(read_rows(root / MANIFEST))
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedImport:
+    """An import that can be read.
+
+    Attributes:
+      root: its folder.
+      name: of the source.
+      class_names: of the classes.
+      identity: a digest of the manifest.
+      num_imported: records in all shards.
+      records: paths of the shards, in order.
+    """
+
+    root: Path
+    name: str
+    class_names: tuple[str, ...]
+    identity: str
+    num_imported: int
+    records: tuple[Path, ...]
+
+
+def open_import(root: Path) -> FinishedImport:
+    """Opens a finished import.
+
+    Raises:
+      SepconError: there is none, or it is not finished.
+    """
+    plan = read_plan(root)
+    if not run_folder.is_finished(root):
+        raise SepconError(
+            f"{root}: is an unfinished import; start the same `sepcon import` again, it continues"
+        )
+    record = run_folder.read_record(root)
+    with open_table(root / CLASSES, "r") as file:
+        names = tuple(row["display_name"] for row in csv.DictReader(file))
+    return FinishedImport(
+        root=root,
+        name=plan.name,
+        class_names=names,
+        identity=record["manifest"],
+        num_imported=record["imported"],
+        records=tuple(shard_path(root, number) for number in range(plan.num_shards)),
+    )
+
+
+def run_record(root: Path, counts: Counts) -> dict[str, Any]:
+    """What a finished import says of itself in run.json."""
+    with open(root / MANIFEST, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:8]
+    return {
+        "clips": counts.clips,
+        "imported": counts.kept,
+        "hours": round(counts.seconds / 3600, 3),
+        "left_out": dict(counts.left_out()),
+        "manifest": digest,
+    }
+
+
+@contextmanager
+def _writing(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SepconError(
+            f"{root}: cannot be written ({one_line(error)}); make room or choose another "
+            "--run_dir, the same command goes on"
+        ) from error

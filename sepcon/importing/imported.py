@@ -1,0 +1,221 @@
+"""What `sepcon import` has made, as `ClipDataset`s of training, validation and test clips."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import tensorflow as tf
+
+from sepcon.audio.samples import SAMPLE_RATE_HZ
+from sepcon.data.clips import ClipDataset, Element, ReadClip, fit_length, from_reader
+from sepcon.data.folds import FoldedClips
+from sepcon.data.prepared import parse, parse_labels
+from sepcon.data.records import RecordFiles
+from sepcon.errors import SepconError
+from sepcon.importing.import_folder import MANIFEST, FinishedImport, open_import
+from sepcon.importing.manifest import ManifestRow, read_rows
+
+Part = Literal["all", "train", "validation", "test"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Division:
+    """Which part of an import a clip belongs to; the arguments of `imported`."""
+
+    validation_share: float
+    test_share: float
+    test_folds: frozenset[str]
+
+    def part_of(self, row: ManifestRow) -> Part:
+        place = _place(row.group or row.id)
+        if row.fold in self.test_folds or (not self.test_folds and place < self.test_share):
+            return "test"
+        return "validation" if place >= 1.0 - self.validation_share else "train"
+
+
+def _place(name: str) -> float:
+    """A number in [0, 1) that depends on a name alone: no clip changes sides when others come."""
+    digest = hashlib.sha256(os.fsencode(name)).digest()
+    return int.from_bytes(digest[:6], "big") / float(1 << 48)
+
+
+def imported(
+    *,
+    path: str | Sequence[str],
+    part: Part = "all",
+    validation_share: float = 0.1,
+    test_share: float = 0.0,
+    test_folds: Sequence[int | str] = (),
+    folds: Sequence[int | str] = (),
+    clip_seconds: float | None = None,
+) -> ClipDataset:
+    """Returns imported clips in the order of their source.
+
+    The parts are drawn by a hash of the original recording a clip was cut from, or of its id where
+    that is not known: no recording is in two parts, and none changes sides when others come.
+
+    Args:
+      path: the folder of an import, or several of the same classes, one after the other.
+      part: "train", "validation", "test", or "all" of them.
+      validation_share: of the recordings that are not for testing.
+      test_share: of the recordings, where no `test_folds` are given.
+      test_folds: the folds that are for testing.
+      folds: only these folds are looked at; empty for all.
+      clip_seconds: every clip is cut or zero-padded to this; None keeps the lengths.
+
+    Raises:
+      SepconError: there is no finished import, the classes differ, or nothing is in the part.
+    """
+    _check(part, validation_share, test_share, clip_seconds)
+    imports = _open(path)
+    division = _Division(validation_share, test_share, _names(test_folds))
+    positions = _positions(imports, part, division, _names(folds))
+    clip_samples = None if clip_seconds is None else round(clip_seconds * SAMPLE_RATE_HZ)
+    files = _open_records(imports)
+    return from_reader(
+        name=_name(imports, part, positions, len(files)),
+        num_clips=len(positions),
+        class_names=imports[0].class_names,
+        clip_samples=clip_samples,
+        read=_reader(files, positions, len(imports[0].class_names), clip_samples),
+    )
+
+
+def imported_folds(*, path: str | Sequence[str], folds: Sequence[int | str] = ()) -> FoldedClips:
+    """Returns imported clips of one class each with the fold and the original recording of each.
+
+    Args:
+      path: the folder of an import, or several of the same classes, one after the other.
+      folds: only these are looked at; empty for all.
+
+    Raises:
+      SepconError: as `imported`, or a clip has no fold, no class, or several.
+    """
+    imports = _open(path)
+    positions = _positions(imports, "all", _Division(0.0, 0.0, frozenset()), _names(folds))
+    files = _open_records(imports)
+    kept = [row for each in imports for row in read_rows(each.root / MANIFEST) if not row.reason]
+    rows = [kept[position] for position in positions]
+    for row in rows:
+        if not row.fold or len(row.label_numbers) != 1:
+            raise SepconError(
+                f"{imports[0].root}: clip {row.id} has fold {row.fold or 'none'} and "
+                f"{len(row.label_numbers)} classes, expected a fold and one class"
+            )
+    class_names = imports[0].class_names
+    return FoldedClips(
+        clips=from_reader(
+            name=_name(imports, "all", positions, len(files)),
+            num_clips=len(positions),
+            class_names=class_names,
+            clip_samples=None,
+            read=_reader(files, positions, len(class_names), None),
+        ),
+        labels=np.array([row.label_numbers[0] for row in rows]),
+        folds=tuple(row.fold for row in rows),
+        groups=tuple(row.group or row.id for row in rows),
+    )
+
+
+def _open(path: str | Sequence[str]) -> list[FinishedImport]:
+    imports = [open_import(Path(each).expanduser()) for each in _paths(path)]
+    for each in imports[1:]:
+        if each.class_names != imports[0].class_names:
+            raise SepconError(
+                f"{each.root}: has other classes than {imports[0].root}; give imports with one "
+                "list of classes"
+            )
+    return imports
+
+
+def _check(
+    part: str, validation_share: float, test_share: float, clip_seconds: float | None
+) -> None:
+    if part not in get_args(Part):
+        raise SepconError(f"imported: part is {part!r}, expected {', '.join(get_args(Part))}")
+    if min(validation_share, test_share) < 0 or validation_share + test_share >= 1:
+        raise SepconError(
+            f"imported: validation_share {validation_share} and test_share {test_share} leave "
+            "nothing to train on; expected shares from 0 that sum to less than 1"
+        )
+    if clip_seconds is not None and round(clip_seconds * SAMPLE_RATE_HZ) < 1:
+        raise SepconError(f"imported: clip_seconds is {clip_seconds}, expected more than 0")
+
+
+def _paths(path: str | Sequence[str]) -> Sequence[str]:
+    paths = [path] if isinstance(path, str | os.PathLike) else list(path)
+    if not paths:
+        raise SepconError("imported: path is empty; give the folder of an import")
+    return paths
+
+
+def _names(folds: Sequence[int | str]) -> frozenset[str]:
+    return frozenset(map(str, folds))
+
+
+def _open_records(imports: Sequence[FinishedImport]) -> RecordFiles:
+    files = RecordFiles([record for each in imports for record in each.records])
+    expected = sum(each.num_imported for each in imports)
+    if len(files) != expected:
+        raise SepconError(
+            f"{imports[0].root}: holds {len(files)} records (with those beside it), expected "
+            f"{expected}; delete the folder and import again"
+        )
+    return files
+
+
+def _name(
+    imports: Sequence[FinishedImport], part: Part, positions: np.ndarray, num_records: int
+) -> str:
+    """Names what is in the data set: channels are stored for one choice of clips."""
+    name = "+".join(f"{each.name}_{each.identity}" for each in imports)
+    if len(positions) == num_records:
+        return name
+    return f"{name}/{part}_{hashlib.sha256(positions.tobytes()).hexdigest()[:8]}"
+
+
+def _positions(
+    imports: Sequence[FinishedImport], part: Part, division: _Division, folds: frozenset[str]
+) -> np.ndarray:
+    """Numbers of the records that are in the part, over all imports."""
+    positions, number, found = [], 0, set()
+    for each in imports:
+        for row in read_rows(each.root / MANIFEST):
+            if row.reason:
+                continue
+            found.add(row.fold)
+            if (not folds or row.fold in folds) and part in ("all", division.part_of(row)):
+                positions.append(number)
+            number += 1
+    unknown = (folds | division.test_folds) - found
+    if unknown or not positions:
+        raise SepconError(
+            f"{imports[0].root}: "
+            + (f"has no fold {', '.join(sorted(unknown))}" if unknown else f"no clip is in {part}")
+            + f"; it has the folds {', '.join(sorted(found)) or 'of nothing'}; give other folds or "
+            "shares"
+        )
+    return np.asarray(positions, np.int64)
+
+
+def _reader(
+    files: RecordFiles, positions: np.ndarray, num_classes: int, clip_samples: int | None
+) -> ReadClip:
+    # Made here, not while a graph is traced: there it would become a part of the graph.
+    table = tf.constant(positions)
+
+    def read(position: tf.Tensor) -> Element:
+        serialized = files.read(tf.gather(table, position))
+        row = parse(serialized, {"id": tf.string, "audio": tf.int16})
+        audio = row["audio"]
+        if clip_samples is not None:
+            audio = fit_length(audio, clip_samples, tf.constant(0.0))
+        return {"id": row["id"], "audio": audio, "labels": parse_labels(serialized, num_classes)}
+
+    return read

@@ -1,0 +1,1 @@
+"""What is measured: pure functions on numpy arrays."""

@@ -1,0 +1,32 @@
+"""Digests that tell whether two models give the same numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import keras
+
+from sepcon.models.encoder_files import EncoderConfig
+from sepcon.models.products.embedding import EmbeddingModel
+
+
+def digest(*parts: str | bytes) -> str:
+    """Hashes parts in a row, so that where one ends and the next begins counts too."""
+    hashed = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        hashed.update(len(data).to_bytes(8, "little") + data)
+    return hashed.hexdigest()
+
+
+def hash_files(folder: Path) -> str:
+    """Hashes the contents of all files below a folder."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return digest(*(file.read_bytes() for file in files))
+
+
+def encoder_fingerprint(config: EncoderConfig, encoder: keras.Model, module: EmbeddingModel) -> str:
+    """Hashes all that decides the numbers: architecture, weights, front-end, patch and hop."""
+    weights = [variable.numpy().tobytes() for variable in encoder.variables]
+    return digest(config.to_json(), repr(module.exact_hop_seconds), *weights)

@@ -1,0 +1,1 @@
+"""What `sepcon export` writes: SavedModels that take waveform."""

@@ -1,0 +1,248 @@
+"""The product: waveform in, embeddings out, in one graph that needs neither sepcon nor Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sepcon.audio.log_mel import LogMel
+
+# Bounds on the working memory of one call, whatever the length of the recording: an hour costs
+# its own samples and log-mel, and beside them one chunk of spectra and one of activations.
+_FRAMES_PER_CHUNK = 8192
+_PATCHES_PER_CHUNK = 64
+
+
+class EmbeddingModel(tf.Module):
+    """Cuts a waveform into overlapping patches, embeds each, and averages.
+
+    Patches lie on the grid of the log-mel frames: patch k starts at min(k * hop, last), where
+    `last` is where a patch ends with the recording, so that the end is heard too. A recording
+    shorter than one patch is padded with zeros to one; a longer one by less than one frame hop
+    (10 ms), to a whole number of frame hops past the first patch.
+
+    Metadata are functions without arguments, as attributes do not survive a SavedModel:
+    `sample_rate_hz()`, `patch_seconds()`, `hop_seconds()`, `embedding_size()`.
+
+    Args:
+      encoder: log-mel [batch, frames, mels] float32 -> embedding [batch, dim].
+      log_mel: the front-end the encoder was trained with.
+      patch_seconds: length of what the encoder sees.
+      hop_seconds: time between the starts of patches, rounded to frames; half a patch by default.
+
+    Raises:
+      ValueError: the patch is shorter than a window, the hop is not positive, or the encoder wants
+        another number of frames or mels than the patch has.
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        log_mel: LogMel,
+        *,
+        patch_seconds: float,
+        hop_seconds: float | None = None,
+    ) -> None:
+        super().__init__(name="embedding_model")
+        if hop_seconds is not None and hop_seconds <= 0:
+            raise ValueError(f"hop_seconds must be positive, got {hop_seconds}.")
+        rate = log_mel.sample_rate_hz
+        self._window = log_mel.window_samples
+        self._frame_hop = log_mel.hop_samples
+        self._patch_samples = round(patch_seconds * rate)
+        if self._patch_samples < self._window:
+            raise ValueError(
+                f"patch_seconds must hold one window of {self._window / rate} s, "
+                f"got {patch_seconds}."
+            )
+        self._patch_frames = log_mel.num_frames(self._patch_samples)
+        _check_input_shape(encoder, self._patch_frames, log_mel.num_mels)
+        hop = patch_seconds / 2 if hop_seconds is None else hop_seconds
+        self._hop_frames = max(1, round(hop * rate / self._frame_hop))
+        self._dim = int(encoder.output_shape[-1])
+        self._rate, self._patch_seconds, self._log_mel = rate, float(patch_seconds), log_mel
+        # The Keras model itself stays hidden behind a closure and only its bare variables are
+        # tracked: with Keras objects inside, the TFLite converter aborts the process and the
+        # loaded model has no trainable variables (tensorflow#63987).
+        self._tf_variables = [variable.value for variable in encoder.variables]
+        self._encode = lambda patches: tf.cast(encoder(patches, training=False), tf.float32)
+        # Traced now, so that every later call finds these two and none makes a graph of its own.
+        self._batch_function = self.__call__.get_concrete_function(
+            tf.TensorSpec([None, None], tf.float32, name="waveform")
+        )
+        self.__call__.get_concrete_function(tf.TensorSpec([None], tf.float32, name="waveform"))
+        self._patch_function = self.embed_patch.get_concrete_function(
+            tf.TensorSpec([None, self._patch_samples], tf.float32, name="waveform")
+        )
+
+    @property
+    def signatures(self) -> dict[str, Any]:
+        """What `tf.saved_model.save` takes as `signatures`: any length, and single patches."""
+        return {"serving_default": self._batch_function, "patch": self._patch_function}
+
+    @tf.function(autograph=False)
+    def __call__(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Embeds recordings.
+
+        Args:
+          waveform: [batch, samples] or [samples] float32 in [-1, 1] at `sample_rate_hz()`; any
+            number of samples.
+
+        Returns:
+          'embedding' [batch, dim]: mean over the patches;
+          'patch_embedding' [batch, patches, dim];
+          'patch_time_seconds' [patches]: where each patch starts;
+          'log_mel' [batch, frames, mels], the natural logarithm of power. All float32. For a
+          waveform without the batch axis these have no batch axis either.
+
+        Raises:
+          ValueError: not float32, or neither one nor two axes.
+        """
+        if waveform.dtype != tf.float32:
+            raise ValueError(
+                f"waveform must be float32 in [-1, 1], got {waveform.dtype.name}; "
+                "divide int16 samples by 32768."
+            )
+        if waveform.shape.rank == 1:
+            outputs = self._embed(waveform[tf.newaxis])
+            return {
+                name: value if name == "patch_time_seconds" else value[0]
+                for name, value in outputs.items()
+            }
+        if waveform.shape.rank != 2:
+            raise ValueError(
+                f"waveform must be [batch, samples] or [samples], got shape {waveform.shape}."
+            )
+        return self._embed(waveform)
+
+    @tf.function(autograph=False)
+    def embed_patch(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Embeds single patches without any loop: the part that TensorFlow Lite takes as it is.
+
+        Args:
+          waveform: [batch, patch samples] float32 in [-1, 1].
+
+        Returns:
+          'embedding' [batch, dim] float32.
+        """
+        return {"embedding": self._encode(self._log_mel(waveform))}
+
+    @tf.function(autograph=False, input_signature=[])
+    def sample_rate_hz(self) -> tf.Tensor:
+        """The rate the waveform must have."""
+        return tf.constant(self._rate, tf.int32)
+
+    @tf.function(autograph=False, input_signature=[])
+    def patch_seconds(self) -> tf.Tensor:
+        """The length of a patch."""
+        return tf.constant(self._patch_seconds, tf.float32)
+
+    @tf.function(autograph=False, input_signature=[])
+    def hop_seconds(self) -> tf.Tensor:
+        """The time between the starts of patches."""
+        return tf.constant(self.exact_hop_seconds, tf.float32)
+
+    @tf.function(autograph=False, input_signature=[])
+    def embedding_size(self) -> tf.Tensor:
+        """The size of an embedding."""
+        return tf.constant(self._dim, tf.int32)
+
+    @property
+    def exact_hop_seconds(self) -> float:
+        """The time between the starts of patches after rounding to frames."""
+        return self._hop_frames * self._frame_hop / self._rate
+
+    def _embed(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
+        batch, samples = tf.unstack(tf.shape(waveform))
+        frame_hop, patch_frames = self._frame_hop, self._patch_frames
+        past_first = _ceil_divide(tf.maximum(samples - self._patch_samples, 0), frame_hop)
+        log_mel = self._whole_log_mel(waveform, batch, samples, patch_frames + past_first)
+
+        num_patches = 1 + _ceil_divide(past_first, self._hop_frames)
+        starts = tf.minimum(tf.range(num_patches) * self._hop_frames, past_first)
+
+        def embed_patches(first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+            chunk = tf.minimum(tf.range(first, first + count), num_patches - 1)
+            frames = tf.gather(starts, chunk)[:, tf.newaxis] + tf.range(patch_frames)
+            patches = tf.gather(log_mel, frames, axis=1)  # [batch, count, frames, mels]
+            patches = tf.reshape(patches, [-1, patch_frames, self._log_mel.num_mels])
+            patches = self._log_mel.scale(patches)
+            embedding = tf.reshape(self._encode(patches), [batch, count, self._dim])
+            return tf.transpose(embedding, [1, 0, 2])
+
+        per_chunk = tf.maximum(1, _PATCHES_PER_CHUNK // tf.maximum(batch, 1))
+        patch_embedding = _in_chunks(embed_patches, num_patches, per_chunk, [None, self._dim])
+        patch_embedding = tf.transpose(patch_embedding, [1, 0, 2])  # [batch, patches, dim]
+        return {
+            "embedding": tf.reduce_mean(patch_embedding, axis=1),
+            "patch_embedding": patch_embedding,
+            "patch_time_seconds": tf.cast(starts * frame_hop, tf.float32) / self._rate,
+            "log_mel": log_mel,
+        }
+
+    def _whole_log_mel(
+        self, waveform: tf.Tensor, batch: tf.Tensor, samples: tf.Tensor, num_frames: tf.Tensor
+    ) -> tf.Tensor:
+        """Log-mel [batch, num_frames, mels] of the zero-padded waveform, a chunk at a time."""
+        window, hop, mels = self._window, self._frame_hop, self._log_mel.num_mels
+        per_chunk = tf.maximum(1, _FRAMES_PER_CHUNK // tf.maximum(batch, 1))
+        # The last chunk is as long as the others; what it has too much is cut off afterwards.
+        padded = (num_frames + _num_chunks(num_frames, per_chunk)) * hop + window
+        waveform = tf.pad(waveform, [[0, 0], [0, tf.maximum(padded - samples, 0)]])
+
+        def analyse(first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+            start = first * hop
+            frames = self._log_mel.log_power(
+                waveform[:, start : start + (count - 1) * hop + window]
+            )
+            return tf.transpose(tf.ensure_shape(frames, [None, None, mels]), [1, 0, 2])
+
+        log_mel = _in_chunks(analyse, num_frames, per_chunk, [None, mels])
+        return tf.transpose(log_mel, [1, 0, 2])
+
+
+def _in_chunks(
+    function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    num_items: tf.Tensor,
+    per_chunk: tf.Tensor,
+    item_shape: list[int | None],
+) -> tf.Tensor:
+    """Computes [num_items, ...] as `function(first, count)` on chunks of equal count.
+
+    Chunks run one after the other, so that memory holds the intermediates of one. Their count is
+    evened out (65 items at 64 a chunk are 33 and 33, not 64 and 1), hence less than one item per
+    chunk is computed in vain.
+    """
+    num_chunks = _num_chunks(num_items, per_chunk)
+    count = _ceil_divide(num_items, num_chunks)
+    results = tf.TensorArray(
+        tf.float32, size=num_chunks, infer_shape=False, element_shape=[None, *item_shape]
+    )
+    _, results = tf.while_loop(
+        lambda chunk, _: chunk < num_chunks,
+        lambda chunk, results: (chunk + 1, results.write(chunk, function(chunk * count, count))),
+        (0, results),
+        parallel_iterations=1,
+    )
+    return results.concat()[:num_items]
+
+
+def _num_chunks(num_items: tf.Tensor, per_chunk: tf.Tensor) -> tf.Tensor:
+    return tf.maximum(1, _ceil_divide(num_items, per_chunk))
+
+
+def _ceil_divide(numerator: tf.Tensor, denominator: tf.Tensor | int) -> tf.Tensor:
+    return -(-numerator // denominator)
+
+
+def _check_input_shape(encoder: keras.Model, frames: int, mels: int) -> None:
+    wanted = tuple(encoder.input_shape[1:])
+    given = (frames, mels)
+    if len(wanted) != 2 or any(w not in (None, g) for w, g in zip(wanted, given, strict=True)):
+        raise ValueError(
+            f"encoder must take log-mel patches [batch, {frames}, {mels}], "
+            f"but its input shape is {encoder.input_shape}."
+        )

@@ -1,0 +1,262 @@
+"""Writes an encoder, classifier or separator as a SavedModel that takes waveform."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import datetime
+import io
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+import sepcon
+from sepcon.errors import SepconError, one_line
+from sepcon.models.classifier import load_classifier
+from sepcon.models.encoder_files import load_encoder
+from sepcon.models.fingerprint import encoder_fingerprint
+from sepcon.models.products.classification import ClassificationModel, classifier_fingerprint
+from sepcon.models.products.embedding import EmbeddingModel
+from sepcon.models.products.saved_model import CLASS_MAP_FILE, MODEL_CARD_FILE, SAVED_MODEL_FOLDER
+from sepcon.models.products.separation import SeparationModel, separator_fingerprint
+from sepcon.models.separator.network import MODEL_FILE, chosen_step, load_separator
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """What is exported.
+
+    Attributes:
+      module: the graph: EmbeddingModel, ClassificationModel or SeparationModel.
+      facts: what a user must know of this kind of model, JSON-able.
+      summary: the same in a few words.
+      files: further assets: the text of each by its name.
+    """
+
+    module: Any
+    facts: dict[str, Any]
+    summary: str
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def write_saved_model(
+    *,
+    run_dir: str | Path,
+    model: str | Path,
+    step: int | None = None,
+    hop_seconds: float | None = None,
+    config_text: str = "",
+) -> Path:
+    """Writes run_dir/saved_model: waveform in, embeddings, class probabilities or sources out.
+
+    Which of them follows from the run (see `EmbeddingModel`, `ClassificationModel` and
+    `SeparationModel`). Beside the graph it holds assets/model_card.json (rates, sizes, step, git
+    revision, gin), assets/model.json (the architecture) and, of a classifier,
+    assets/class_map.csv. It appears whole or not at all.
+
+    Args:
+      run_dir: where to write; may be the run itself.
+      model: run folder of `sepcon pretrain` or `sepcon train_separator`, or of one fold and seed of
+        `sepcon finetune`.
+      step: which state to take; by default the last one, of a classifier that which validation has
+        chosen.
+      hop_seconds: time between patches of an encoder, half a patch by default.
+      config_text: the resolved configuration, kept in the model card.
+
+    Returns:
+      The SavedModel folder.
+
+    Raises:
+      SepconError: `model` is no such run or lacks the step; run_dir cannot be written or already
+        holds another SavedModel.
+    """
+    make = {"separator": _separator, "classifier": _classifier}.get(_kind(model), _encoder)
+    product = make(model, step, hop_seconds)
+    card = model_card(product, config_text=config_text)
+    target = Path(run_dir) / SAVED_MODEL_FOLDER
+    if target.exists():
+        _check_same_model(target, card)
+        print(f"{target} is there already and is this very model: nothing to do.")
+        return target
+    try:
+        _write(product, card, Path(model) / MODEL_FILE, target)
+    except (OSError, tf.errors.OpError) as error:
+        raise SepconError(f"cannot write {target}: {one_line(error)}") from error
+    size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+    print(
+        f"Wrote {target} ({size / 1e6:.1f} MB): step {card['training_step']} of {model}, "
+        f"{product.summary}."
+    )
+    return target
+
+
+def _kind(model: str | Path) -> Any:
+    """What a run folder says it holds; whoever loads it tells what is wrong with it."""
+    try:
+        return json.loads((Path(model) / MODEL_FILE).read_text())["kind"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _encoder(model: str | Path, step: int | None, hop_seconds: float | None) -> Product:
+    loaded = load_encoder(model, step)
+    try:
+        module = EmbeddingModel(
+            loaded.encoder,
+            loaded.log_mel,
+            patch_seconds=loaded.patch_seconds,
+            hop_seconds=hop_seconds,
+        )
+    except ValueError as error:
+        raise SepconError(f"cannot export {model}: {one_line(error)}") from error
+    facts = {
+        "kind": "encoder",
+        "sample_rate_hz": loaded.log_mel.sample_rate_hz,
+        "patch_seconds": loaded.patch_seconds,
+        "hop_seconds": module.exact_hop_seconds,
+        "embedding_size": int(module.embedding_size()),
+        "log_mel": dataclasses.asdict(loaded.log_mel),
+        "training_step": loaded.step,
+        "num_parameters": loaded.encoder.count_params(),
+        "fingerprint": encoder_fingerprint(loaded.config, loaded.encoder, module),
+    }
+    summary = (
+        f"waveform at {facts['sample_rate_hz']} Hz to {facts['embedding_size']} numbers per patch "
+        f"of {facts['patch_seconds']:g} s, every {facts['hop_seconds']:g} s"
+    )
+    return Product(module, facts, summary)
+
+
+def _classifier(model: str | Path, step: int | None, hop_seconds: float | None) -> Product:
+    loaded = load_classifier(model, step)
+    config = loaded.config
+    try:
+        module = ClassificationModel(
+            loaded.model,
+            loaded.log_mel,
+            patch_seconds=config.encoder.patch_seconds,
+            class_names=config.class_names,
+            hop_seconds=hop_seconds,
+        )
+    except ValueError as error:
+        raise SepconError(f"cannot export {model}: {one_line(error)}") from error
+    hop = module.exact_hop_seconds
+    facts = {
+        "kind": "classifier",
+        "sample_rate_hz": loaded.log_mel.sample_rate_hz,
+        "patch_seconds": config.encoder.patch_seconds,
+        "hop_seconds": hop,
+        "class_names": config.class_names,
+        "log_mel": dataclasses.asdict(loaded.log_mel),
+        "training_step": loaded.step,
+        "num_parameters": loaded.model.count_params(),
+        "fingerprint": classifier_fingerprint(config.to_json(), loaded.model, hop),
+    }
+    summary = (
+        f"waveform at {facts['sample_rate_hz']} Hz to probabilities of "
+        f"{len(config.class_names)} classes"
+    )
+    return Product(module, facts, summary, {CLASS_MAP_FILE: class_map(config.class_names)})
+
+
+def class_map(class_names: Sequence[str]) -> str:
+    """Returns a table of `index,name`, as text."""
+    table = io.StringIO()
+    rows = [("index", "name"), *enumerate(class_names)]
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    return table.getvalue()
+
+
+def _separator(model: str | Path, step: int | None, hop_seconds: float | None) -> Product:
+    if hop_seconds is not None:
+        raise SepconError(
+            f"hop_seconds: got {hop_seconds}, but {model} is a separator: leave it out"
+        )
+    separator = load_separator(model, step)
+    facts = {
+        "kind": "separator",
+        "sample_rate_hz": separator.config.sample_rate_hz,
+        "num_sources": separator.config.num_sources,
+        "separator": dataclasses.asdict(separator.config),
+        "training_step": chosen_step(model, step),
+        "num_parameters": separator.count_params(),
+        "fingerprint": separator_fingerprint(separator),
+    }
+    summary = f"waveform at {facts['sample_rate_hz']} Hz to {facts['num_sources']} sources"
+    return Product(SeparationModel(separator), facts, summary)
+
+
+def model_card(product: Product, *, config_text: str = "") -> dict[str, Any]:
+    """Returns what a user of the SavedModel must know, as JSON-able values."""
+    return {
+        **product.facts,
+        "waveform": "float32 in [-1, 1], [batch, samples] or [samples]",
+        "sepcon_version": sepcon.__version__,
+        "tensorflow_version": tf.__version__,
+        **git_revision(),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "gin": config_text,
+    }
+
+
+def git_revision() -> dict[str, Any]:
+    """Returns {'git_revision', 'git_dirty'} of the running source, None where there is no git."""
+    package = Path(sepcon.__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(package), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        # An installed copy inside somebody else's checkout must not claim that one's revision.
+        git("ls-files", "--error-unmatch", "__init__.py")
+        return {
+            "git_revision": git("rev-parse", "HEAD"),
+            "git_dirty": bool(git("status", "--porcelain", "--", ".")),
+        }
+    except (OSError, subprocess.CalledProcessError):
+        return {"git_revision": None, "git_dirty": None}
+
+
+def _check_same_model(target: Path, card: dict[str, Any]) -> None:
+    file = target / "assets" / MODEL_CARD_FILE
+    try:
+        existing = json.loads(file.read_text())["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        existing = None
+    if existing != card["fingerprint"]:
+        raise SepconError(
+            f"{target} holds another model and is left as it is. "
+            "Give another run_dir, or remove that folder."
+        )
+
+
+def _write(product: Product, card: dict[str, Any], config_file: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{target.name}.tmp")  # Of a killed export too: made anew.
+    shutil.rmtree(temporary, ignore_errors=True)
+    module = product.module
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            texts = {MODEL_CARD_FILE: json.dumps(card, indent=1), **product.files}
+            paths = {name: Path(folder) / name for name in texts}
+            for name, text in texts.items():
+                paths[name].write_text(text)
+            # As assets they move along when a user saves the loaded model inside another.
+            for path in (*paths.values(), config_file):
+                setattr(module, _asset_name(path), tf.saved_model.Asset(str(path)))
+            tf.saved_model.save(module, str(temporary), signatures=module.signatures)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _asset_name(path: Path) -> str:
+    """What a loaded model calls the file: `model_card_file`, `model_config_file`, and so on."""
+    return {MODEL_FILE: "model_config_file"}.get(path.name, f"{path.stem}_file")

@@ -1,0 +1,1 @@
+"""The separation network and its parts."""

@@ -1,0 +1,294 @@
+"""A report page: tables, plots, and sounds with their spectrograms, inside it or beside it."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import importlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from sepcon.errors import SepconError
+
+_FFT_SAMPLES = 512
+_MOST_PLAYED_HZ = 48_000
+_LINE_STYLES = ("-", "--", ":", "-.")
+_MAX_NAMES_INSIDE = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A picture. Attributes: caption, and png, the file's bytes in base64."""
+
+    caption: str
+    png: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """A sound to play.
+
+    Attributes:
+      label: what it is.
+      source: its address: a link, or the file itself as a data URL.
+      png: its spectrogram, the file's bytes in base64.
+    """
+
+    label: str
+    source: str
+    png: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+      heading: its title.
+      paragraphs: text.
+      table: rows of cells, the head first; empty for none.
+      figures: pictures.
+      clips: sounds.
+      code: text shown as it is.
+    """
+
+    heading: str
+    paragraphs: Sequence[str] = ()
+    table: Sequence[Sequence[str]] = ()
+    figures: Sequence[Figure] = ()
+    clips: Sequence[Clip] = ()
+    code: str = ""
+
+
+def write_report(path: Path, *, title: str, subtitle: str, sections: Sequence[Section]) -> None:
+    """Writes the page, whole or not at all.
+
+    Raises:
+      SepconError: the libraries of the extra `report` are not installed.
+    """
+    jinja2 = library("jinja2")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    page = environment.get_template("page.html").render(
+        title=title, subtitle=subtitle, sections=sections
+    )
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(path)
+
+
+def require_libraries() -> None:
+    """Tells now, not after an hour of work, that a report cannot be made.
+
+    Raises:
+      SepconError: the libraries of the extra `report` are not installed.
+    """
+    for name in ("jinja2", "matplotlib", "sklearn"):
+        library(name)
+
+
+def library(name: str) -> Any:
+    """Imports a library of the extra `report`.
+
+    Raises:
+      SepconError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise SepconError(
+            f"reports need the package {name.split('.')[0]}, which is not installed; "
+            "install the extra: pip install 'sepcon[report]'"
+        ) from None
+
+
+def audio_clip(label: str, waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> Clip:
+    """Returns a player for a waveform [samples] in [-1, 1] with its log spectrogram.
+
+    Louder sounds are clipped by the file format; nothing is normalised, so that the channels of a
+    mixture are as loud as they are in it. What is played has at most 48 kHz.
+    """
+    played, rate_hz = waveform, min(sample_rate_hz, _MOST_PLAYED_HZ)
+    if rate_hz < sample_rate_hz:
+        played = soxr.resample(waveform, sample_rate_hz, rate_hz)
+    file = io.BytesIO()
+    soundfile.write(file, played, rate_hz, format="FLAC", subtype="PCM_16")
+    source = f"data:audio/flac;base64,{_base64(file.getvalue())}"
+    return Clip(label, source, _spectrogram(waveform, sample_rate_hz))
+
+
+def linked_clip(
+    label: str, link: str, waveform: npt.NDArray[np.float32], sample_rate_hz: int
+) -> Clip:
+    """Returns a player for a file beside the page, with the log spectrogram of its beginning.
+
+    Args:
+      label: what it is.
+      link: the file's address, relative to the page and quoted for a URL.
+      waveform: [samples] in [-1, 1], what the spectrogram shows.
+      sample_rate_hz: of the waveform.
+    """
+    return Clip(label, link, _spectrogram(waveform, sample_rate_hz))
+
+
+def line_figure(
+    caption: str,
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    x_label: str,
+    y_label: str,
+) -> Figure:
+    """Returns a plot of named curves, each a pair of equally long sequences x and y."""
+    figure, axes = _axes((7.0, 3.6))
+    for number, (name, (x, y)) in enumerate(series.items()):
+        # The colours come again after ten curves.
+        style = _LINE_STYLES[number // 10 % len(_LINE_STYLES)]
+        axes.plot(x, y, label=name, linewidth=1.2, linestyle=style)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.3)
+    if len(series) > _MAX_NAMES_INSIDE:
+        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1.02))
+    elif len(series) > 1:
+        axes.legend(fontsize=8)
+    return Figure(caption, _png(figure))
+
+
+def interval_curves_figure(
+    caption: str,
+    series: Mapping[str, Sequence[tuple[float, float, float, float]]],
+    *,
+    x_label: str,
+    y_label: str,
+) -> Figure:
+    """Returns a plot of named curves with their intervals, over a logarithmic axis that has a zero.
+
+    Args:
+      caption: what stands under it.
+      series: by name, points (x, value, low, high) in the order of x, which is not negative.
+      x_label: text at the axis.
+      y_label: text at the axis.
+    """
+    figure, axes = _axes((7.0, 3.6))
+    places = sorted({point[0] for points in series.values() for point in points})
+    for name, points in series.items():
+        x, value, low, high = np.array(points, np.float64).reshape(-1, 4).T
+        (line,) = axes.plot(x, value, label=name, linewidth=1.2, marker="o", markersize=3)
+        axes.fill_between(x, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
+    axes.axhline(0, color="black", linewidth=0.8)
+    first = min((x for x in places if x > 0), default=1)
+    axes.set_xscale("symlog", linthresh=first, linscale=0.5)
+    axes.set_xlim(left=-0.2 * first)
+    axes.set_xticks(places, [f"{x:g}" for x in places], fontsize=8)
+    axes.minorticks_off()
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return Figure(caption, _png(figure))
+
+
+def interval_figure(
+    caption: str, rows: Sequence[tuple[str, float, float, float]], *, x_label: str
+) -> Figure:
+    """Returns a plot of rows (name, value, low, high), the first on top."""
+    figure, axes = _axes((7.0, 0.6 + 0.32 * len(rows)))
+    values = np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, 3)
+    errors = np.abs(values[:, 1:].T - values[:, 0])
+    places = np.arange(len(rows))[::-1]
+    axes.errorbar(values[:, 0], places, xerr=errors, fmt="o", capsize=3)
+    axes.set_yticks(places, [row[0] for row in rows])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlabel(x_label)
+    axes.grid(axis="x", alpha=0.3)
+    return Figure(caption, _png(figure))
+
+
+def scatter_figure(
+    caption: str,
+    panels: Sequence[tuple[str, np.ndarray, np.ndarray]],
+    coloured: Mapping[int, str],
+) -> Figure:
+    """Returns clouds of points side by side.
+
+    Args:
+      caption: what stands under it.
+      panels: of each, its title, places [points, 2], and labels [points].
+      coloured: label -> its name, for those that have a colour; all others are grey.
+    """
+    figure, all_axes = _axes((4.0 * len(panels) + 1.5, 4.0), columns=len(panels))
+    for axes, (title, places, labels) in zip(np.atleast_1d(all_axes), panels, strict=True):
+        others = ~np.isin(labels, list(coloured))
+        axes.scatter(*places[others].T, s=6, color="0.85", linewidths=0)
+        for number, (label, name) in enumerate(coloured.items()):
+            own = places[labels == label]
+            # C7 is a grey, as the others are.
+            colour = "black" if number == 7 else f"C{number}"
+            axes.scatter(*own.T, s=14, color=colour, linewidths=0, label=name)
+        axes.set_title(title, fontsize=9)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=1.5)
+    return Figure(caption, _png(figure))
+
+
+def matrix_figure(caption: str, shares: npt.NDArray[np.float64], names: Sequence[str]) -> Figure:
+    """Returns a picture of a matrix [row, column] of shares in [0, 1], rows and columns named."""
+    size = 2.2 + 0.24 * len(names)
+    figure, axes = _axes((size, size))
+    image = axes.imshow(shares, vmin=0.0, vmax=1.0, cmap="Blues")
+    places = np.arange(len(names))
+    axes.set_xticks(places, names, rotation=90, fontsize=7)
+    axes.set_yticks(places, names, fontsize=7)
+    for row, column in zip(*np.nonzero(np.round(shares, 2)), strict=True):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        text = f"{100 * shares[row, column]:.0f}"
+        axes.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
+    figure.colorbar(image, fraction=0.046)
+    return Figure(caption, _png(figure))
+
+
+def _spectrogram(waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> str:
+    figure, axes = _axes((3.2, 0.96))
+    padded = np.pad(np.asarray(waveform, np.float64), (0, max(0, 2 * _FFT_SAMPLES - len(waveform))))
+    axes.specgram(
+        # A noise floor 140 dB under full scale keeps digital silence from becoming log of zero.
+        padded + 1e-7 * np.random.default_rng(0).standard_normal(len(padded)),
+        NFFT=_FFT_SAMPLES,
+        noverlap=_FFT_SAMPLES * 3 // 4,
+        Fs=sample_rate_hz,
+        vmin=-130,
+        vmax=-40,
+    )
+    axes.set_axis_off()
+    figure.subplots_adjust(0, 0, 1, 1)
+    return _png(figure, tight=False)
+
+
+def _axes(size_inches: tuple[float, float], columns: int = 1) -> tuple[Any, Any]:
+    library("matplotlib")
+    # The object interface draws without a display and without pyplot's global state.
+    from matplotlib.figure import Figure as Canvas
+
+    figure = Canvas(figsize=size_inches, dpi=100)
+    return figure, figure.subplots(1, columns)
+
+
+def _png(figure: Any, *, tight: bool = True) -> str:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", bbox_inches="tight" if tight else None)
+    return _base64(file.getvalue())
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

@@ -1,0 +1,55 @@
+"""The results of a benchmark on disk: for programs and as a table for people."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sepcon.errors import SepconError, one_line
+from sepcon.runs import run_folder
+
+RESULTS_FILE = "results.json"
+
+
+Row = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """What was measured. Attributes: rows, for programs; table, for people, the head first."""
+
+    rows: list[Row]
+    table: Sequence[Sequence[str]]
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Writes rows of the same keys as a table, the keys as its head.
+
+    Raises:
+      SepconError: the file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    try:
+        run_folder.write_text(path, text.getvalue())
+    except OSError as error:
+        raise SepconError(f"{path} cannot be written: {one_line(error)}") from error
+
+
+def read_results(path: Path) -> Any:
+    """Returns the content of a results.json.
+
+    Raises:
+      SepconError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise SepconError(f"{path} cannot be read: {one_line(error)}") from error

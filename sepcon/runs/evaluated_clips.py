@@ -1,0 +1,60 @@
+"""Which clips a result is of: two results are comparable only where these are the same."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sepcon.errors import SepconError, one_line
+from sepcon.runs import run_folder
+
+IDS_FILE = "test_ids.txt"
+MISSING_FILE = "missing_test_ids.csv"
+
+
+def write_evaluated_clips(
+    folder: Path, *, ids: Iterable[str], left_out: Mapping[str, str] | None
+) -> dict[str, Any]:
+    """Writes down what was evaluated and, where the data set tells, what should have been.
+
+    What can be downloaded of AudioSet differs from year to year and from place to place, and its
+    figures with it.
+
+    Args:
+      folder: receives test_ids.txt, the ids sorted, one a line; and missing_test_ids.csv, id and
+        reason, unless `left_out` is None.
+      ids: of the clips that were evaluated.
+      left_out: id -> reason, of the clips that belong to the data set and are not here; None where
+        that is not known.
+
+    Returns:
+      For the rows: test_ids_sha256, of the file of ids; num_missing_test_clips, None if unknown.
+
+    Raises:
+      SepconError: a file cannot be written.
+    """
+    text = "".join(f"{name}\n" for name in sorted(ids))
+    try:
+        run_folder.write_text(folder / IDS_FILE, text)
+        if left_out is not None:
+            run_folder.write_text(folder / MISSING_FILE, _missing_table(left_out))
+    except OSError as error:
+        raise SepconError(
+            f"{folder}: the list of evaluated clips cannot be written: {one_line(error)}"
+        ) from error
+    return {
+        "test_ids_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "num_missing_test_clips": None if left_out is None else len(left_out),
+    }
+
+
+def _missing_table(left_out: Mapping[str, str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "reason"])
+    writer.writerows(sorted(left_out.items()))
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""Sound scenes mixed from recordings or from synthetic events."""

@@ -1,0 +1,230 @@
+"""The recordings that scenes are mixed from: the built-in events, ESC-50, a folder, a TFDS set.
+
+Each is decoded once into one temporary file of int16 samples, so that mixing needs neither a
+decoder nor the whole collection in memory. The file has no name: nothing is left of it, however
+the process ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from sepcon.audio.decode import DecodeReport
+from sepcon.audio.samples import to_int16
+from sepcon.data.labels import find_audio, read_labels
+from sepcon.data.prepared import open_builder, parse, split_records
+from sepcon.datasets.tfds import (
+    audio_feature,
+    decode_samples,
+    label_feature,
+    label_names,
+    sample_rate_hz,
+)
+from sepcon.errors import SepconError
+from sepcon.scenes.recipe import Recordings, SceneRecipe
+from sepcon.scenes.synthetic import SyntheticEvents
+
+BUILT_IN = ("synthetic", "esc50")
+
+
+class Recording(NamedTuple):
+    """One recording on its way into `Recordings`; see there."""
+
+    identifier: str
+    group: str
+    fold: int
+    labels: tuple[int, ...]
+    audio: np.ndarray
+
+
+class _SampleFile:
+    """A nameless file of int16 samples with a place for each recording."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="sepcon_recordings_")  # noqa: SIM115
+        self._ends = [0]
+
+    def append(self, audio: np.ndarray) -> None:
+        self._file.write(audio.astype(np.int16).tobytes())
+        self._ends.append(self._ends[-1] + len(audio))
+
+    def audio(self, number: int) -> np.ndarray:
+        self._file.flush()
+        start, stop = self._ends[number], self._ends[number + 1]
+        data = os.pread(self._file.fileno(), 2 * (stop - start), 2 * start)
+        return np.frombuffer(data, np.int16)
+
+
+def collect(
+    recordings: Iterable[Recording], *, class_names: tuple[str, ...], identity: str
+) -> Recordings:
+    """Gathers recordings; those of zeros only or without a label are left out.
+
+    Raises:
+      SepconError: if none is left.
+    """
+    store = _SampleFile()
+    kept = []
+    for recording in recordings:
+        if recording.labels and recording.audio.any():
+            store.append(recording.audio)
+            kept.append(recording._replace(audio=np.zeros(0, np.int16)))
+    if not kept:
+        raise SepconError("sound scenes: no labelled recording with sound in it; give others")
+    return Recordings(
+        class_names=class_names,
+        ids=tuple(recording.identifier for recording in kept),
+        groups=tuple(recording.group for recording in kept),
+        folds=tuple(recording.fold for recording in kept),
+        labels=tuple(recording.labels for recording in kept),
+        audio=store.audio,
+        identity=identity,
+    )
+
+
+def identity_of(clips: str, clips_dir: str | None) -> str:
+    """A short digest of what `open_recordings` would return, without decoding it.
+
+    Empty when the recordings are not there yet.
+    """
+    if clips == "synthetic":
+        generator = SyntheticEvents()
+        digest = hashlib.sha256(" ".join(generator.class_names).encode())
+        for label in range(len(generator.class_names)):
+            digest.update(to_int16(generator.generate(label, 0)).tobytes())
+        return digest.hexdigest()[:8]
+    if clips_dir is None or not Path(clips_dir).is_dir():
+        return ""
+    folder = Path(clips_dir)
+    if not (folder / "dataset_info.json").is_file():
+        lines = [f"{path.relative_to(folder)} {path.stat().st_size}" for path in find_audio(folder)]
+        labels = folder / "labels.csv"
+        lines.append(labels.read_text() if labels.is_file() else "")
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+    builder = tfds.builder_from_directory(folder)
+    metadata = builder.info.metadata or {}
+    lines = [builder.info.full_name, str(metadata.get("fingerprint", ""))]
+    lines += [f"{name} {info.num_examples} {info.num_bytes}" for name, info in _splits(builder)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+
+
+def _splits(builder: tfds.core.DatasetBuilder) -> list[tuple[str, tfds.core.SplitInfo]]:
+    return sorted(builder.info.splits.items())
+
+
+def open_recordings(
+    clips: str,
+    *,
+    clips_dir: str | None,
+    recipe: SceneRecipe,
+    max_skipped_share: float = 0.05,
+    report: DecodeReport | None = None,
+) -> Recordings:
+    """Decodes a collection for mixing.
+
+    Args:
+      clips: "synthetic", "esc50", or any name for what lies in `clips_dir`.
+      clips_dir: a prepared TFDS data set, or a folder of audio with `labels.csv`; unused for the
+        built-in events.
+      recipe: how many built-in events to make, and from which seed.
+      max_skipped_share: of the files of a folder, this share may be undecodable.
+      report: counts what was decoded and skipped.
+    """
+    identity = identity_of(clips, clips_dir)
+    if clips == "synthetic":
+        generator = SyntheticEvents()
+        return collect(
+            _synthetic(generator, recipe), class_names=generator.class_names, identity=identity
+        )
+    if clips_dir is None or not Path(clips_dir).is_dir():
+        raise SepconError(
+            f"sound scenes of {clips}: its clips are not at {clips_dir}; prepare them first "
+            "(tfds build sepcon/data/esc50 --manual_dir=... --data_dir=...) or check the path"
+        )
+    folder = Path(clips_dir)
+    if not (folder / "dataset_info.json").is_file():
+        report = DecodeReport() if report is None else report
+        return _folder(folder, identity, report, max_skipped_share)
+    builder = open_builder(folder)
+    if builder.name == "esc50":
+        names = tuple(builder.info.features["label"].names)
+        return collect(_esc50(builder), class_names=names, identity=identity)
+    names = label_names(builder, _label_feature(builder))
+    return collect(_tfds(builder), class_names=names, identity=identity)
+
+
+def _synthetic(generator: SyntheticEvents, recipe: SceneRecipe) -> Iterator[Recording]:
+    for label, name in enumerate(generator.class_names):
+        for number in range(recipe.synthetic_clips_per_class):
+            identifier = f"{name}-{number}"
+            audio = to_int16(generator.generate(label, recipe.seed * 1_000_000 + number))
+            yield Recording(identifier, identifier, 0, (label,), audio)
+
+
+def _esc50(builder: tfds.core.DatasetBuilder) -> Iterator[Recording]:
+    names = [name for name, _ in _splits(builder)]
+    files = split_records(builder, names)
+    for position in range(len(files)):
+        row = parse(
+            tf.constant(files.bytes_at(position)),
+            {
+                "audio": tf.int16,
+                "label": tf.int64,
+                "fold": tf.int64,
+                "source_id": tf.string,
+                "filename": tf.string,
+            },
+        )
+        yield Recording(
+            row["filename"].numpy().decode(),
+            row["source_id"].numpy().decode(),
+            int(row["fold"]),
+            (int(row["label"]),),
+            row["audio"].numpy(),
+        )
+
+
+def _folder(
+    folder: Path, identity: str, report: DecodeReport, max_skipped_share: float
+) -> Recordings:
+    labels = read_labels(folder / "labels.csv", find_audio(folder), folder)
+
+    def recordings() -> Iterator[Recording]:
+        for path, numbers in zip(labels.paths, labels.numbers, strict=True):
+            audio = report.decode(path)
+            if audio is not None:
+                name = str(path.relative_to(folder))
+                yield Recording(name, labels.groups.get(name, name), 0, numbers, audio)
+        report.check_share(max_skipped_share)
+
+    return collect(recordings(), class_names=labels.class_names, identity=identity)
+
+
+def _label_feature(builder: tfds.core.DatasetBuilder) -> str:
+    name = label_feature(builder)
+    if name is None:
+        raise SepconError(
+            f"{builder.data_dir}: has features {', '.join(builder.info.features)}, expected audio "
+            "and label or labels; give another data set"
+        )
+    return name
+
+
+def _tfds(builder: tfds.core.DatasetBuilder) -> Iterator[Recording]:
+    """Goes through any TFDS data set with audio and `label` or `labels`."""
+    label, key = _label_feature(builder), audio_feature(builder)
+    rate_hz = sample_rate_hz(builder, key)
+    for split, _ in _splits(builder):
+        for number, row in enumerate(tfds.as_numpy(builder.as_dataset(split=split))):
+            identifier = f"{split}-{number}"
+            labels = tuple(int(each) for each in np.atleast_1d(row[label]))
+            yield Recording(identifier, identifier, 0, labels, decode_samples(row[key], rate_hz))

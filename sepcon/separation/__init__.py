@@ -1,0 +1,1 @@
+"""A trained separator at work: on recordings, on data sets, and measured."""

@@ -1,0 +1,260 @@
+"""Separates files of any kind and length into one file for each channel, and says what became."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sepcon.audio.encode import Format, TrackWriteError, TrackWriter, chosen_format
+from sepcon.audio.files import AudioHeader, open_audio, quiet_decoder, read_header
+from sepcon.data.labels import survey_audio
+from sepcon.errors import SepconError, printable
+from sepcon.runs.progress import Progress
+from sepcon.runs.run_folder import write_text
+from sepcon.separation.page import REPORT_FILE, write_separation_report
+from sepcon.separation.recording_separator import NotFiniteError, RecordingSeparator
+from sepcon.separation.separated_folder import RECORD_FILE, SeparatedFolder, identity_of, is_output
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A recording to separate. Attributes: its absolute path, and the name its folder gets."""
+
+    path: Path
+    name: Path
+
+
+def separate_files(
+    files: Sequence[str | Path],
+    *,
+    out: Path,
+    separator: RecordingSeparator,
+    format: Format = "same",
+) -> list[dict[str, Any]]:
+    """Separates recordings into out/<path below the given folder>/channel_<n>.{wav,flac}.
+
+    The channels have the recording's rate, and sum to the mean of its channels within rounding.
+    A recording that cannot be separated is told in one line on standard error, counted, and listed
+    in out/separated.json; the others go on. What an earlier run has done is left as it is.
+
+    Args:
+      files: recordings, and folders of them.
+      out: receives everything, and report.html.
+      separator: the separator.
+      format: of the channels; "same" is WAV for WAV and FLAC for all others.
+
+    Returns:
+      What separated.json lists: an entry for each recording, 'status' 'done' or 'failed'.
+
+    Raises:
+      SepconError: not one could be separated, or `out` cannot be written.
+    """
+    folder = SeparatedFolder(
+        out,
+        {
+            "separator": separator.fingerprint,
+            "step": separator.step,
+            "format": format,
+            "window_seconds": separator.window_seconds,
+        },
+    )
+    found, faults = _find(files)
+    run = _Run(
+        folder, separator, format, [_failed(path, reason) for path, reason in faults.items()]
+    )
+    try:
+        run.separate(found)
+    finally:
+        listed = folder.write_list(run.entries)
+    failed = sum(entry["status"] == "failed" for entry in run.entries)
+    num_done = len(run.entries) - failed
+    if not num_done:
+        raise SepconError(f"none of {failed} recordings could be separated; see the lines above")
+    _report(folder, listed)
+    again = f" ({run.num_skipped} by an earlier run)" if run.num_skipped else ""
+    print(f"{printable(str(out))}: {num_done} recordings separated{again}, {failed} failed")
+    return listed
+
+
+def _find(files: Sequence[str | Path]) -> tuple[list[Found], dict[Path, str]]:
+    """All recordings, each once, and why other paths cannot be one."""
+    found: dict[Path, Found] = {}
+    faults: dict[Path, str] = {}
+    for given in files:
+        root = Path(os.path.abspath(Path(given).expanduser()))
+        if not root.is_dir():
+            found.setdefault(root, Found(root, Path(root.name)))
+            continue
+        survey = survey_audio(root)
+        paths = [path for path in survey.paths if not is_output(path.parent)]
+        if not paths and not survey.faults:
+            faults[root] = f"{root}: holds no audio; give a folder of recordings"
+        faults |= survey.faults
+        for path in paths:
+            found.setdefault(path, Found(path, path.relative_to(root)))
+    for reason in faults.values():
+        print(_line(reason), file=sys.stderr)
+    return list(found.values()), faults
+
+
+def _failed(path: Path, reason: str) -> dict[str, Any]:
+    return {"recording": str(path), "status": "failed", "reason": reason}
+
+
+def _line(reason: str) -> str:
+    return f"sepcon: skipped {printable(reason)}"
+
+
+class _Run:
+    """What a run has done so far.
+
+    Attributes: entries, of all recordings; num_skipped, how many an earlier run has done.
+    """
+
+    def __init__(
+        self,
+        folder: SeparatedFolder,
+        separator: RecordingSeparator,
+        format: Format,
+        entries: list[dict[str, Any]],
+    ) -> None:
+        self.entries = entries
+        self.num_skipped = 0
+        self._folder, self._separator, self._format = folder, separator, format
+
+    def separate(self, found: Sequence[Found]) -> None:
+        """Separates what is not done yet; `entries` grows on the way."""
+        seconds = [_seconds(recording.path) for recording in found]
+        places = [self._folder.place(recording.path, recording.name) for recording in found]
+        with _Bar(sum(seconds)) as bar:
+            for recording, place, length in zip(found, places, seconds, strict=True):
+                bar.begin(length, printable(recording.path.name))
+                try:
+                    self.entries.append(self._one(recording.path, place, bar))
+                except TrackWriteError:
+                    raise
+                except SepconError as error:
+                    bar.write(_line(str(error)))
+                    self.entries.append(_failed(recording.path, str(error)))
+                bar.finish()
+
+    def _one(self, path: Path, place: Path, bar: _Bar) -> dict[str, Any]:
+        """Separates one recording, if it is not separated; returns its entry in the list."""
+        record = self._folder.record(path, place)
+        if record is None:
+            with self._folder.filling(place) as scratch:
+                record = self._write_channels(path, scratch, bar)
+                write_text(scratch / RECORD_FILE, json.dumps(record, indent=1) + "\n")
+        else:
+            self.num_skipped += 1
+        return {"status": "done", "folder": str(place), **record}
+
+    def _write_channels(self, path: Path, scratch: Path, bar: _Bar) -> dict[str, Any]:
+        """Decodes, separates and writes block by block; returns the record."""
+        with _opened(path) as (header, blocks):
+            identity, format = identity_of(path), chosen_format(self._format, header)
+            names = [f"channel_{n}.{format}" for n in range(self._separator.num_sources)]
+            writer = TrackWriter(
+                [scratch / name for name in names],
+                rate_hz=header.rate_hz,
+                format=format,
+                num_samples=header.num_frames,
+            )
+            # Floats may be so large that their mean overflows: what comes out is looked at.
+            with writer, np.errstate(over="ignore", invalid="ignore"):
+                try:
+                    for part in self._separator.stream(blocks, sample_rate_hz=header.rate_hz):
+                        writer.write(part)
+                        bar.advance(part.shape[1] / header.rate_hz)
+                except NotFiniteError as error:
+                    raise SepconError(f"{path}: {error}") from error
+        if writer.num_clipped:
+            bar.write(
+                f"sepcon: note: {printable(str(path))}: {writer.num_clipped} samples of its "
+                "channels are beyond full scale and held there; --format=wav keeps them"
+            )
+        return {
+            **identity,
+            "sample_rate_hz": header.rate_hz,
+            "averaged_channels": header.num_channels,
+            "seconds": round(writer.num_samples / header.rate_hz, 3),
+            "channels": names,
+            "clipped_samples": writer.num_clipped,
+        }
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[AudioHeader, Iterator[np.ndarray]]]:
+    """`open_audio`, in which only the decoder is quiet, and not what happens between blocks."""
+    with contextlib.ExitStack() as stack:
+        with quiet_decoder():
+            header, blocks = stack.enter_context(open_audio(path))
+        yield header, _quietly(blocks)
+
+
+def _quietly(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    while True:
+        with quiet_decoder():
+            block = next(blocks, None)
+        if block is None:
+            return
+        yield block
+
+
+def _seconds(path: Path) -> float:
+    """How long a recording says it is; 0 where it does not say, or is none: that is told later."""
+    try:
+        with quiet_decoder():
+            header = read_header(path)
+    except SepconError:
+        return 0.0
+    return (header.num_frames or 0) / header.rate_hz
+
+
+class _Bar:
+    """A progress bar of seconds of sound, as that is what takes time: files differ in length."""
+
+    def __init__(self, seconds: float) -> None:
+        self._progress = Progress(round(seconds), "separate", unit=" s of sound")
+        self._done, self._shown, self._end = 0.0, 0, 0.0
+        self._note = ""
+
+    def begin(self, seconds: float, name: str) -> None:
+        """The next recording is of so many seconds."""
+        self._end += seconds
+        self._note = name if len(name) <= 40 else f"{name[:39]}…"
+
+    def advance(self, seconds: float) -> None:
+        self._done = min(self._done + seconds, self._end)
+        units = round(self._done) - self._shown
+        self._shown += units
+        self._progress.advance(units, self._note)
+
+    def finish(self) -> None:
+        """The recording is done, was done before, or cannot be done."""
+        self.advance(self._end - self._done)
+
+    def write(self, line: str) -> None:
+        self._progress.write(line)
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.close()
+
+
+def _report(folder: SeparatedFolder, listed: Sequence[dict[str, Any]]) -> None:
+    """Writes the page; without its libraries the channels are there all the same."""
+    try:
+        write_separation_report(folder.root, listed)
+    except SepconError as error:
+        print(f"sepcon: note: no {REPORT_FILE}: {error}", file=sys.stderr)

@@ -1,0 +1,178 @@
+"""The output folder of `sepcon separate`: a folder for each recording, and a list of all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sepcon.errors import SepconError, one_line
+from sepcon.runs import run_folder
+
+LIST_FILE = "separated.json"
+RECORD_FILE = "recording.json"
+_UNFINISHED = ".unfinished"
+_NAME_BYTES = 255
+
+
+class SeparatedFolder:
+    """Gives every recording a folder of its own, which appears whole or not at all.
+
+    A folder holds the channels and recording.json, which says what they were made from: that is
+    how a later run knows what is done, wherever the earlier one was stopped.
+
+    Args:
+      root: the output folder; made if need be.
+      made_by: what decides the channels: separator and settings, JSON-able. A folder that was
+        made by others is refused.
+
+    Raises:
+      SepconError: `root` cannot be written, or holds what another separator made.
+    """
+
+    def __init__(self, root: Path, made_by: Mapping[str, Any]) -> None:
+        self.root = root
+        self._made_by = dict(made_by)
+        before = _read_json(root / LIST_FILE)
+        if before and before.get("made_by") != self._made_by:
+            raise SepconError(
+                f"{root} holds the channels of another separator, step, format or window; give "
+                "another --out"
+            )
+        self._before = [entry for entry in before.get("recordings", []) if self._is_there(entry)]
+        self._places = {entry["recording"]: Path(entry["folder"]) for entry in self._before}
+        self._owners = {_key(place): recording for recording, place in self._places.items()}
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SepconError(
+                f"output folder {root} cannot be made: {one_line(error)}; give another --out"
+            ) from None
+        self.write_list([])
+
+    def _is_there(self, entry: Mapping[str, Any]) -> bool:
+        return entry["status"] == "done" and (self.root / entry["folder"] / RECORD_FILE).is_file()
+
+    def place(self, recording: Path, name: Path) -> Path:
+        """Returns the folder of a recording, relative to the root.
+
+        It is the one it had in an earlier run. A new one is called like the recording, ending
+        included, and "(2)", "(3)" ... behind that where another recording has the name. Names that
+        differ in case alone count as the same, as some file systems have it.
+
+        Args:
+          recording: its absolute path.
+          name: what it is called: its path below the folder that the user gave.
+        """
+        source, number, place = str(recording), 1, self._places.get(str(recording), name)
+        while (self._owners.get(_key(place)) or self._owner(place)) not in (None, source):
+            number += 1
+            place = name.with_name(_numbered(name.name, number))
+        self._owners[_key(place)] = source
+        return place
+
+    def _owner(self, place: Path) -> str | None:
+        """Who has a place on disk: None if it is free, no recording if it is something else."""
+        folder = self.root / place
+        if not os.path.lexists(folder):
+            return None
+        return _read_json(folder / RECORD_FILE).get("recording", "")
+
+    def record(self, recording: Path, place: Path) -> dict[str, Any] | None:
+        """Returns what is known of a recording whose channels are there, None if they are not.
+
+        A recording that has changed since counts as not separated.
+        """
+        if not is_output(self.root / place):
+            return None
+        record = _read_json(self.root / place / RECORD_FILE)
+        return record if record.items() >= identity_of(recording).items() else None
+
+    @contextlib.contextmanager
+    def filling(self, place: Path) -> Iterator[Path]:
+        """Gives an empty folder that becomes the one of a recording when all goes well.
+
+        Raises:
+          SepconError: it cannot be given that name.
+        """
+        scratch, target = self.root / _UNFINISHED, self.root / place
+        shutil.rmtree(scratch, ignore_errors=True)  # Of a killed run.
+        try:
+            new = scratch / "new"
+            new.mkdir(parents=True)
+            yield new
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                target.rename(scratch / "old")
+            new.rename(target)
+        except OSError as error:
+            raise SepconError(f"{target}: cannot be written: {one_line(error)}") from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def write_list(self, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Writes separated.json: what was made by whom, and what became of each recording.
+
+        Args:
+          entries: of this run; those of earlier runs whose channels are there stay.
+
+        Returns:
+          All entries.
+        """
+        told = {entry["recording"] for entry in entries}
+        earlier = [entry for entry in self._before if entry["recording"] not in told]
+        recordings = [*earlier, *map(dict, entries)]
+        text = json.dumps({"made_by": self._made_by, "recordings": recordings}, indent=1)
+        try:
+            run_folder.write_text(self.root / LIST_FILE, text + "\n")
+        except OSError as error:
+            raise SepconError(
+                f"output folder {self.root} cannot be written: {one_line(error)}"
+            ) from None
+        return recordings
+
+
+def identity_of(recording: Path) -> dict[str, Any]:
+    """Returns by what a recording is known again: its path, its size and when it was changed.
+
+    Raises:
+      SepconError: it is not there.
+    """
+    try:
+        status = recording.stat()
+    except OSError as error:
+        raise SepconError(f"{recording}: cannot be read ({error.strerror})") from None
+    return {
+        "recording": str(recording),
+        "bytes": status.st_size,
+        "changed_ns": status.st_mtime_ns,
+    }
+
+
+def is_output(folder: Path) -> bool:
+    """Tells whether a folder holds the channels of a recording."""
+    return (folder / RECORD_FILE).is_file()
+
+
+def _key(place: Path) -> str:
+    return unicodedata.normalize("NFC", str(place)).casefold()
+
+
+def _numbered(name: str, number: int) -> str:
+    """Puts a number behind a name, which is cut where it would become too long for a file."""
+    mark = f" ({number})"
+    room = _NAME_BYTES - len(mark)
+    return os.fsencode(name)[:room].decode("utf-8", "ignore") + mark
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

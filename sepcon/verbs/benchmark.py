@@ -1,0 +1,44 @@
+"""`sepcon benchmark`: measures what was trained; writes the results down and shows the table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from sepcon.errors import SepconError, one_line
+from sepcon.reports.comparison import align
+from sepcon.reports.results import RESULTS_FILE, Results, Row, read_results
+from sepcon.runs import run_folder
+
+
+def benchmark(
+    *, run_dir: str | Path, measure: Callable[[Path], Results], config_text: str = ""
+) -> list[Row]:
+    """Measures once; a folder that holds the results already is left as it is.
+
+    Args:
+      run_dir: where to write; results.json, the rows, comes last.
+      measure: what is measured: `benchmark_embeddings` or `benchmark_separation` with its
+        arguments bound. Called with the run folder, in which it may keep what helps a killed run
+        to go on.
+      config_text: the resolved configuration, saved as config.gin.
+
+    Returns:
+      The rows of results.json.
+
+    Raises:
+      SepconError: what is measured is not as it must be, or the folder cannot be written.
+    """
+    folder = Path(run_dir)
+    if not run_folder.begin(folder, config_text=config_text):
+        return read_results(folder / RESULTS_FILE)
+    results = measure(folder)
+    try:
+        text = json.dumps(results.rows, indent=1) + "\n"
+        run_folder.write_text(folder / RESULTS_FILE, text)
+        run_folder.finish(folder, {"rows": len(results.rows)})
+    except OSError as error:
+        raise SepconError(f"cannot write results to {folder}: {one_line(error)}") from error
+    print(align(results.table))
+    return results.rows

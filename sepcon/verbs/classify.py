@@ -1,0 +1,217 @@
+"""`sepcon classify`: names the classes of recordings, with one classifier or an ensemble."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from sepcon.audio.decode import decode_file
+from sepcon.audio.files import quiet_decoder
+from sepcon.data.clips import to_float
+from sepcon.data.labels import survey_audio
+from sepcon.errors import SepconError, one_line, printable
+from sepcon.models.classifier import load_classifier
+from sepcon.models.encoder_files import CONFIG_FILE
+from sepcon.models.products.classification import ClassificationModel
+from sepcon.models.products.saved_model import (
+    find_saved_model,
+    load_serving_function,
+    read_model_card,
+)
+from sepcon.runs import run_folder
+from sepcon.runs.progress import track
+
+CSV_FILE = "classes.csv"
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A classifier that was loaded.
+
+    Attributes:
+      function: waveform [1, samples] float32 -> outputs with 'probabilities' [1, classes].
+      sample_rate_hz: the rate of the waveform.
+      class_names: of the probabilities.
+    """
+
+    function: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+    sample_rate_hz: int
+    class_names: tuple[str, ...]
+
+
+def classify(
+    *,
+    run_dir: str | Path,
+    model: str | Path | Sequence[str | Path],
+    files: Sequence[str | Path] = (),
+    top: int = 5,
+    config_text: str = "",
+) -> list[list[str]]:
+    """Names the most probable classes of each recording, in order of probability.
+
+    What cannot be decoded is told in one line on standard error and counted; the others go on.
+
+    Args:
+      run_dir: receives classes.csv: file, seconds, and class and probability of the top ones.
+      model: a run folder of `sepcon finetune`, whole (the mean of all its folds and seeds) or of
+        one fold and seed; or what `sepcon export` made of one. Of several the mean probability
+        counts.
+      files: recordings, or folders of them.
+      top: how many classes to name.
+      config_text: not used: nothing but the table is written.
+
+    Returns:
+      The rows of the table, without its head.
+
+    Raises:
+      SepconError: no model, models of different classes, no file, not one that can be decoded, or
+        the folder cannot be written.
+    """
+    if not files:
+        raise SepconError("nothing to classify: give files or folders")
+    if top < 1:
+        raise SepconError(f"top: got {top}, expected 1 or more")
+    given = [model] if isinstance(model, str | Path) else list(model)
+    members = [load_member(path) for each in given for path in find_members(each)]
+    names = _common_names(members)
+    rows: list[list[str]] = []
+    faults: list[str] = []
+    paths = list(_find(files, faults))
+    for path in track(paths, len(paths), "classify", unit="file"):
+        try:
+            seconds, probabilities = _mean_probabilities(members, path)
+        except SepconError as error:
+            faults.append(str(error))
+            continue
+        row = [printable(str(path)), f"{seconds:.3f}"]
+        rows.append(row + _top(names, probabilities, top))
+    for fault in faults:
+        print(f"sepcon: skipped {printable(fault)}", file=sys.stderr)
+    if not rows:
+        raise SepconError(f"none of {len(faults)} recordings could be classified; see above")
+    _write(Path(run_dir) / CSV_FILE, rows, min(top, len(names)))
+    for row in rows:
+        print(f"{row[0]}: " + ", ".join(" ".join(pair) for pair in _pairs(row[2:])))
+    print(f"{run_dir}: {len(rows)} recordings classified, {len(faults)} failed")
+    return rows
+
+
+def find_members(model: str | Path) -> list[Path]:
+    """Returns the models that a path means: itself, or all folds and seeds of a finetuning run.
+
+    Raises:
+      SepconError: there is none.
+    """
+    folder = Path(model).expanduser()
+    if find_saved_model(folder) is not None or (folder / CONFIG_FILE).is_file():
+        return [folder]
+    folds = sorted(folder.glob(f"seed*/fold*/{CONFIG_FILE}"))
+    finished = [path.parent for path in folds if run_folder.is_finished(path.parent)]
+    if not finished:
+        raise SepconError(
+            f"{model} holds no classifier; give a run folder of `sepcon finetune`, or what "
+            "`sepcon export` made of one of its folds"
+        )
+    return finished
+
+
+def load_member(path: Path) -> Member:
+    """Loads a SavedModel, or the classifier of one fold and seed.
+
+    Raises:
+      SepconError: it is another kind of model, or damaged.
+    """
+    folder = find_saved_model(path)
+    if folder is None:
+        loaded = load_classifier(path)
+        names = loaded.config.class_names
+        module = ClassificationModel(
+            loaded.model,
+            loaded.log_mel,
+            patch_seconds=loaded.config.encoder.patch_seconds,
+            class_names=names,
+        )
+        return Member(module, loaded.log_mel.sample_rate_hz, names)
+    card = read_model_card(folder)
+    if card is None or card.get("kind") != "classifier":
+        raise SepconError(f"{folder} is no classifier of sepcon; give an export of `finetune`")
+    function = load_serving_function(folder)
+    return Member(function, card["sample_rate_hz"], tuple(card["class_names"]))
+
+
+def _common_names(members: Sequence[Member]) -> tuple[str, ...]:
+    names = members[0].class_names
+    for member in members:
+        if member.class_names != names:
+            different = sorted(set(names) ^ set(member.class_names))
+            raise SepconError(
+                f"the models differ in their classes ({', '.join(different[:3])}); give models of "
+                "one data set"
+            )
+    return names
+
+
+def _find(files: Sequence[str | Path], faults: list[str]) -> Iterator[Path]:
+    """All recordings, each once."""
+    seen: set[Path] = set()
+    for given in files:
+        root = Path(given).expanduser()
+        paths = [root]
+        if root.is_dir():
+            survey = survey_audio(root)
+            faults += survey.faults.values()
+            paths = survey.paths
+            if not paths and not survey.faults:
+                faults.append(f"{given}: holds no audio; give a folder of recordings")
+        yield from (path for path in paths if path not in seen)
+        seen.update(paths)
+
+
+def _mean_probabilities(members: Sequence[Member], path: Path) -> tuple[float, np.ndarray]:
+    """The length of a recording in seconds, and the mean over the members, [classes]."""
+
+    @functools.cache
+    def decode(rate_hz: int) -> np.ndarray:
+        with quiet_decoder():
+            return decode_file(path, rate_hz)
+
+    outputs = []
+    for member in members:
+        waveform = to_float(decode(member.sample_rate_hz))[tf.newaxis]
+        try:
+            outputs.append(member.function(waveform)["probabilities"][0].numpy())
+        except tf.errors.ResourceExhaustedError as error:
+            raise SepconError(f"{path}: is too long for the memory ({one_line(error)})") from error
+    rate = members[0].sample_rate_hz
+    return len(decode(rate)) / rate, np.mean(outputs, axis=0)
+
+
+def _top(names: Sequence[str], probabilities: np.ndarray, count: int) -> list[str]:
+    """Names and probabilities of the most probable classes, one after the other."""
+    order = np.argsort(-probabilities, kind="stable")[:count]
+    return [text for place in order for text in (names[place], f"{probabilities[place]:.4f}")]
+
+
+def _pairs(cells: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return zip(cells[::2], cells[1::2], strict=True)
+
+
+def _write(path: Path, rows: Sequence[Sequence[str]], count: int) -> None:
+    head = ["file", "seconds"]
+    for place in range(1, count + 1):
+        head += [f"class_{place}", f"probability_{place}"]
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([head, *rows])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        run_folder.write_text(path, table.getvalue())
+    except OSError as error:
+        raise SepconError(f"{path} cannot be written: {one_line(error)}") from error

@@ -1,0 +1,236 @@
+"""What the command line can call: the verbs, and what gin files can name beside them.
+
+Tables only. To add a verb, write its function and a line here; its gin file goes to `gin/runs`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class VerbFlag:
+    """A flag that gives one argument of a verb's function; it comes before what gin says of it.
+
+    Attributes: name, help, type, what it is chosen from if at all, and the argument where that has
+    another name.
+    """
+
+    name: str
+    help: str
+    type: Literal["string", "multi_string", "integer", "float", "enum"] = "string"
+    choices: tuple[str, ...] = ()
+    argument: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+    """A command: where its function is, what its help says, its flags, and if it starts others."""
+
+    function: str
+    summary: str
+    example: str
+    details: str
+    positional: str = ""
+    flags: tuple[VerbFlag, ...] = ()
+    launches: bool = False
+
+
+VERBS = {
+    "import": Verb(
+        "sepcon.verbs.import_clips:import_clips",
+        "decode recordings of any source into records, with a manifest of every clip",
+        "sepcon import --gin_file=runs/import.gin --gin_file=import/folder.gin "
+        "--gin_bindings='SOURCE_DIR=\"path/to/recordings\"' --run_dir=/tmp/sepcon/imported",
+        "One file of import/ says what is imported: audioset_segments, audioset_parquet, folder, "
+        "esc50, urbansound8k or tfds. Resumable, on all cores; data/imported.gin reads the result.",
+    ),
+    "prepare": Verb(
+        "sepcon.verbs.prepare:prepare",
+        "decode recordings and mix sound scenes ahead of training",
+        "sepcon prepare --gin_file=runs/prepare.gin --gin_file=data/builtin_scenes.gin "
+        "--run_dir=/tmp/sepcon/prepare",
+        "The other verbs prepare what they miss at first use; this one does it on its own.",
+    ),
+    "train_separator": Verb(
+        "sepcon.verbs.train_separator:train_separator",
+        "train a separation network on unlabelled scenes by mixture invariant training",
+        "sepcon train_separator --gin_file=runs/train_separator.gin "
+        "--gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/separator",
+        "Keeps the weights at several convergence states under states/; resumes where it stopped.",
+    ),
+    "separate": Verb(
+        "sepcon.verbs.separate:separate",
+        "split recordings, or every clip of a dataset, into separated channels",
+        "sepcon separate path/to/recordings --checkpoint=/tmp/sepcon/separator "
+        "--out=/tmp/sepcon/separated\n"
+        "  sepcon separate --gin_file=runs/separate.gin --gin_file=data/builtin_scenes.gin "
+        "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channels",
+        "With files or folders: writes channels of their sample rate that sum to the recording "
+        "(the mean of its channels), report.html and separated.json into --out. What is done is "
+        "skipped; what cannot be separated is named, and the exit code is 1 only if that is "
+        "everything. Without: stores the channels of the configured dataset for pretraining.",
+        positional="[FILE_OR_FOLDER ...]",
+        flags=(
+            VerbFlag(
+                "checkpoint",
+                "the separator: a run folder of train_separator, or what export made of it",
+            ),
+            VerbFlag("out", "folder of the channels; the same as --run_dir", argument="run_dir"),
+            VerbFlag("step", "state of the run folder; the last by default", "integer"),
+            VerbFlag(
+                "format",
+                "of the channels; same: WAV (32-bit float) for WAV, FLAC (24-bit) for all others",
+                "enum",
+                ("same", "wav", "flac"),
+            ),
+            VerbFlag(
+                "window_seconds",
+                "long recordings are separated in windows of this length, 10 by default",
+                "float",
+            ),
+        ),
+    ),
+    "control_channels": Verb(
+        "sepcon.verbs.control_channels:control_channels",
+        "store the true sources of scenes, or random masks, in the place of separated channels",
+        "sepcon control_channels --gin_file=runs/control_channels.gin "
+        "--gin_file=data/builtin_scenes.gin --gin_bindings='KIND=\"random_masks\"' "
+        "--gin_bindings='REFERENCE=\"/tmp/sepcon/channels\"' --run_dir=/tmp/sepcon/random_masks",
+        "Controls: they tell what separation adds to mere filtering, and what it could add.",
+    ),
+    "channel_cost": Verb(
+        "sepcon.verbs.channel_cost:channel_cost",
+        "estimate time and disk of separated channels, stored or made on the fly",
+        "sepcon channel_cost --gin_file=runs/channel_cost.gin --gin_file=data/builtin_scenes.gin "
+        "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channel_cost",
+        "Times the separator on one batch. Both ways give the same numbers to within rounding.",
+    ),
+    "pretrain": Verb(
+        "sepcon.verbs.pretrain:pretrain",
+        "pretrain an encoder by similarity maximization and coincidence prediction",
+        "sepcon pretrain --gin_file=runs/pretrain.gin --gin_file=data/builtin_scenes.gin "
+        "--run_dir=/tmp/sepcon/encoder",
+        "Resumes to the very step where it stopped, and exports a SavedModel at the end.",
+    ),
+    "finetune": Verb(
+        "sepcon.verbs.finetune:finetune",
+        "train classifiers of labelled clips by cross-validation, from any start",
+        "sepcon finetune --gin_file=runs/finetune.gin --gin_file=data/esc10.gin "
+        "--gin_bindings='ESC50_DIR=\"path/to/ESC-50\"' --run_dir=/tmp/sepcon/esc10",
+        "All folds and seeds; the epoch is chosen by clips held out of the training folds, and, to "
+        "compare with, by the test fold. Resumes where it stopped.",
+    ),
+    "classify": Verb(
+        "sepcon.verbs.classify:classify",
+        "name the classes of recordings with what finetune has trained",
+        "sepcon classify path/to/recordings --model=/tmp/sepcon/esc10 --out=/tmp/sepcon/classes",
+        "Prints the top classes of each file and writes them to OUT/classes.csv. Of a whole "
+        "finetuning run, or of several --model, the mean probability counts. What cannot be "
+        "decoded is named and skipped; the exit code is 1 only if that is everything.",
+        positional="FILE_OR_FOLDER ...",
+        flags=(
+            VerbFlag(
+                "model",
+                "a run folder of finetune, of one of its folds, or an export; may be repeated",
+                "multi_string",
+            ),
+            VerbFlag("out", "folder of the table; the same as --run_dir", argument="run_dir"),
+            VerbFlag("top", "classes to name, 5 by default", "integer"),
+        ),
+    ),
+    "export": Verb(
+        "sepcon.verbs.export:export",
+        "write an encoder, classifier or separator as a SavedModel that takes raw waveform",
+        "sepcon export --gin_file=runs/export.gin "
+        "--gin_bindings='MODEL=\"/tmp/sepcon/encoder\"' --run_dir=/tmp/sepcon/export",
+        "The SavedModel is at RUN_DIR/saved_model and loads without sepcon.",
+    ),
+    "embed": Verb(
+        "sepcon.verbs.embed:embed",
+        "turn a dataset or a folder of recordings into embeddings on disk",
+        "sepcon embed --gin_file=runs/embed.gin --gin_file=data/builtin_scenes.gin "
+        "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
+        "--run_dir=/tmp/sepcon/embeddings",
+        "Resumable; for a folder of your own use data/folder.gin.",
+    ),
+    "benchmark": Verb(
+        "sepcon.verbs.benchmark:benchmark",
+        "measure encoders (mAP, d-prime of a shallow classifier) or separators (SI-SNR by step)",
+        "sepcon benchmark --gin_file=runs/benchmark.gin --gin_file=data/builtin_scenes.gin "
+        "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
+        "--run_dir=/tmp/sepcon/benchmark",
+        "Writes results.json and prints the table. runs/benchmark.gin measures encoders, "
+        "runs/benchmark_audioset.gin does so with AudioSet's conventions, a file of embedders/ "
+        "brings other people's models or embeddings, runs/benchmark_separation.gin measures "
+        "separators on scenes with known sources.",
+    ),
+    "study": Verb(
+        "sepcon.verbs.study:study",
+        "pretrain and measure many rows with several seeds; tables with intervals and p-values",
+        "sepcon study --gin_file=runs/study.gin --gin_file=papers/fonseca2021/claims.gin "
+        "--gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/study",
+        "Runs the other verbs, as many at once as study.workers; resumes where it stopped. The gin "
+        "files and bindings given here reach all of them and win over the rows' own.",
+        launches=True,
+    ),
+    "finetune_study": Verb(
+        "sepcon.verbs.finetune_study:finetune_study",
+        "finetune in several ways with several seeds; a table with intervals and p-values",
+        "sepcon finetune_study --gin_file=papers/soundclr2021/esc10.gin "
+        "--gin_bindings='ESC50_DIR=\"path/to/ESC-50\"' --run_dir=/tmp/sepcon/soundclr",
+        "Runs finetune for each row, as many at once as finetune_study.workers; resumes where it "
+        "stopped. The gin files and bindings given here reach all of them.",
+        launches=True,
+    ),
+}
+
+# What gin files can name beside the verbs, as module:name.
+CONFIGURABLES = (
+    "sepcon.views.augment:RandomEqualization",
+    "sepcon.views.augment:RandomPadCrop",
+    "sepcon.views.augment:RandomSpeed",
+    "sepcon.views.augment:SpecAugment",
+    "sepcon.embeddings.benchmark:benchmark_embeddings",
+    "sepcon.separation.benchmark:benchmark_separation",
+    "sepcon.datasets.audioset.parquet:audioset_parquet",
+    "sepcon.datasets.audioset.segments:audioset_segments",
+    "sepcon.scenes.recipe:SceneRecipe",
+    "sepcon.data.folder:folder",
+    "sepcon.datasets.folders:audio_folder",
+    "sepcon.datasets.folders:esc50_folder",
+    "sepcon.datasets.folders:urbansound8k_folder",
+    "sepcon.datasets.fuss:fuss",
+    "sepcon.importing.imported:imported",
+    "sepcon.importing.imported:imported_folds",
+    "sepcon.datasets.esc50.clips:esc50",
+    "sepcon.datasets.esc50.clips:esc50_folds",
+    "sepcon.scenes.prepared_scenes:sound_scenes",
+    "sepcon.scenes.clips:scene_clips",
+    "sepcon.datasets.tfds:tfds_set",
+    "sepcon.views.example_mixing:ExampleMixing",
+    "sepcon.audio.log_mel:LogMel",
+    "sepcon.embeddings.npy_folder:npy_folder",
+    "sepcon.models.encoders:efficientnet_b0",
+    "sepcon.models.encoders:mobilenet_v2",
+    "sepcon.models.encoders:resnet50",
+    "sepcon.models.encoders:small_cnn",
+    "sepcon.models.encoders:vggish",
+    "sepcon.embeddings.foreign:hear_module",
+    "sepcon.embeddings.foreign:python_function",
+    "sepcon.embeddings.foreign:saved_model",
+    "sepcon.models.separator.network:SeparatorConfig",
+    "sepcon.embeddings.shallow:ShallowSettings",
+    "sepcon.separation.random_masks:RandomMasks",
+    "sepcon.tasks.supervised:SupervisedObjective",
+    "sepcon.training.loop:fit",
+    "sepcon.training.optimizers:adam",
+    "sepcon.training.optimizers:adamw",
+    "sepcon.training.optimizers:sgd",
+    "sepcon.training.schedules:by_epoch",
+    "sepcon.training.schedules:constant",
+    "sepcon.training.schedules:cosine",
+    "sepcon.training.schedules:step_decay",
+    "sepcon.views.sampler:ViewSampler",
+)

@@ -1,0 +1,75 @@
+"""`sepcon separate`: recordings, or every clip of a data set, are split into channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sepcon.audio.encode import Format
+from sepcon.data.clips import ClipDataset
+from sepcon.errors import SepconError
+from sepcon.runs import run_folder
+from sepcon.runs.beam import Runner
+from sepcon.separation.recording_separator import load_recording_separator
+from sepcon.separation.separate_dataset import separate_dataset
+from sepcon.separation.separate_files import separate_files
+
+
+def separate(
+    *,
+    run_dir: str | Path,
+    checkpoint: str | Path,
+    step: int | None = None,
+    files: Sequence[str | Path] = (),
+    format: Format = "same",
+    window_seconds: float = 10.0,
+    clips: ClipDataset | None = None,
+    batch_size: int = 8,
+    shard_clips: int = 256,
+    runner: Runner = "local",
+    pipeline_options: Sequence[str] = (),
+    config_text: str = "",
+) -> Path:
+    """Separates recordings into audio files, or a data set into stored channels for pretraining.
+
+    Args:
+      run_dir: receives a folder of channels for each file, report.html and separated.json (see
+        `separate_files`), or the stored channels of the data set.
+      checkpoint: run folder of `sepcon train_separator`, or what `sepcon export` made of one.
+      step: which state of a run; the last by default.
+      files: recordings, or folders of them; given, the data set is left alone.
+      format: of the files: "wav", "flac", or "same": WAV for WAV and FLAC for all others.
+      window_seconds: long recordings are separated in windows of this length.
+      clips: the data set; all clips of one length.
+      batch_size: clips of the data set at a time.
+      shard_clips: clips of the data set in a file; a kill loses at most so many.
+      runner: where the data set is separated: "local", or "beam" for an Apache Beam pipeline.
+      pipeline_options: Beam's own, such as `--runner=FlinkRunner`.
+      config_text: the resolved configuration, kept beside stored channels.
+
+    Returns:
+      The run folder.
+
+    Raises:
+      SepconError: no such separator or state, nothing to separate, not one file could be
+        separated, or the folder cannot be written.
+    """
+    folder = Path(run_dir)
+    if not files and clips is None:
+        raise SepconError("nothing to separate: give files or folders, or bind separate.clips")
+    if files:
+        separator = load_recording_separator(checkpoint, step=step, window_seconds=window_seconds)
+        separate_files(files, out=folder, separator=separator, format=format)
+    elif clips is not None and run_folder.begin(folder, config_text=config_text):
+        separate_dataset(
+            folder=folder,
+            clips=clips,
+            checkpoint=checkpoint,
+            step=step,
+            batch_size=batch_size,
+            shard_clips=shard_clips,
+            runner=runner,
+            pipeline_options=pipeline_options,
+        )
+        run_folder.finish(folder, {"separated": clips.num_clips})
+    return folder

@@ -1,0 +1,1 @@
+"""From a clip and its separated channels to pairs of augmented patches."""

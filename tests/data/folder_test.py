@@ -1,0 +1,186 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from esc50_stub import tone
+
+from sepcon.audio import decode
+from sepcon.audio.decode_in_graph import Backend, tensorflow_io_works
+from sepcon.data.folder import folder
+from sepcon.data.labels import find_audio, read_labels, survey_audio
+from sepcon.errors import SepconError
+
+BACKENDS: list[Backend] = ["soundfile"]
+if tensorflow_io_works():
+    BACKENDS.append("tensorflow_io")
+
+
+@pytest.fixture
+def audio(tmp_path: Path) -> Path:
+    root = tmp_path / "audio"
+    for name, rate_hz in [("b.wav", 16000), ("a.flac", 44100), ("deep/er/c.OGG", 22050)]:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kind = {"wav": "WAV", "flac": "FLAC", "ogg": "OGG"}[name.rsplit(".")[-1].lower()]
+        soundfile.write(path, tone(500, 0.3, rate_hz), rate_hz, format=kind)
+    (root / ".hidden").mkdir()
+    soundfile.write(root / ".hidden" / "x.wav", tone(500), 16000)
+    soundfile.write(root / "._b.wav", tone(500), 16000, format="WAV")
+    (root / "notes.txt").write_text("not audio, and not called so")
+    return root
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_files_come_sorted_by_path_as_decode_file_reads_them(audio: Path, backend: Backend) -> None:
+    clips = folder(path=str(audio), backend=backend)
+    assert (clips.num_clips, clips.class_names, clips.clip_samples) == (3, (), None)
+    elements = list(clips.build().as_numpy_iterator())
+    assert [e["id"].decode() for e in elements] == ["a.flac", "b.wav", "deep/er/c.OGG"]
+    for element in elements:
+        expected = decode.decode_file(audio / element["id"].decode())
+        assert element["audio"].shape == expected.shape
+        assert np.abs(element["audio"].astype(int) - expected).max() <= 1
+        assert element["labels"].shape == (0,)
+    again = list(clips.build().as_numpy_iterator())
+    for first, second in zip(elements, again, strict=True):
+        np.testing.assert_array_equal(first["audio"], second["audio"])
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0])
+def test_clips_are_cut_or_padded_to_one_length(audio: Path, seconds: float) -> None:
+    clips = folder(path=str(audio), clip_seconds=seconds, backend="soundfile")
+    samples = round(seconds * 16000)
+    assert clips.clip_samples == samples
+    assert clips.build().element_spec["audio"].shape == (samples,)
+    for element in clips.build().as_numpy_iterator():
+        whole = decode.decode_file(audio / element["id"].decode())
+        kept = min(samples, len(whole))
+        np.testing.assert_array_equal(element["audio"][:kept], whole[:kept])
+        assert not element["audio"][kept:].any()
+
+
+def test_a_table_labels_the_files(audio: Path, tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("filename,labels\na.flac,dog; cat\nc.OGG,dog\nc.OGG,bird\n")
+    clips = folder(path=str(audio), labels_csv=str(table), backend="soundfile")
+    assert clips.class_names == ("bird", "cat", "dog")
+    labels = {e["id"].decode(): e["labels"].tolist() for e in clips.build().as_numpy_iterator()}
+    assert labels == {"a.flac": [0, 1, 1], "deep/er/c.OGG": [1, 0, 1]}
+
+
+def test_bad_files_are_named_counted_and_skipped(
+    audio: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (audio / "broken.wav").write_text("not audio")
+    flac = (audio / "a.flac").read_bytes()
+    (audio / "cut.flac").write_bytes(flac[: len(flac) // 2])
+    soundfile.write(audio / "silent.wav", np.zeros(99), 16000)
+    clips = folder(path=str(audio), max_skipped_share=0.5, backend="soundfile")
+    said = capsys.readouterr().err
+    assert "3 files decoded, 2 undecodable skipped" in said
+    assert "broken.wav: is not audio" in said
+    assert "cut.flac: is damaged" in said
+    assert "1 silent skipped" in said
+    assert "silent.wav" in said
+    assert len(list(clips.build())) == clips.num_clips == 3
+    assert clips.left_out is not None
+    assert clips.left_out.keys() == {"broken.wav", "cut.flac", "silent.wav"}
+    assert "is damaged" in clips.left_out["cut.flac"]
+    with pytest.raises(SepconError, match=r"2 of 6 files cannot be decoded, more than .* 0\.05"):
+        folder(path=str(audio))
+    # Headers alone do not show a cut FLAC.
+    quick = folder(path=str(audio), max_skipped_share=0.5, decode_first=False, backend="soundfile")
+    assert quick.num_clips == 5
+
+
+def test_links_to_folders_are_followed_once_and_folders_are_no_files(
+    audio: Path, tmp_path: Path
+) -> None:
+    (audio / "loop").symlink_to(audio)
+    (audio / "called.wav").mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    soundfile.write(elsewhere / "z.wav", tone(300), 16000)
+    (audio / "link").symlink_to(elsewhere)
+    names = [str(path.relative_to(audio)) for path in find_audio(audio)]
+    assert names == ["a.flac", "b.wav", "deep/er/c.OGG", "link/z.wav"]
+
+
+def test_what_looks_like_audio_and_is_none_is_named(tmp_path: Path) -> None:
+    for name in ("with.wav", "empty.wav", "with.wav/deep.wav"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "with.wav" / "a.wav").write_bytes(b"x")
+    (tmp_path / "loop.wav").symlink_to(tmp_path)
+    found = survey_audio(tmp_path)
+    assert found.paths == [tmp_path / "with.wav" / "a.wav"]
+    names = ("empty.wav", "loop.wav", "with.wav/deep.wav")
+    assert list(found.faults) == [tmp_path / name for name in names]
+    for path, fault in found.faults.items():
+        assert fault.startswith(f"{path}: is a folder (or a link to one) that holds no audio")
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    fault = survey_audio(tmp_path).faults[tmp_path / "locked"]
+    assert fault.startswith(f"{tmp_path / 'locked'}: cannot be listed (Permission denied)")
+
+
+def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SepconError, match="none: no such folder"):
+        folder(path=str(tmp_path / "none"))
+    with pytest.raises(SepconError, match="holds no audio; expected files ending in"):
+        folder(path=str(tmp_path))
+    (tmp_path / "x.wav").write_text("x")
+    with pytest.raises(SepconError, match=r"x\.wav: is a file; give the folder"):
+        folder(path=str(tmp_path / "x.wav"))
+    with pytest.raises(SepconError, match="1 of 1 files cannot be decoded"):
+        folder(path=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("filename,labels\nzzz.wav,dog\n", r"line 2 names 'zzz\.wav', which is not in"),
+        ("a.flac\n", "line 1 has 1 column"),
+        ("filename,labels\n", "holds no label"),
+        ("a.flac,;\n", "holds no label"),
+    ],
+)
+def test_bad_tables_are_named(audio: Path, tmp_path: Path, text: str, message: str) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text(text)
+    with pytest.raises(SepconError, match=message):
+        read_labels(table, find_audio(audio), audio)
+
+
+def test_missing_and_binary_tables_are_named(audio: Path, tmp_path: Path) -> None:
+    with pytest.raises(SepconError, match=r"none\.csv: no such file"):
+        read_labels(tmp_path / "none.csv", find_audio(audio), audio)
+    (tmp_path / "bad.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SepconError, match="cannot be read as a UTF-8 table"):
+        read_labels(tmp_path / "bad.csv", find_audio(audio), audio)
+
+
+def test_a_file_name_that_occurs_twice_needs_its_folder(audio: Path, tmp_path: Path) -> None:
+    soundfile.write(audio / "deep" / "b.wav", tone(300), 16000)
+    table = tmp_path / "labels.csv"
+    table.write_text("deep/b.wav,dog\n")
+    labels = read_labels(table, find_audio(audio), audio)
+    assert labels.paths == (audio / "deep" / "b.wav",)
+    table.write_text("b.wav,dog\n")  # at the top: its relative path
+    assert read_labels(table, find_audio(audio), audio).paths == (audio / "b.wav",)
+    soundfile.write(audio / "deep" / "er" / "d.wav", tone(300), 16000)
+    soundfile.write(audio / "deep" / "d.wav", tone(300), 16000)
+    table.write_text("d.wav,dog\n")
+    with pytest.raises(SepconError, match="or more than once"):
+        read_labels(table, find_audio(audio), audio)

@@ -1,0 +1,72 @@
+"""Run folders: configuration kept, finished runs left alone, unwritable ones told."""
+
+import subprocess
+
+import pytest
+
+import sepcon
+from sepcon.errors import SepconError
+from sepcon.runs import run_folder
+
+
+def test_a_finished_run_says_so_and_nothing_is_written(tmp_path, capsys):
+    assert run_folder.begin(tmp_path / "run", config_text="a = 1\n")
+    run_folder.finish(tmp_path / "run", {"steps": 3})
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
+    assert not run_folder.begin(tmp_path / "run", config_text="a = 2\n")
+    assert "finished run; nothing to do" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == before
+    record = run_folder.read_record(tmp_path / "run")
+    assert record == {"steps": 3, "commit": run_folder.commit()}
+
+
+def test_going_on_under_another_configuration_names_the_lines(tmp_path, capsys):
+    run_folder.begin(tmp_path, config_text="# x\na = 1\nb = 2\n")
+    run_folder.begin(tmp_path, config_text="# y\na = 1\nb = 3\n")
+    message = capsys.readouterr().err
+    assert "b = 2; b = 3" in message
+    assert "a = 1" not in message
+    assert (tmp_path / "config.gin").read_text() == "# y\na = 1\nb = 3\n"
+    assert (tmp_path / "config.0.gin").read_text() == "# x\na = 1\nb = 2\n"
+
+
+def test_the_description_of_a_model_is_never_replaced(tmp_path):
+    path = tmp_path / "run" / "model.json"
+    run_folder.write_model_file(path, '{"name": "conv2d_1", "size": 3}')
+    run_folder.write_model_file(path, '{"name": "conv2d_12", "size": 3}')
+    with pytest.raises(SepconError, match="another architecture"):
+        run_folder.write_model_file(path, '{"name": "conv2d_1", "size": 4}')
+    assert path.read_text() == '{"name": "conv2d_1", "size": 3}'
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SepconError, match=r"run folder .*file.run cannot be written") as error:
+        run_folder.begin(tmp_path / "file" / "run", config_text="")
+    assert "\n" not in str(error.value)
+
+
+def test_an_unfinished_run_has_no_record(tmp_path):
+    with pytest.raises(SepconError, match="holds no finished run"):
+        run_folder.read_record(tmp_path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    run_folder.write_text(tmp_path / "f", "old")
+    monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        run_folder.write_text(tmp_path / "f", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+    assert (tmp_path / "f").read_text() == "old"
+
+
+def test_the_commit_is_that_of_the_checkout_and_tells_changes(repository):
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert run_folder.commit().removesuffix("-dirty") == head.stdout.strip()
+
+
+def test_outside_of_a_checkout_the_version_stands_for_the_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder, "__file__", str(tmp_path / "sepcon" / "runs" / "run_folder.py"))
+    assert run_folder.commit.__wrapped__() == sepcon.__version__

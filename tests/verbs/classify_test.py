@@ -1,0 +1,148 @@
+"""Files in, classes out: the table, ensembles, and what is wrong with files and models."""
+
+import csv
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+from encoder_stub import write_run
+from tones_stub import CLASS_NAMES, SAMPLES, tone
+
+from sepcon.audio.log_mel import LogMel
+from sepcon.cli import main
+from sepcon.errors import SepconError
+from sepcon.models.classifier import (
+    Classifier,
+    describe,
+    load_classifier,
+    save_classifier_config,
+    write_selected,
+)
+from sepcon.models.products.classification import ClassificationModel
+from sepcon.runs import run_folder
+from sepcon.verbs.classify import classify, find_members
+from sepcon.verbs.export import export
+
+LOG_MEL = LogMel(num_mels=16)
+
+
+def write_classifier(folder: Path, certainty: float) -> None:
+    """A finished fold whose classifier looks for the loudest of three mel bands."""
+    log_mel = keras.Input((None, 16), name="log_mel")
+    encoder = keras.Model(log_mel, keras.layers.GlobalAveragePooling1D()(log_mel))
+    classifier = Classifier(encoder=encoder, num_classes=3, normalize=False)
+    time = np.arange(SAMPLES) / 16000
+    tones = np.stack([np.sin(2 * np.pi * hz * time) for hz in (300, 900, 2700)])
+    bands = encoder(LOG_MEL(tones.astype(np.float32))).numpy().argmax(axis=1)
+    assert len(set(bands)) == 3
+    classifier.head.set_weights([certainty * np.eye(16)[:, bands], np.zeros(3)])
+    config = describe(classifier, log_mel=LOG_MEL, patch_seconds=0.25, class_names=CLASS_NAMES)
+    save_classifier_config(folder, config)
+    write_selected(classifier, folder, 10)
+    run_folder.finish(folder, {})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """What `sepcon finetune` leaves of two folds, and a third that was stopped."""
+    folder = tmp_path_factory.mktemp("finetune") / "run"
+    write_classifier(folder / "seed0" / "fold1", 0.5)
+    write_classifier(folder / "seed0" / "fold3", 1.0)
+    (folder / "seed0" / "fold5").mkdir()
+    (folder / "seed0" / "fold5" / "model.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("recordings")
+    (folder / "more").mkdir()
+    for label, name in enumerate(("a.wav", "b.flac", "more/c.ogg")):
+        audio = np.concatenate([tone(label, 100 + k) for k in range(6)])
+        soundfile.write(folder / name, audio, 16000)
+    (folder / "broken.wav").write_bytes(b"RIFF is not enough")
+    (folder / "empty.flac").write_bytes(b"")
+    return folder
+
+
+def probabilities_of(folder: Path, audio: np.ndarray) -> np.ndarray:
+    loaded = load_classifier(folder)
+    module = ClassificationModel(
+        loaded.model, loaded.log_mel, patch_seconds=0.25, class_names=loaded.config.class_names
+    )
+    return module(tf.constant(audio))["probabilities"].numpy()
+
+
+def test_the_command_names_the_classes_and_the_faults(run, recordings, tmp_path, capsys):
+    words = [str(recordings), f"--model={run}", f"--out={tmp_path / 'out'}", "--top=2"]
+    assert main(["classify", *words]) == 0
+    output = capsys.readouterr()
+    rows = list(csv.DictReader((tmp_path / "out" / "classes.csv").read_text().splitlines()))
+    found = {Path(row["file"]).name: row for row in rows}
+    assert {name: row["class_1"] for name, row in found.items()} == {
+        "a.wav": "low",
+        "b.flac": "middle",
+        "c.ogg": "high",
+    }
+    assert found["a.wav"]["seconds"] == "1.500"
+    assert "class_2" in rows[0]
+    assert "class_3" not in rows[0]
+    assert f"{recordings / 'a.wav'}: low " in output.out
+    assert "3 recordings classified, 2 failed" in output.out
+    skipped = [line for line in output.err.splitlines() if line.startswith("sepcon: skipped")]
+    assert len(skipped) == 2
+    assert "broken.wav" in output.err
+    assert "empty.flac" in output.err
+
+
+def test_a_whole_run_is_the_mean_of_its_folds(run, recordings, tmp_path):
+    assert find_members(run) == [run / "seed0" / "fold1", run / "seed0" / "fold3"]
+    (row,) = classify(run_dir=tmp_path, model=run, files=[recordings / "b.flac"], top=3)
+    audio, _ = soundfile.read(recordings / "b.flac", dtype="float32")
+    mean = np.mean([probabilities_of(each, audio) for each in find_members(run)], axis=0)
+    assert row[2] == "middle"
+    assert [float(cell) for cell in row[3::2]] == pytest.approx(sorted(mean)[::-1], abs=1e-4)
+
+
+def test_an_export_and_other_rates_say_the_same(run, tmp_path):
+    fold = run / "seed0" / "fold1"
+    exported = export(run_dir=tmp_path / "export", model=fold)
+    time = np.arange(48000) / 48000
+    soundfile.write(tmp_path / "x.wav", 0.2 * np.sin(2 * np.pi * 900 * time), 48000)
+    rows = [
+        classify(run_dir=tmp_path / "out", model=model, files=[tmp_path / "x.wav"])[0]
+        for model in (fold, exported, exported.parent, [fold, exported])
+    ]
+    assert rows[0][2] == "middle"
+    assert rows[1] == rows[0] == rows[2] == rows[3]
+
+
+def test_names_that_no_terminal_shows(run, recordings, tmp_path):
+    odd = tmp_path / os.fsdecode(b"line\nbreak\xff.flac")
+    odd.write_bytes((recordings / "b.flac").read_bytes())
+    classify(run_dir=tmp_path, model=run, files=[odd])
+    text = (tmp_path / "classes.csv").read_text()
+    assert "line\\nbreak" in text
+    assert text.count("\n") == 2
+
+
+def test_what_cannot_be_classified(run, recordings, tmp_path):
+    with pytest.raises(SepconError, match="nothing to classify"):
+        classify(run_dir=tmp_path, model=run)
+    with pytest.raises(SepconError, match="none of 2 recordings"):
+        classify(run_dir=tmp_path, model=run, files=[recordings / "broken.wav", "nowhere.wav"])
+    with pytest.raises(SepconError, match="nowhere holds no classifier"):
+        classify(run_dir=tmp_path, model="nowhere", files=[recordings])
+    with pytest.raises(SepconError, match="top: got 0"):
+        classify(run_dir=tmp_path, model=run, files=[recordings], top=0)
+    write_run(tmp_path / "encoder")
+    with pytest.raises(SepconError, match="describes a 'encoder', expected 'classifier'"):
+        classify(run_dir=tmp_path, model=tmp_path / "encoder", files=[recordings])
+    encoder = export(run_dir=tmp_path / "export", model=tmp_path / "encoder")
+    with pytest.raises(SepconError, match="is no classifier of sepcon"):
+        classify(run_dir=tmp_path, model=encoder, files=[recordings])
+    assert not (tmp_path / "classes.csv").exists()
