@@ -26,7 +26,7 @@ from separator_process import calls as separator_calls
 
 from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.data.channel_shards import ChannelWriter
-from sepcon.data.channels import stored_channels
+from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import ClipDataset, from_reader
 from sepcon.data.stream import TrainingStream
 from sepcon.embeddings.shallow import ShallowSettings, train_shallow_classifier
@@ -164,12 +164,10 @@ def _reading(networks: Networks, folder: Path) -> tuple[Call, float]:
     num_channels = networks.separator.num_sources
     clips = _records(folder, num_channels)
     stream = TrainingStream(
-        clips=clips,
+        examples=ClipExamples(clips, channels=[str(folder)]),
         batch_size=_READ_BATCH,
         seed=0,
-        clip_samples=_CLIP_SAMPLES,
         num_uniforms=1,
-        channels=stored_channels(paths=[str(folder)]),
     )
 
     def read() -> None:

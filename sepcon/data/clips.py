@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from sepcon.audio.samples import FULL_SCALE, SAMPLE_RATE_HZ
+from sepcon.data.examples import map_in_order
 from sepcon.errors import SepconError
 
 Element = dict[str, tf.Tensor]
@@ -74,26 +74,6 @@ def fit_length(audio: tf.Tensor, num_samples: int, uniform: tf.Tensor) -> tf.Ten
     padding = [[0, 0]] * (audio.shape.rank - 1) + [[0, missing]]
     padded = tf.pad(cropped, padding)
     return tf.ensure_shape(padded, [*audio.shape[:-1], num_samples])
-
-
-def map_in_order(
-    dataset: tf.data.Dataset, function: Callable[..., Any], num_parallel_calls: int
-) -> tf.data.Dataset:
-    """Maps elements in their order by a function of TensorFlow operations, taken as it is written.
-
-    Autograph, which `Dataset.map` applies, has nothing to convert in such a function and takes
-    longer than tracing it.
-
-    Args:
-      dataset: of any elements.
-      function: of an element; no `if` or loop over tensors.
-      num_parallel_calls: elements at a time.
-    """
-    return dataset.map(
-        tf.autograph.experimental.do_not_convert(function),
-        num_parallel_calls=num_parallel_calls,
-        deterministic=True,
-    )
 
 
 def from_reader(

@@ -1,27 +1,28 @@
-"""Endless shuffled training batches, a pure function of (clips, seed, step).
+"""Endless shuffled training batches, a pure function of (examples, seed, step).
 
-The clips of one epoch after the other form an endless row; batch number s holds its places
-s * batch_size to (s + 1) * batch_size - 1. So no clip is dropped at the end of an epoch, a batch
+The examples of one epoch after the other form an endless row; batch number s holds its places
+s * batch_size to (s + 1) * batch_size - 1. So no example is dropped at the end of an epoch, a batch
 may hold the end of one epoch and the beginning of the next, and the batch of any step can be had
 without those before it. Everything random about an example comes from counters: its place in the
-row decides the epoch and the clip, and (seed, epoch, clip) decide its uniforms. Neither the batch
-size nor the number of replicas nor the step at which a run was resumed changes them.
+row decides the epoch and the example, and (seed, epoch, example) decide its uniforms. Neither the
+batch size nor the number of replicas nor the step at which a run was resumed changes them.
+
+What an example is, the stream does not know: see `Examples`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 
 import numpy as np
 import tensorflow as tf
 
-from sepcon.data.channels import StoredChannels
-from sepcon.data.clips import ClipDataset, Element, fit_length, map_in_order, reader
+from sepcon.data.examples import Example, Examples, ReadExample, map_in_order
 
-# Two numbers of each example are the stream's own: where to crop, and which stored state to read.
-_OWN_UNIFORMS = 2
 _ORDER, _UNIFORMS = 1, 2
+_OWN_KEYS = {"uniforms", "position"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,49 +30,41 @@ class TrainingStream:
     """Describes a stream of training batches.
 
     Attributes:
-      clips: where examples come from.
+      examples: what batches are made of.
       batch_size: of the GLOBAL batch.
-      seed: of order, crops and uniforms.
-      clip_samples: every clip is zero-padded to this, or cropped to it at a random place.
+      seed: of order, of what is random in reading, and of uniforms.
       num_uniforms: numbers in [0, 1) that come with each example: all the randomness that a task
         consumes on the device.
-      shuffle_buffer: clips are shuffled within runs of this many, and the runs among each other:
+      shuffle_buffer: examples are shuffled within runs of this many, and the runs among each other:
         for disks that suffer from reading at random places. None shuffles each epoch as a whole.
-      channels: separated channels of the same clips, or None.
-      with_sources: whether the known sources of the clips come with them.
       threads: threads that read and decode.
       prefetch: batches kept ready.
     """
 
-    clips: ClipDataset
+    examples: Examples
     batch_size: int
     seed: int
-    clip_samples: int
     num_uniforms: int
     shuffle_buffer: int | None = None
-    channels: StoredChannels | None = None
-    with_sources: bool = False
     threads: int = 2
     prefetch: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "clip_samples", "threads"):
+        for name in ("batch_size", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 1 or more")
         if self.num_uniforms < 0:
             raise ValueError(f"num_uniforms: got {self.num_uniforms}, expected 0 or more")
-        if self.channels is not None:
-            self.channels.check_clips(self.clips)
+        if self.shuffle_buffer is not None and self.shuffle_buffer < 1:
+            raise ValueError(f"shuffle_buffer: got {self.shuffle_buffer}, expected 1 or more")
+        _ = self._read  # What is wrong with the examples is told at once.
 
     def batches(self, start_step: int) -> tf.data.Dataset:
         """Returns the batches from that of `start_step` on, for ever.
 
-        Elements: `audio` int16 [batch, clip_samples], `uniforms` float32 [batch, num_uniforms] in
-        [0, 1), `state_uniform` float32 [batch] in [0, 1) (draws one of several separator states,
-        stored or on the fly), `labels` float32 [batch, classes], `position` int32 [batch] (the
-        clip's number in `clips`), `channels` int16 [batch, channel, clip_samples] where there are
-        any, and `sources` int16 [batch, source, clip_samples], rows of zeros for absent ones, if
-        asked for.
+        Elements: what the examples hold but for their ids, stacked to [batch, ...]; `uniforms`
+        float32 [batch, num_uniforms] in [0, 1); `position` int32 [batch], the number of each
+        example.
         """
         batches = map_in_order(
             self._with_ids(start_step),
@@ -81,18 +74,21 @@ class TrainingStream:
         return batches.prefetch(self.prefetch)
 
     def describe(self, step: int) -> str:
-        """Returns the ids of the clips in the batch of `step`, for messages."""
+        """Returns the ids of the examples in the batch of `step`, for messages."""
         batch = next(iter(self._with_ids(step)))
         ids = [identifier.decode() for identifier in batch["id"].numpy()]
-        return f"step {step} of {self.clips.name}: clips {', '.join(ids)}"
+        return f"step {step} of {self.examples.name}: examples {', '.join(ids)}"
+
+    @functools.cached_property
+    def _read(self) -> ReadExample:
+        return self.examples.reader()
 
     def _with_ids(self, start_step: int) -> tf.data.Dataset:
         if start_step < 0:
             raise ValueError(f"start_step: got {start_step}, expected 0 or more")
-        read = reader(self.clips, sources=self.with_sources)
         examples = map_in_order(
             self._places(start_step * self.batch_size),
-            lambda epoch_seed, position: self._example(read(position), epoch_seed, position),
+            self._example,
             num_parallel_calls=self.threads,
         )
         options = tf.data.Options()
@@ -106,12 +102,13 @@ class TrainingStream:
 
     def _places(self, start: int) -> tf.data.Dataset:
         """The endless row from place `start` on: (seed of the epoch int64 [2], position)."""
-        first_epoch, skipped = divmod(start, self.clips.num_clips)
+        num_examples = self.examples.num_examples
+        first_epoch, skipped = divmod(start, num_examples)
 
         @tf.autograph.experimental.do_not_convert
         def epoch_order(epoch: tf.Tensor) -> tf.data.Dataset:
             epoch_seed = tf.stack([tf.constant(_mixed(self.seed), tf.int64), epoch])
-            order = _shuffled(self.clips.num_clips, self.shuffle_buffer, epoch_seed)
+            order = _shuffled(num_examples, self.shuffle_buffer, epoch_seed)
             order = order[tf.where(epoch == first_epoch, tf.constant(skipped, tf.int64), 0) :]
             return tf.data.Dataset.from_tensor_slices(order).map(
                 lambda position: (epoch_seed, position)
@@ -119,35 +116,32 @@ class TrainingStream:
 
         return tf.data.Dataset.counter(start=first_epoch).flat_map(epoch_order)
 
-    def _example(self, clip: Element, epoch_seed: tf.Tensor, position: tf.Tensor) -> Element:
+    def _example(self, epoch_seed: tf.Tensor, position: tf.Tensor) -> Example:
+        """Draws the random numbers of an example, then reads it."""
+        of_reading = self.examples.num_uniforms
         seed = tf.random.experimental.stateless_fold_in(epoch_seed, _UNIFORMS)
         seed = tf.random.experimental.stateless_fold_in(seed, position)
-        uniforms = tf.random.stateless_uniform(
-            [_OWN_UNIFORMS + self.num_uniforms], seed, alg="philox"
-        )
-        example = {
-            "id": clip["id"],
-            "audio": fit_length(clip["audio"], self.clip_samples, uniforms[0]),
-            "uniforms": uniforms[_OWN_UNIFORMS:],
-            "state_uniform": uniforms[1],
-            "labels": clip["labels"],
+        uniforms = tf.random.stateless_uniform([of_reading + self.num_uniforms], seed, alg="philox")
+        example = self._read(position, uniforms)
+        if taken := _OWN_KEYS & set(example):
+            raise ValueError(
+                f"examples of {self.examples.name} hold {', '.join(sorted(taken))}, which the "
+                "stream adds itself: give it another name"
+            )
+        return {
+            **example,
+            "uniforms": uniforms[of_reading:],
             "position": tf.cast(position, tf.int32),
         }
-        if self.channels is not None:
-            channels = self.channels.read(position, clip["id"], uniforms[1])
-            example["channels"] = fit_length(channels, self.clip_samples, uniforms[0])
-        if self.with_sources:
-            example["sources"] = fit_length(clip["sources"], self.clip_samples, uniforms[0])
-        return example
 
 
-def _shuffled(num_clips: int, run: int | None, epoch_seed: tf.Tensor) -> tf.Tensor:
-    """A permutation int64 [num_clips], by sorting counter-based random keys."""
+def _shuffled(num_examples: int, run: int | None, epoch_seed: tf.Tensor) -> tf.Tensor:
+    """A permutation int64 [num_examples], by sorting counter-based random keys."""
     seed = tf.random.experimental.stateless_fold_in(epoch_seed, _ORDER)
-    keys = _random_keys(num_clips, seed)
+    keys = _random_keys(num_examples, seed)
     order = tf.argsort(keys, stable=True)
-    if run is not None and run < num_clips:
-        num_runs = -(-num_clips // run)
+    if run is not None and run < num_examples:
+        num_runs = -(-num_examples // run)
         run_seed = tf.random.experimental.stateless_fold_in(seed, 1)
         rank = tf.argsort(tf.argsort(_random_keys(num_runs, run_seed), stable=True), stable=True)
         # A stable sort by run keeps the random order within each.

@@ -13,7 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.audio.log_mel import LogMel
-from sepcon.data.clips import ClipDataset, fit_length, map_in_order, select, to_float
+from sepcon.data.clip_examples import ClipExamples
+from sepcon.data.clips import ClipDataset, fit_length, select, to_float
+from sepcon.data.examples import map_in_order
 from sepcon.data.folds import FoldedClips, FoldSplit
 from sepcon.data.stream import TrainingStream
 from sepcon.metrics.predictions import Predictions
@@ -192,11 +194,11 @@ class FoldRun:
         selection: Selection | None = None,
     ) -> FitResult:
         recipe, clips = self.recipe, self.folded.clips
+        learned = select(clips, self.split.train, name=f"{clips.name} without fold {self.fold}")
         stream = TrainingStream(
-            clips=select(clips, self.split.train, name=f"{clips.name} without fold {self.fold}"),
+            examples=ClipExamples(learned, recipe.clip_seconds),
             batch_size=recipe.batch_size,
             seed=self.seed,
-            clip_samples=clip_samples(clips, recipe.clip_seconds, recipe.views),
             num_uniforms=task.num_uniforms,
         )
         return recipe.loop(

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from sepcon.data.clips import ClipDataset, map_in_order, to_float, with_sources
+from sepcon.data.clips import ClipDataset, to_float, with_sources
+from sepcon.data.examples import map_in_order
 from sepcon.losses.mixit import mixit_loss
 from sepcon.losses.mixit_snr import mixit_negative_snr_db
 from sepcon.metrics.bootstrap import mean_interval

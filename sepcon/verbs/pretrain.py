@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 
 from sepcon.audio.log_mel import LogMel
-from sepcon.data.channels import StoredChannels, stored_channels
+from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import ClipDataset
 from sepcon.data.stream import TrainingStream
 from sepcon.errors import SepconError
@@ -143,14 +143,13 @@ def pretrain(
                 coincidence_hidden_sizes=coincidence_hidden_sizes,
             )
         chosen_optimizer = optimizer()
+    clip_samples(clips, clip_seconds, views)
     stream = TrainingStream(
-        clips=clips,
+        examples=ClipExamples(clips, clip_seconds, channels, channels_dir),
         batch_size=batch_size,
         seed=seed,
-        clip_samples=clip_samples(clips, clip_seconds, views),
         num_uniforms=task.num_uniforms,
         shuffle_buffer=shuffle_buffer,
-        channels=_stored(channels, channels_dir),
     )
     if is_chief(scope):
         save_encoder_config(
@@ -199,12 +198,6 @@ def _front_end(separators: Sequence[tuple[str, int | None]]) -> SeparatorFrontEn
     if not separators:
         return None
     return SeparatorFrontEnd([load_separator(run, step) for run, step in separators])
-
-
-def _stored(channels: Sequence[str], parent: str) -> StoredChannels | None:
-    if not channels:
-        return None
-    return stored_channels(paths=[str(Path(parent).expanduser() / name) for name in channels])
 
 
 def _num_classes(clips: ClipDataset) -> int:

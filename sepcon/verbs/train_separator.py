@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import ClipDataset
 from sepcon.data.stream import TrainingStream
 from sepcon.losses.overseparation import SparsityForm
@@ -103,12 +104,10 @@ def train_separator(
         )
         chosen_optimizer = optimizer()
     stream = TrainingStream(
-        clips=clips,
+        examples=_examples(clips, segment_seconds, with_sources=supervised_share > 0.0),
         batch_size=batch_size,
         seed=seed,
-        clip_samples=_clip_samples(clips, segment_seconds),
         num_uniforms=task.num_uniforms,
-        with_sources=supervised_share > 0.0,
     )
     task.check_batch(stream.batches(0).element_spec, scope.num_replicas_in_sync)
     if is_chief(scope):
@@ -132,10 +131,10 @@ def train_separator(
     return folder
 
 
-def _clip_samples(clips: ClipDataset, segment_seconds: float) -> int:
+def _examples(clips: ClipDataset, segment_seconds: float, *, with_sources: bool) -> ClipExamples:
     """Whole clips where they are equally long; else segments, cut when they are read."""
-    segment = round(segment_seconds * clips.sample_rate_hz)
-    return max(segment, clips.clip_samples or segment)
+    whole = (clips.clip_samples or 0) >= round(segment_seconds * clips.sample_rate_hz)
+    return ClipExamples(clips, None if whole else segment_seconds, with_sources=with_sources)
 
 
 def _measure(folder: Path, clips: ClipDataset, max_clips: int) -> None:

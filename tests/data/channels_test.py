@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.data import channel_shards
 from sepcon.data.channel_shards import ChannelWriter, read_index, shard_path
 from sepcon.data.channels import stored_channels
+from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import ClipDataset, from_reader
 from sepcon.data.stream import TrainingStream
 from sepcon.errors import SepconError
@@ -111,12 +113,10 @@ def test_the_stream_crops_channels_where_it_crops_the_clip(tmp_path: Path) -> No
     write(tmp_path / "a", state=0)
     write(tmp_path / "b", state=1)
     stream = TrainingStream(
-        clips=CLIPS,
+        examples=ClipExamples(CLIPS, 20 / SAMPLE_RATE_HZ, ["a", "b"], str(tmp_path)),
         batch_size=5,
         seed=0,
-        clip_samples=20,
         num_uniforms=2,
-        channels=stored_channels(paths=[str(tmp_path / "a"), str(tmp_path / "b")]),
     )
     assert stream.batches(0).element_spec["channels"] == tf.TensorSpec([5, 3, 20], tf.int16)
     states, starts = [], []
@@ -136,11 +136,13 @@ def test_the_stream_crops_channels_where_it_crops_the_clip(tmp_path: Path) -> No
 
 def test_channels_of_other_clips_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "a")
-    channels = stored_channels(paths=[str(tmp_path / "a")])
-    values: dict[str, Any] = {"batch_size": 2, "seed": 0, "clip_samples": 9, "num_uniforms": 0}
+    values: dict[str, Any] = {"batch_size": 2, "seed": 0, "num_uniforms": 0}
+    channels = [str(tmp_path / "a")]
+    more = ClipExamples(make_clips("more", 12), channels=channels)
     with pytest.raises(SepconError, match=r"holds channels of 11 clips \(toy\), but more has 12"):
-        TrainingStream(clips=make_clips("more", 12), channels=channels, **values)
-    renamed = TrainingStream(clips=make_clips(prefix="x"), channels=channels, **values)
+        TrainingStream(examples=more, **values)
+    other = ClipExamples(make_clips(prefix="x"), channels=channels)
+    renamed = TrainingStream(examples=other, **values)
     with pytest.raises(tf.errors.OpError, match=r"clip \d+ is clip\d+, expected x\d+"):
         next(iter(renamed.batches(0)))
 

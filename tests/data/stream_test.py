@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sepcon.audio.samples import SAMPLE_RATE_HZ
+from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import ClipDataset, from_reader, subset
 from sepcon.data.stream import TrainingStream
 from sepcon.errors import SepconError
@@ -47,12 +48,13 @@ def take(stream: TrainingStream, start: int, count: int) -> list[dict[str, np.nd
     return list(stream.batches(start).take(count).as_numpy_iterator())
 
 
-def stream(**changes: object) -> TrainingStream:
+def stream(clips: ClipDataset = CLIPS, **changes: Any) -> TrainingStream:
+    """Of clips brought to 80 samples, unless other examples are given."""
+    of_clips = {"with_sources": changes.pop("with_sources", False)}
     values: dict[str, Any] = {
-        "clips": CLIPS,
+        "examples": ClipExamples(clips, 80 / SAMPLE_RATE_HZ, **of_clips),
         "batch_size": 4,
         "seed": 3,
-        "clip_samples": 80,
         "num_uniforms": 5,
     }
     return TrainingStream(**(values | changes))
@@ -129,6 +131,13 @@ def test_a_subset_keeps_the_sources() -> None:
     assert part.read_with_sources is not None
     sources = part.read_with_sources(tf.constant(1, tf.int64))["sources"]
     np.testing.assert_array_equal(sources.numpy()[:, 0], [3000, 1])
+
+
+def test_clips_of_no_length_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"clip_seconds: got 0\.0, expected above 0"):
+        stream(examples=ClipExamples(CLIPS, 0.0))
+    with pytest.raises(SepconError, match="toy: clips differ in length; bind clip_seconds"):
+        stream(examples=ClipExamples(CLIPS))
 
 
 def test_sources_that_are_not_known_are_asked_for_in_vain() -> None:
@@ -226,13 +235,14 @@ def test_a_step_far_away_is_reached_at_once() -> None:
     assert batch["audio"].shape == (4, 80)
 
 
-def test_describe_names_the_clips_of_the_step() -> None:
+def test_describe_names_the_examples_of_the_step() -> None:
     expected = ", ".join(f"clip{position}" for position in REFERENCE[6]["position"])
-    assert stream().describe(6) == f"step 6 of toy: clips {expected}"
+    assert stream().describe(6) == f"step 6 of toy: examples {expected}"
 
 
 @pytest.mark.parametrize(
-    "field, value", [("batch_size", 0), ("clip_samples", 0), ("num_uniforms", -1), ("threads", 0)]
+    "field, value",
+    [("batch_size", 0), ("num_uniforms", -1), ("threads", 0), ("shuffle_buffer", 0)],
 )
 def test_bad_arguments_are_named(field: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{field}: got {value}"):

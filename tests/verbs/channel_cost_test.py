@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from sepcon.audio.log_mel import LogMel
-from sepcon.data.channels import stored_channels
+from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import ClipDataset, from_reader
 from sepcon.data.stream import TrainingStream
 from sepcon.errors import SepconError
@@ -61,8 +61,8 @@ def test_on_the_fly_and_stored_are_the_same_to_within_rounding(tmp_path, separat
     front_end = SeparatorFrontEnd([load_separator(separator)])
     results, patches = [], []
     for channels, made in (
-        (stored_channels(paths=[str(tmp_path / "channels")]), None),
-        (None, front_end),
+        ([str(tmp_path / "channels")], None),
+        ([], front_end),
     ):
         keras.utils.set_random_seed(1)
         task = PretrainingTask(
@@ -71,12 +71,10 @@ def test_on_the_fly_and_stored_are_the_same_to_within_rounding(tmp_path, separat
             coincidence_weight=1.0,
         )
         stream = TrainingStream(
-            clips=clips(),
+            examples=ClipExamples(clips(), channels=channels),
             batch_size=4,
             seed=0,
-            clip_samples=SAMPLES,
             num_uniforms=task.num_uniforms,
-            channels=channels,
         )
         batch = next(iter(stream.batches(0)))
         patches.append(task.patches(batch))

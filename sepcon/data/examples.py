@@ -1,0 +1,71 @@
+"""What an example is to a training stream, whatever it holds: sound, pictures or numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+Example = dict[str, tf.Tensor]
+ReadExample = Callable[[tf.Tensor, tf.Tensor], Example]
+
+
+class Examples(Protocol):
+    """A kind of example: what a training stream reads, by number.
+
+    The stream decides which example stands in which place of a batch, and draws its random
+    numbers; a kind of example says how one is read. `ClipExamples` is the kind for sound.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the examples are; together with `num_examples` it tells them from others."""
+
+    @property
+    def num_examples(self) -> int:
+        """How many there are."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes of the columns of 'labels'; empty when nothing is labelled."""
+
+    @property
+    def num_uniforms(self) -> int:
+        """Random numbers that reading one example takes."""
+
+    def reader(self) -> ReadExample:
+        """Opens the examples and returns the function that reads one, in the graph of tf.data.
+
+        The function takes the position int64 [] of an example and all random numbers of it in this
+        epoch, float32 [num_uniforms + those of the task] in [0, 1). Reading may use the first
+        `num_uniforms`; the others are what the training step will draw from, so that a reader which
+        knows the step's rules can read nothing but what they take.
+
+        It returns tensors by name, of static shapes: 'id' string [], what an error message calls
+        the example; 'labels' float32 [classes] if anything is labelled; and what the step takes.
+        The stream adds 'uniforms' and 'position'.
+
+        Raises:
+          SepconError: a file is missing or does not fit.
+        """
+
+
+def map_in_order(
+    dataset: tf.data.Dataset, function: Callable[..., Any], num_parallel_calls: int
+) -> tf.data.Dataset:
+    """Maps elements in their order by a function of TensorFlow operations, taken as it is written.
+
+    Autograph, which `Dataset.map` applies, has nothing to convert in such a function and takes
+    longer than tracing it.
+
+    Args:
+      dataset: of any elements.
+      function: of an element; no `if` or loop over tensors.
+      num_parallel_calls: elements at a time.
+    """
+    return dataset.map(
+        tf.autograph.experimental.do_not_convert(function),
+        num_parallel_calls=num_parallel_calls,
+        deterministic=True,
+    )
