@@ -354,7 +354,8 @@ def _launch(name: str, values: Any) -> Any:
             channels=tuple(_bound(gin, "%CHANNELS", ())),
             figures=tuple(_bound(gin, "%FIGURES", ())),
             against=_bound(gin, "%AGAINST", ""),
-            supervised=bool(_bound(gin, "pretrain.supervised", False)),
+            supervised=getattr(_bound(gin, "pretrain.objective", None), "selector", "")
+            == "supervised",
         )
 
     return study.Launch(tuple(words), read_row, tuple(values.gin_file), tuple(values.gin_bindings))

@@ -87,7 +87,10 @@ def test_a_wrong_configuration_is_told_in_one_line_and_nothing_is_made(
     "binding, expected",
     [
         ("pretrain/cosine.warmup_steps=2", "of cosine: total_steps must exceed warmup_steps=2"),
-        ("pretrain.temperature=-1.0", "of pretrain: temperature must be above 0, got -1.0"),
+        (
+            "SimilarityAndCoincidence.temperature=-1.0",
+            "of SimilarityAndCoincidence: temperature must be above 0, got -1.0",
+        ),
         (
             "SpecAugment.max_time_frames=-1",
             "of SpecAugment: the width of masks must not be negative",

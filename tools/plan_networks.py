@@ -17,11 +17,11 @@ import tensorflow as tf
 from sepcon import cli
 from sepcon.audio.log_mel import LogMel
 from sepcon.embeddings.shallow import ShallowSettings
+from sepcon.errors import SepconError
 from sepcon.models.graph_flops import function_flops
 from sepcon.models.separator.flops import separator_flops
 from sepcon.models.separator.network import Separator, SeparatorConfig
-from sepcon.tasks.log_mel_views import LogMelViews
-from sepcon.tasks.pretraining import PretrainingTask
+from sepcon.tasks.pretraining import PretrainingTask, SimilarityAndCoincidence
 from sepcon.verbs.pretrain import pretrain
 from sepcon.verbs.train_separator import train_separator
 from sepcon.views.sampler import ViewSampler
@@ -61,11 +61,11 @@ class Networks:
 
     @property
     def log_mel(self) -> LogMel:
-        return self.pretraining["log_mel"]
+        return self.pretraining["views"].log_mel
 
     @property
     def views(self) -> ViewSampler:
-        return self.pretraining["views"]
+        return self.pretraining["views"].sampler
 
     @property
     def pretraining_batch(self) -> int:
@@ -115,11 +115,8 @@ def read_networks(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> Netw
     config = separator["separator"] or SeparatorConfig()
     batch, share = separator["batch_size"], separator["supervised_share"]
     given = _arguments("pretrain", pretrain, gin_files, bindings)
-    log_mel, views = given["log_mel"], given["views"]
     # Made at once: with the next files gin forgets what it binds of them.
-    encoder = given["encoder"](
-        num_frames=log_mel.num_frames(views.patch_samples), num_mels=log_mel.num_mels
-    )
+    encoder = given["encoder"](**given["views"].encoder_arguments)
     optimizer = given["optimizer"]()
     return Networks(
         separator=config,
@@ -202,23 +199,14 @@ def _classifier_flops(settings: ShallowSettings, embedding_size: int, num_classe
 
 def pretraining_task(networks: Networks) -> PretrainingTask:
     """The task that `sepcon pretrain` trains, with channels from the batch."""
-    given = networks.pretraining
-    patches = LogMelViews(
-        log_mel=networks.log_mel,
-        views=networks.views,
-        anchor_augmentations=given["anchor_augmentations"],
-        positive_augmentations=given["positive_augmentations"],
-        example_mixing=given["example_mixing"],
-    )
-    return PretrainingTask(
-        encoder=networks.encoder,
-        patches=patches,
-        similarity_weight=given["similarity_weight"],
-        coincidence_weight=given["coincidence_weight"],
-        temperature=given["temperature"],
-        projection_hidden_sizes=given["projection_hidden_sizes"],
-        coincidence_hidden_sizes=given["coincidence_hidden_sizes"],
-    )
+    objective = networks.pretraining["objective"]
+    if not isinstance(objective, SimilarityAndCoincidence):
+        raise SepconError(
+            f"pretrain.objective: got {type(objective).__name__}, but the plan counts the "
+            "operations of SimilarityAndCoincidence alone"
+        )
+    views = networks.pretraining["views"]  # Not opened: channels come with the batch.
+    return PretrainingTask(encoder=networks.encoder, views=views, objective=objective)
 
 
 def batch_spec(

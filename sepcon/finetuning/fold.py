@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sepcon.audio.log_mel import LogMel
 from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import ClipDataset, fit_length, select, to_float
 from sepcon.data.examples import map_in_order
@@ -20,7 +19,7 @@ from sepcon.data.folds import FoldedClips, FoldSplit
 from sepcon.data.stream import TrainingStream
 from sepcon.metrics.predictions import Predictions
 from sepcon.models.classifier import Classifier, describe, save_classifier_config, write_selected
-from sepcon.models.encoder_files import load_encoder, save_encoder_config
+from sepcon.models.encoder_files import load_encoder
 from sepcon.models.encoders import with_frames
 from sepcon.models.products.classification import ClassificationModel
 from sepcon.runs import run_folder
@@ -31,9 +30,6 @@ from sepcon.training.logs import METRICS_FILE, read_metric
 from sepcon.training.loop import FitResult
 from sepcon.training.runtime import make_deterministic
 from sepcon.training.schedules import Schedule
-from sepcon.views.augment import Augmentation
-from sepcon.views.clip_length import clip_samples
-from sepcon.views.sampler import ViewSampler
 
 SELECTED_FILE = "selected.npz"
 OPTIMISTIC_FILE = "optimistic.npz"
@@ -46,8 +42,7 @@ class Recipe:
     """All that folds and seeds have in common; see `sepcon.verbs.finetune.finetune`."""
 
     encoder: Callable[..., keras.Model]
-    log_mel: LogMel
-    views: ViewSampler
+    views: LogMelViews
     objective: SupervisedObjective
     optimizer: Callable[..., keras.optimizers.Optimizer]
     learning_rate: Callable[..., Schedule]
@@ -57,8 +52,6 @@ class Recipe:
     classifier_epochs: int
     validate_every_epochs: int
     start: keras.Model | None
-    augmentations: Sequence[Augmentation]
-    waveform_augmentations: Sequence[Augmentation]
     clip_seconds: float | None
     loop: Callable[..., FitResult]
     strategy: tf.distribute.Strategy
@@ -126,12 +119,7 @@ class FoldRun:
         with recipe.strategy.scope():
             task = self._task(recipe.objective, self._new_encoder(), keep_classifier=False)
             optimizer = self._optimizer(recipe.learning_rate)
-        save_encoder_config(
-            run_dir=folder,
-            encoder=task.product,
-            log_mel=recipe.log_mel,
-            patch_seconds=recipe.views.patch_seconds,
-        )
+        recipe.views.save_description(folder, task.product)
         return self._fit(task, folder, optimizer, recipe.epochs, f"{self.title}, contrastive")
 
     def _train_classifier(
@@ -154,21 +142,22 @@ class FoldRun:
     def _selection(
         self, classifier: Classifier, optimizer: keras.optimizers.Optimizer
     ) -> Selection:
-        recipe, clips = self.recipe, self.folded.clips
+        clips, views = self.folded.clips, self.recipe.views
+        patch_seconds = views.sampler.patch_seconds
         config = describe(
             classifier,
-            log_mel=recipe.log_mel,
-            patch_seconds=recipe.views.patch_seconds,
+            log_mel=views.log_mel,
+            patch_seconds=patch_seconds,
             class_names=clips.class_names,
         )
         save_classifier_config(self.folder, config)
         module = ClassificationModel(
             classifier,
-            recipe.log_mel,
-            patch_seconds=recipe.views.patch_seconds,
+            views.log_mel,
+            patch_seconds=patch_seconds,
             class_names=clips.class_names,
         )
-        samples = clip_samples(clips, recipe.clip_seconds, recipe.views)
+        samples = ClipExamples(clips, self.recipe.clip_seconds).clip_samples
         return Selection(
             folder=self.folder,
             classifier=classifier,
@@ -217,28 +206,19 @@ class FoldRun:
     def _task(
         self, objective: SupervisedObjective, encoder: keras.Model, *, keep_classifier: bool
     ) -> SupervisedTask:
-        recipe, log_mel = self.recipe, self.recipe.log_mel
-        patches = LogMelViews(
-            log_mel=log_mel,
-            views=recipe.views,
-            anchor_augmentations=recipe.augmentations,
-            positive_augmentations=recipe.augmentations,
-            waveform_augmentations=recipe.waveform_augmentations,
-        )
         return SupervisedTask(
             encoder=encoder,
-            patches=patches,
+            views=self.recipe.views,
             num_classes=len(self.folded.clips.class_names),
             objective=objective,
             keep_classifier=keep_classifier,
         )
 
     def _new_encoder(self) -> keras.Model:
-        recipe, log_mel = self.recipe, self.recipe.log_mel
-        num_frames = log_mel.num_frames(recipe.views.patch_samples)
+        recipe, shape = self.recipe, self.recipe.views.encoder_arguments
         if recipe.start is not None:
-            return with_frames(recipe.start, num_frames)
-        return recipe.encoder(num_frames=num_frames, num_mels=log_mel.num_mels)
+            return with_frames(recipe.start, shape["num_frames"])
+        return recipe.encoder(**shape)
 
     def _contrastive_encoder(self) -> keras.Model:
         return load_encoder(self.folder / CONTRASTIVE_FOLDER).encoder

@@ -1,16 +1,21 @@
-"""From a batch of clips to augmented log-mel patches: what all tasks on an encoder begin with."""
+"""From a batch of clips to augmented log-mel patches: the views of sound."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from sepcon.audio.log_mel import LogMel
+from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import to_float
-from sepcon.models.encoders import recalibrate_batch_norm
+from sepcon.data.examples import Examples
+from sepcon.errors import SepconError
+from sepcon.models.encoder_files import save_encoder_config
+from sepcon.models.separator.network import load_separator
 from sepcon.training.task import Summaries
 from sepcon.views.augment import Augmentation, Chain, split_uniforms
 from sepcon.views.example_mixing import ExampleMixing
@@ -20,62 +25,72 @@ from sepcon.views.separator_front_end import SeparatorFrontEnd
 _MAX_SUMMARIES = 4
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class LogMelViews:
-    """Cuts two patches of each clip, mixes, transforms and augments them.
+    """Cuts two patches of each clip, mixes, transforms and augments them; see `BatchViews`.
 
     A batch holds 'audio' int16 [batch, samples], 'uniforms' float32 [batch, num_uniforms], and
-    where the view sampler needs channels 'channels' int16 [batch, channel, samples] or, for a
-    front-end to make them, 'state_uniform' float32 [batch].
+    where the sampler needs channels 'channels' int16 [batch, channel, samples] or, for a front-end
+    to make them, 'state_uniform' float32 [batch].
 
-    Args:
-      log_mel: the front-end of the encoder.
-      views: draws the pairs of patches.
+    Attributes:
+      sampler: draws the pairs of patches.
+      log_mel: what the encoder sees of them.
       anchor_augmentations: applied to the log-mel patches of the anchors, in this order.
       positive_augmentations: the same for the positives.
       waveform_augmentations: applied to the waveforms of both patches first, in this order; of a
         result of another length the beginning is taken, or zeros follow it.
       example_mixing: applied to the waveforms of both patches next; None for none.
-      front_end: makes channels on the fly, in place of 'channels' in the batch: the same to within
-        the rounding of what is stored.
+      separators: makes channels on the fly, in place of stored ones: (run folder, step or None for
+        the last) of each separator. Each sees every batch: several cost as many times as much.
+      front_end: these separators, once `opened` has loaded them. Their channels are the stored ones
+        to within the rounding of what is stored.
     """
 
-    def __init__(
-        self,
-        *,
-        log_mel: LogMel,
-        views: ViewSampler,
-        anchor_augmentations: Sequence[Augmentation] = (),
-        positive_augmentations: Sequence[Augmentation] = (),
-        waveform_augmentations: Sequence[Augmentation] = (),
-        example_mixing: ExampleMixing | None = None,
-        front_end: SeparatorFrontEnd | None = None,
-    ) -> None:
-        if views.sample_rate_hz != log_mel.sample_rate_hz:
+    sampler: ViewSampler
+    log_mel: LogMel
+    anchor_augmentations: Sequence[Augmentation] = ()
+    positive_augmentations: Sequence[Augmentation] = ()
+    waveform_augmentations: Sequence[Augmentation] = ()
+    example_mixing: ExampleMixing | None = None
+    separators: Sequence[tuple[str, int | None]] = ()
+    front_end: SeparatorFrontEnd | None = None
+
+    def __post_init__(self) -> None:
+        if self.sampler.sample_rate_hz != self.log_mel.sample_rate_hz:
             raise ValueError(
-                f"views.sample_rate_hz={views.sample_rate_hz} differs from "
-                f"log_mel.sample_rate_hz={log_mel.sample_rate_hz}"
+                f"sampler.sample_rate_hz={self.sampler.sample_rate_hz} differs from "
+                f"log_mel.sample_rate_hz={self.log_mel.sample_rate_hz}; bind both to one rate"
             )
-        self._log_mel = log_mel
-        self._views = views
-        self._augment_anchor = Chain(tuple(anchor_augmentations))
-        self._augment_positive = Chain(tuple(positive_augmentations))
-        self._augment_waveform = Chain(tuple(waveform_augmentations))
-        self._mix = example_mixing
-        self._front_end = front_end if views.needs_channels else None
-        of_mixing = self._mix.num_uniforms if self._mix else 0
-        self._widths = [
-            views.num_uniforms,
-            self._augment_anchor.num_uniforms,
-            self._augment_positive.num_uniforms,
-            of_mixing,
-            of_mixing,
-            self._augment_waveform.num_uniforms,
-            self._augment_waveform.num_uniforms,
-        ]
 
     @property
     def num_uniforms(self) -> int:
         return sum(self._widths)
+
+    @property
+    def encoder_arguments(self) -> Mapping[str, int]:
+        """`num_frames` and `num_mels` of a patch."""
+        num_frames = self.log_mel.num_frames(self.sampler.patch_samples)
+        return {"num_frames": num_frames, "num_mels": self.log_mel.num_mels}
+
+    def opened(self, examples: Examples) -> LogMelViews:
+        """Checks that clips have what is needed, and loads the separators.
+
+        Raises:
+          SepconError: the examples are no clips, of another sample rate, shorter than a patch, or
+            have no channels where some are needed; or a separator cannot be loaded.
+        """
+        if not isinstance(examples, ClipExamples):
+            raise SepconError(
+                f"{examples.name}: LogMelViews are made of clips, got {type(examples).__name__}; "
+                "bind ClipExamples, or the views of that kind of example"
+            )
+        _check_channels(self, examples.channels)
+        _check_audio(self, examples)
+        if not self.separators:
+            return self
+        loaded = [load_separator(run, step) for run, step in self.separators]
+        return dataclasses.replace(self, front_end=SeparatorFrontEnd(loaded))
 
     def __call__(self, batch: dict[str, tf.Tensor]) -> Views:
         """The augmented log-mel patches of both views, each [batch, frames, mels] float32."""
@@ -87,25 +102,26 @@ class LogMelViews:
 
     def _log_mels(self, batch: dict[str, tf.Tensor], count: int) -> list[tf.Tensor]:
         """The log-mel patches of the first `count` views."""
-        to_views, to_anchor, to_positive, *rest = split_uniforms(batch["uniforms"], self._widths)
+        to_sampler, to_anchor, to_positive, *rest = split_uniforms(batch["uniforms"], self._widths)
         to_mixing, to_waveform = rest[:2], rest[2:]
         # What is read as int16 stays int16 until it is cut: that halves the memory to move.
         mixture, channels = self._clips(batch)
-        views = self._views(mixture=mixture, channels=channels, uniforms=to_views)[:count]
+        views = self.sampler(mixture=mixture, channels=channels, uniforms=to_sampler)[:count]
         waveforms = [_as_float(view) for view in views]
-        if self._augment_waveform.num_uniforms:
+        augment_waveform, *augment = self._chains
+        if augment_waveform.num_uniforms:
             waveforms = [
-                _cut_or_pad(self._augment_waveform(*each), self._views.patch_samples)
-                for each in zip(waveforms, to_waveform, strict=False)
+                _cut_or_pad(augment_waveform(*pair), self.sampler.patch_samples)
+                for pair in zip(waveforms, to_waveform, strict=False)
             ]
-        if self._mix is not None:
-            waveforms = [self._mix(*each) for each in zip(waveforms, to_mixing, strict=False)]
-        log_mels = self._log_mel(tf.concat(waveforms, axis=0))  # [count * batch, frames, mels]
-        augment = (self._augment_anchor, self._augment_positive)
+        if self.example_mixing is not None:
+            mix = self.example_mixing
+            waveforms = [mix(*pair) for pair in zip(waveforms, to_mixing, strict=False)]
+        log_mels = self.log_mel(tf.concat(waveforms, axis=0))  # [count * batch, frames, mels]
         uniforms = (to_anchor, to_positive)
         return [
-            augment[place](log_mel, uniforms[place])
-            for place, log_mel in enumerate(tf.split(log_mels, count, axis=0))
+            augment[side](log_mel, uniforms[side])
+            for side, log_mel in enumerate(tf.split(log_mels, count, axis=0))
         ]
 
     def summaries(self, batch: dict[str, tf.Tensor]) -> Summaries:
@@ -119,44 +135,88 @@ class LogMelViews:
                 f"channel_{number}": _as_float(channel)
                 for number, channel in enumerate(tf.unstack(channels, axis=1))
             }
-        rate = self._log_mel.sample_rate_hz
+        rate = self.log_mel.sample_rate_hz
         return Summaries(
             audio={name: (sound, rate) for name, sound in sounds.items()},
             images={name: _picture(value) for name, value in log_mels._asdict().items()},
         )
 
-    def recalibrate(self, encoder: keras.Model, batches: Iterable[dict[str, tf.Tensor]]) -> int:
-        """Takes the encoder's batch normalisation statistics anew, on plain patches of mixtures.
-
-        To be called once after training, for evaluation sees nothing but mixtures. Runs outside of
-        any strategy and is a pure function of weights and batches.
-
-        Args:
-          encoder: changed in place.
-          batches: some dozens of batches of the training stream.
-
-        Returns:
-          the number of batches seen.
-        """
-        patches = tf.function(self._plain, autograph=False)
-        return recalibrate_batch_norm(encoder, map(patches, batches))
-
-    def _plain(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+    def plain(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """Unaugmented log-mel patches of the mixtures, where the anchors lie."""
-        sampler = dataclasses.replace(self._views, pairs=("mixture-mixture",))
+        sampler = dataclasses.replace(self.sampler, pairs=("mixture-mixture",))
         uniforms = split_uniforms(batch["uniforms"], self._widths)[0]
         views = sampler(mixture=batch["audio"], channels=None, uniforms=uniforms)
-        return self._log_mel(_as_float(views.anchor))
+        return self.log_mel(_as_float(views.anchor))
+
+    def save_description(self, run_dir: str | Path, encoder: keras.Model) -> None:
+        """Writes model.json with the encoder, the log-mel front-end and the length of a patch."""
+        save_encoder_config(
+            run_dir=run_dir,
+            encoder=encoder,
+            log_mel=self.log_mel,
+            patch_seconds=self.sampler.patch_seconds,
+        )
+
+    @property
+    def _chains(self) -> tuple[Chain, Chain, Chain]:
+        """The augmentations of waveforms, of anchors and of positives."""
+        return (
+            Chain(tuple(self.waveform_augmentations)),
+            Chain(tuple(self.anchor_augmentations)),
+            Chain(tuple(self.positive_augmentations)),
+        )
+
+    @property
+    def _widths(self) -> list[int]:
+        waveform, anchor, positive = (chain.num_uniforms for chain in self._chains)
+        mixing = self.example_mixing.num_uniforms if self.example_mixing else 0
+        of_sampler = self.sampler.num_uniforms
+        return [of_sampler, anchor, positive, mixing, mixing, waveform, waveform]
 
     def _clips(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Mixture [batch, samples] and, if needed, channels [batch, channel, samples].
 
         Both are float32 if a front-end makes the channels, else int16 as they were read.
         """
-        if self._front_end is not None:
-            mixture = to_float(batch["audio"])
-            return mixture, self._front_end(mixture, batch["state_uniform"])
-        return batch["audio"], batch.get("channels") if self._views.needs_channels else None
+        if not self.sampler.needs_channels:
+            return batch["audio"], None
+        if self.front_end is None:
+            return batch["audio"], batch.get("channels")
+        mixture = to_float(batch["audio"])
+        return mixture, self.front_end(mixture, batch["state_uniform"])
+
+
+def _check_channels(views: LogMelViews, stored: Sequence[str]) -> None:
+    """Raises a SepconError unless the views have just one place to take their channels from."""
+    separators, pairs = views.separators, ", ".join(views.sampler.pairs)
+    if stored and separators:
+        raise SepconError("give either channels (stored) or separators (on the fly), got both")
+    if views.sampler.needs_channels and not stored and not separators:
+        raise SepconError(
+            f"views of {pairs} need separated channels: bind CHANNELS to folders of "
+            "`sepcon separate`, or SEPARATORS to separators"
+        )
+    if not views.sampler.needs_channels and (stored or separators):
+        raise SepconError(
+            f"views of {pairs} take no separated channels, got {list(stored or separators)}: leave "
+            "them out, or give a file of views/ that takes them, such as "
+            "views/mixture_channel_equalized.gin"
+        )
+
+
+def _check_audio(views: LogMelViews, examples: ClipExamples) -> None:
+    """Raises a SepconError unless clips have the rate of the front-end and hold a patch."""
+    clips, rate, patch = examples.clips, views.log_mel.sample_rate_hz, views.sampler.patch_samples
+    if clips.sample_rate_hz != rate:
+        raise SepconError(
+            f"{clips.name}: clips are at {clips.sample_rate_hz} Hz, but the front-end wants "
+            f"{rate} Hz; bind both to one rate"
+        )
+    if examples.clip_samples < patch:
+        raise SepconError(
+            f"{clips.name}: clips of {examples.clip_samples} samples are shorter than a patch of "
+            f"{patch}; take a shorter PATCH_SECONDS"
+        )
 
 
 def _as_float(audio: tf.Tensor) -> tf.Tensor:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from sepcon.data.examples import Examples
+from sepcon.errors import SepconError
 from sepcon.losses.supervised_contrastive import supervised_contrastive
 from sepcon.models.classifier import Classifier
 from sepcon.models.heads import projection_head
 from sepcon.replicas import num_replicas
-from sepcon.tasks.log_mel_views import LogMelViews
+from sepcon.tasks.batch_views import BatchViews
 from sepcon.training.task import Summaries
 
 
@@ -56,11 +58,36 @@ class SupervisedObjective:
         if self.contrastive_weight == 1 and self.frozen_encoder:
             raise ValueError("contrastive_weight=1 and frozen_encoder leave nothing to be learned")
 
+    def task(
+        self, *, encoder: keras.Model, views: BatchViews, examples: Examples
+    ) -> SupervisedTask:
+        """See `Objective`; of what is trained, the encoder is kept.
 
-# What pretraining is held against: both patches that it would see, and any number of classes.
-MULTI_LABEL = SupervisedObjective(
-    contrastive_weight=0.0, exclusive=False, num_views=2, normalize_embedding=False
-)
+        Raises:
+          SepconError: the examples have no labels.
+        """
+        if not examples.class_names:
+            raise SepconError(
+                f"{examples.name} has no labels, which supervised training learns from; take "
+                "labelled examples, or another objective"
+            )
+        num_classes = len(examples.class_names)
+        return SupervisedTask(encoder=encoder, views=views, num_classes=num_classes, objective=self)
+
+
+def supervised(*, exclusive: bool = False, num_views: int = 2) -> SupervisedObjective:
+    """What pretraining without labels is held against: cross-entropy on the views it would see.
+
+    Args:
+      exclusive: whether an example has one class, or any number of them.
+      num_views: views of an example in a batch, 1 or 2.
+    """
+    return SupervisedObjective(
+        contrastive_weight=0.0,
+        exclusive=exclusive,
+        num_views=num_views,
+        normalize_embedding=False,
+    )
 
 
 class SupervisedModel(keras.Model):
@@ -90,14 +117,14 @@ class SupervisedModel(keras.Model):
 
 
 class SupervisedTask:
-    """Trains an encoder with labels, on the patches that pretraining would see.
+    """Trains an encoder with labels, on the views that pretraining would see.
 
-    A batch holds 'labels' float32 [batch, classes], multi-hot, beside what `LogMelViews` takes. All
-    patches of a batch go through the encoder together.
+    A batch holds 'labels' float32 [batch, classes], multi-hot, beside what the views take. All
+    views of a batch go through the encoder together.
 
     Args:
-      encoder: log_mel [batch, frames, mels] -> embedding [batch, dim], see models/encoders.py.
-      patches: makes the log-mel patches of a batch.
+      encoder: view [batch, ...] -> embedding [batch, dim]; of sound see models/encoders.py.
+      views: makes the views of each example of a batch.
       num_classes: columns of the labels, at least 1.
       objective: what is learned.
       keep_classifier: whether the run is for the classifier, or for the encoder alone.
@@ -107,13 +134,13 @@ class SupervisedTask:
         self,
         *,
         encoder: keras.Model,
-        patches: LogMelViews,
+        views: BatchViews,
         num_classes: int,
-        objective: SupervisedObjective = MULTI_LABEL,
+        objective: SupervisedObjective,
         keep_classifier: bool = False,
     ) -> None:
-        self.patches = patches
-        self.num_uniforms = patches.num_uniforms
+        self.views = views
+        self.num_uniforms = views.num_uniforms
         self._objective = objective
         self._keep_classifier = keep_classifier
         projection = None
@@ -160,10 +187,10 @@ class SupervisedTask:
           'contrastive_loss'.
         """
         objective, views = self._objective, self._objective.num_views
-        views_of_batch = [self.patches.single(batch)] if views == 1 else self.patches(batch)
-        log_mels = tf.concat(views_of_batch, axis=0)  # [views * batch, frames, mels]
+        views_of_batch = [self.views.single(batch)] if views == 1 else self.views(batch)
+        seen = tf.concat(views_of_batch, axis=0)  # [views * batch, ...]
         encode = self.classifier.encoder
-        embedding = encode(log_mels, training=training and not objective.frozen_encoder)
+        embedding = encode(seen, training=training and not objective.frozen_encoder)
         # Row values, [batch] each: their mean over the global batch is what is reported.
         values: dict[str, tf.Tensor] = {}
         if objective.contrastive_weight < 1:
@@ -212,5 +239,5 @@ class SupervisedTask:
         )
 
     def summaries(self, batch: dict[str, tf.Tensor]) -> Summaries:
-        """See `LogMelViews.summaries`."""
-        return self.patches.summaries(batch)
+        """See `BatchViews.summaries`."""
+        return self.views.summaries(batch)

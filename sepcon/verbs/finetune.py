@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import keras
 
-from sepcon.audio.log_mel import LogMel
+from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.folds import FoldedClips, split_fold
 from sepcon.errors import SepconError
 from sepcon.finetuning.fold import FoldRun, Recipe
@@ -19,13 +20,11 @@ from sepcon.reports.comparison import align, markdown
 from sepcon.reports.page import require_libraries
 from sepcon.reports.results import RESULTS_FILE, write_csv
 from sepcon.runs import run_folder
+from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.supervised import SupervisedObjective
 from sepcon.training.distribution import make_strategy
 from sepcon.training.loop import FitResult, fit
 from sepcon.training.schedules import Schedule
-from sepcon.views.augment import Augmentation
-from sepcon.views.clip_length import check_rate, clip_samples
-from sepcon.views.sampler import ViewSampler
 
 CSV_FILE = "folds.csv"
 TABLE_FILE = "table.md"
@@ -38,16 +37,13 @@ def finetune(
     run_dir: str | Path,
     clips: FoldedClips,
     encoder: Callable[..., keras.Model],
-    views: ViewSampler,
+    views: LogMelViews,
     objective: SupervisedObjective,
     optimizer: Callable[..., keras.optimizers.Optimizer],
     learning_rate: Callable[..., Schedule],
     batch_size: int,
     epochs: int,
-    log_mel: LogMel | None = None,
     start: str | Path = "",
-    augmentations: Sequence[Augmentation] = (),
-    waveform_augmentations: Sequence[Augmentation] = (),
     clip_seconds: float | None = None,
     classifier_learning_rate: Callable[..., Schedule] | None = None,
     classifier_epochs: int | None = None,
@@ -77,17 +73,14 @@ def finetune(
       run_dir: receives everything.
       clips: labelled clips in folds.
       encoder: makes the encoder, given `num_frames` and `num_mels`.
-      views: cuts the patches; those of the mixture alone.
+      views: cuts the patches, those of the mixture alone, and augments them.
       objective: what is learned.
       optimizer: makes the optimizer, given `learning_rate`.
       learning_rate: makes the schedule, given `steps_per_epoch`.
       batch_size: clips in the global batch.
       epochs: through the training clips; an epoch has as many steps with few labels as with all.
-      log_mel: the front-end; the usual one by default.
       start: a run of `sepcon pretrain` (or a fold's `contrastive` folder) whose encoder and
         front-end are taken; none starts with what `encoder` makes.
-      augmentations: on the log-mel.
-      waveform_augmentations: on the waveform, before.
       clip_seconds: what is read of each clip, the rest is cut off; needed where clips differ in
         length.
       classifier_learning_rate: that of the second stage, `learning_rate` by default.
@@ -108,14 +101,17 @@ def finetune(
       SepconError: an argument, a file or the disk is not as it must be; what was saved stays.
     """
     root = Path(run_dir)
-    if views.needs_channels:
+    if views.sampler.needs_channels:
         raise SepconError("finetune.views need separated channels; take views/mixture_mixture.gin")
     require_libraries()
     run_folder.begin(root, config_text=config_text)
     loaded = load_encoder(start) if str(start) else None
+    if loaded:
+        views = dataclasses.replace(views, log_mel=loaded.log_mel)
+    # What is wrong with the clips or the views is told before the first training.
+    views.opened(ClipExamples(clips.clips, clip_seconds))
     recipe = Recipe(
         encoder=encoder,
-        log_mel=loaded.log_mel if loaded else log_mel or LogMel(),
         views=views,
         objective=objective,
         optimizer=optimizer,
@@ -126,15 +122,11 @@ def finetune(
         classifier_epochs=classifier_epochs or epochs,
         validate_every_epochs=validate_every_epochs,
         start=loaded.encoder if loaded else None,
-        augmentations=augmentations,
-        waveform_augmentations=waveform_augmentations,
         clip_seconds=clip_seconds,
         loop=loop,
         strategy=make_strategy(strategy),
         config_text=config_text,
     )
-    check_rate(clips.clips, recipe.log_mel)
-    clip_samples(clips.clips, clip_seconds, views)
     chosen = tuple(str(fold) for fold in folds) or clips.fold_names
     runs = _runs(
         root,

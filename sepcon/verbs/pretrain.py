@@ -1,60 +1,36 @@
-"""`sepcon pretrain`: an encoder learns from mixtures and their separated channels."""
+"""`sepcon pretrain`: an encoder learns from examples, by default from mixtures of sound."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 
-from sepcon.audio.log_mel import LogMel
-from sepcon.data.clip_examples import ClipExamples
-from sepcon.data.clips import ClipDataset
+from sepcon.data.examples import Examples
 from sepcon.data.stream import TrainingStream
-from sepcon.errors import SepconError
-from sepcon.models.encoder_files import save_encoder_config
-from sepcon.models.products.write import write_saved_model
-from sepcon.models.separator.network import load_separator
+from sepcon.models.products.saved_model import SAVED_MODEL_FOLDER
+from sepcon.models.products.write import has_saved_model, write_saved_model
 from sepcon.models.weights import state_folder, write_weights
 from sepcon.runs import run_folder
-from sepcon.tasks.log_mel_views import LogMelViews
-from sepcon.tasks.pretraining import PretrainingTask
-from sepcon.tasks.supervised import SupervisedTask
+from sepcon.tasks.batch_views import BatchViews, recalibrate
+from sepcon.tasks.objective import Objective
 from sepcon.training.distribution import is_chief, make_strategy
 from sepcon.training.loop import FitResult, fit
 from sepcon.training.runtime import make_deterministic
-from sepcon.training.task import Task
-from sepcon.views.augment import Augmentation
-from sepcon.views.clip_length import check_rate, clip_samples
-from sepcon.views.example_mixing import ExampleMixing
-from sepcon.views.sampler import ViewSampler
-from sepcon.views.separator_front_end import SeparatorFrontEnd
 
 
 def pretrain(
     *,
     run_dir: str | Path,
-    clips: ClipDataset,
+    examples: Examples,
+    views: BatchViews,
     encoder: Callable[..., keras.Model],
-    views: ViewSampler,
+    objective: Objective,
+    optimizer: Callable[[], keras.optimizers.Optimizer],
     batch_size: int,
     num_steps: int,
-    optimizer: Callable[[], keras.optimizers.Optimizer],
-    log_mel: LogMel | None = None,
-    clip_seconds: float | None = None,
-    anchor_augmentations: Sequence[Augmentation] = (),
-    positive_augmentations: Sequence[Augmentation] = (),
-    waveform_augmentations: Sequence[Augmentation] = (),
-    example_mixing: ExampleMixing | None = None,
-    similarity_weight: float = 1.0,
-    coincidence_weight: float = 1.0,
-    temperature: float = 0.2,
-    projection_hidden_sizes: Sequence[int] = (512, 256),
-    coincidence_hidden_sizes: Sequence[int] = (256, 64),
-    supervised: bool = False,
-    channels: Sequence[str] = (),
-    channels_dir: str = "",
-    separators: Sequence[tuple[str, int | None]] = (),
     recalibration_batches: int = 50,
     shuffle_buffer: int | None = None,
     loop: Callable[..., FitResult] = fit,
@@ -64,36 +40,21 @@ def pretrain(
 ) -> Path | None:
     """Pretrains an encoder and exports it; a stopped run goes on to the very step.
 
-    Fonseca et al., 2021: similarity maximization and coincidence prediction on pairs of views.
+    What examples are, how an encoder sees them and what it learns are bound in gin: by default
+    clips, pairs of log-mel patches, and the two objectives of Fonseca et al., 2021.
 
     Args:
       run_dir: receives everything; the encoder's weights stand under states/, its SavedModel in
         saved_model/.
-      clips: unlabelled clips to learn from.
-      encoder: makes the encoder, given `num_frames` and `num_mels`.
-      views: draws the pairs of patches.
-      batch_size: clips in the global batch.
-      num_steps: training steps.
+      examples: what is learned from, such as `ClipExamples`.
+      views: makes the views of a batch, such as `LogMelViews`.
+      encoder: makes the encoder, given what `views` say of its input.
+      objective: what is learned, such as `SimilarityAndCoincidence` or `supervised`.
       optimizer: makes the optimizer.
-      log_mel: the front-end; the usual one by default.
-      clip_seconds: what is read of each clip; needed where clips differ in length.
-      anchor_augmentations: on the log-mel of the anchor.
-      positive_augmentations: on the log-mel of the positive.
-      waveform_augmentations: on the waveforms of both, before.
-      example_mixing: mixes other clips softly into both views; None for none.
-      similarity_weight: weight of NT-Xent; 0 leaves it out.
-      coincidence_weight: weight of coincidence prediction; 0 leaves it out.
-      temperature: of NT-Xent.
-      projection_hidden_sizes: hidden layers of the head of NT-Xent; none makes it linear.
-      coincidence_hidden_sizes: hidden layers of the head of coincidence prediction, at least one.
-      supervised: trains with the labels of the clips in place of both objectives: what
-        pretraining is held against.
-      channels: folders of stored channels (`sepcon separate`), one for each separator state.
-      channels_dir: where those folders are, unless their paths are whole.
-      separators: in place of `channels`, separators to run on the fly: (run folder, step or None
-        for the last). Each sees every batch: several cost as many times as much.
-      recalibration_batches: batches of plain mixtures on which the statistics of batch
-        normalisation are taken anew in the end; 0 keeps those of training.
+      batch_size: examples in the global batch.
+      num_steps: training steps.
+      recalibration_batches: batches of plain views on which the statistics of batch normalisation
+        are taken anew in the end; 0 keeps those of training.
       shuffle_buffer: see `TrainingStream`.
       loop: the training loop.
       strategy: `default`, `mirrored`, `multi_worker` or `tpu`.
@@ -101,60 +62,32 @@ def pretrain(
       config_text: the resolved configuration, kept in run_dir.
 
     Returns:
-      The SavedModel folder, or None when a signal stopped the run.
+      The SavedModel folder; None when a signal stopped the run, or where no SavedModel of such an
+      encoder is defined.
 
     Raises:
       SepconError: an argument, a file or the disk is not as it must be; what was saved stays.
     """
-    folder, log_mel = Path(run_dir), log_mel or LogMel()
+    folder = Path(run_dir)
     if not run_folder.begin(folder, config_text=config_text):
-        return folder / "saved_model"
-    _check_channels(views, channels, separators)
-    check_rate(clips, log_mel)
+        return folder / SAVED_MODEL_FOLDER if has_saved_model(folder) else None
     scope = make_strategy(strategy)
     with scope.scope():
-        front_end = _front_end(separators)
+        views = views.opened(examples)
         # Not before: loading takes seeds too, and weights shall be those with stored channels.
         make_deterministic(seed)
-        network = encoder(
-            num_frames=log_mel.num_frames(views.patch_samples), num_mels=log_mel.num_mels
-        )
-        patches = LogMelViews(
-            log_mel=log_mel,
-            views=views,
-            anchor_augmentations=anchor_augmentations,
-            positive_augmentations=positive_augmentations,
-            waveform_augmentations=waveform_augmentations,
-            example_mixing=example_mixing,
-            front_end=front_end,
-        )
-        if supervised:
-            task: Task = SupervisedTask(
-                encoder=network, patches=patches, num_classes=_num_classes(clips)
-            )
-        else:
-            task = PretrainingTask(
-                encoder=network,
-                patches=patches,
-                similarity_weight=similarity_weight,
-                coincidence_weight=coincidence_weight,
-                temperature=temperature,
-                projection_hidden_sizes=projection_hidden_sizes,
-                coincidence_hidden_sizes=coincidence_hidden_sizes,
-            )
+        network = encoder(**views.encoder_arguments)
+        task = objective.task(encoder=network, views=views, examples=examples)
         chosen_optimizer = optimizer()
-    clip_samples(clips, clip_seconds, views)
     stream = TrainingStream(
-        examples=ClipExamples(clips, clip_seconds, channels, channels_dir),
+        examples=examples,
         batch_size=batch_size,
         seed=seed,
         num_uniforms=task.num_uniforms,
         shuffle_buffer=shuffle_buffer,
     )
     if is_chief(scope):
-        save_encoder_config(
-            run_dir=folder, encoder=network, log_mel=log_mel, patch_seconds=views.patch_seconds
-        )
+        views.save_description(folder, network)
     result = loop(
         task=task,
         stream=stream,
@@ -163,47 +96,25 @@ def pretrain(
         run_dir=folder,
         strategy=scope,
         config_text=config_text,
-        description=f"pretraining on {clips.name}",
+        description=f"pretraining on {examples.name}",
     )
     if result.interrupted or not is_chief(scope):
         return None
     if recalibration_batches:
-        patches.recalibrate(network, stream.batches(num_steps).take(recalibration_batches))
+        recalibrate(network, views, stream.batches(num_steps).take(recalibration_batches))
         write_weights(network, state_folder(folder, num_steps))
-    saved_model = write_saved_model(run_dir=folder, model=folder, config_text=config_text)
+    saved_model = _saved_model(folder, config_text)
     run_folder.finish(folder, {"steps": result.step, "seconds": result.seconds})
     return saved_model
 
 
-def _check_channels(
-    views: ViewSampler, channels: Sequence[str], separators: Sequence[tuple[str, int | None]]
-) -> None:
-    """Raises a SepconError unless the views have just one place to take their channels from."""
-    if channels and separators:
-        raise SepconError("give either channels (stored) or separators (on the fly), got both")
-    if views.needs_channels and not channels and not separators:
-        raise SepconError(
-            f"views of {', '.join(views.pairs)} need separated channels: bind CHANNELS to folders "
-            "of `sepcon separate`, or SEPARATORS to separators"
-        )
-    if not views.needs_channels and (channels or separators):
-        raise SepconError(
-            f"views of {', '.join(views.pairs)} take no separated channels, got "
-            f"{list(channels or separators)}: leave them out, or give a file of views/ that takes "
-            "them, such as views/mixture_channel_equalized.gin"
-        )
-
-
-def _front_end(separators: Sequence[tuple[str, int | None]]) -> SeparatorFrontEnd | None:
-    if not separators:
-        return None
-    return SeparatorFrontEnd([load_separator(run, step) for run, step in separators])
-
-
-def _num_classes(clips: ClipDataset) -> int:
-    if not clips.class_names:
-        raise SepconError(
-            f"{clips.name} has no labels, which supervised training learns from; take labelled "
-            "clips, or pretrain.supervised = False"
-        )
-    return len(clips.class_names)
+def _saved_model(folder: Path, config_text: str) -> Path | None:
+    """Writes the SavedModel of a trained encoder, or says that there is none of its kind."""
+    if has_saved_model(folder):
+        return write_saved_model(run_dir=folder, model=folder, config_text=config_text)
+    print(
+        f"sepcon: {folder}: no SavedModel is defined for this kind of encoder; its weights are "
+        "under states/, its description is model.json",
+        file=sys.stderr,
+    )
+    return None

@@ -394,7 +394,7 @@ def test_the_rows_of_the_paper_are_rows_and_fit_the_study():
 
 
 def test_a_row_that_would_fail_is_told_by_its_file(tmp_path):
-    (tmp_path / "bad.gin").write_text("pretrain.tempreature = 1\n")
+    (tmp_path / "bad.gin").write_text("SimilarityAndCoincidence.tempreature = 1\n")
     values = cli._flags(VERBS["study"])
     values(["sepcon", "--gin_file=data/builtin_scenes.gin"])
     with pytest.raises(SepconError, match=r"bad\.gin: configuration: .*tempreature"):
@@ -406,12 +406,12 @@ def test_a_row_that_would_fail_is_told_by_its_file(tmp_path):
 
 def test_what_is_bound_of_the_study_itself_is_not_handed_on():
     values = cli._flags(VERBS["study"])
-    bindings = ("study.workers=1", "STEPS=3", "pretrain.temperature=0.1")
+    bindings = ("study.workers=1", "STEPS=3", "SimilarityAndCoincidence.temperature=0.1")
     values(["sepcon", *[f"--gin_bindings={binding}" for binding in bindings]])
     launch = cli._launch("study", values)
     assert launch.words[-2:] == (
         "--gin_bindings=STEPS=3",
-        "--gin_bindings=pretrain.temperature=0.1",
+        "--gin_bindings=SimilarityAndCoincidence.temperature=0.1",
     )
     assert not any("study.workers" in word for word in launch.words)
     assert tuple(launch.gin_bindings) == bindings

@@ -11,6 +11,7 @@ import tensorflow as tf
 from sepcon.audio.log_mel import LogMel
 from sepcon.data.clips import from_reader
 from sepcon.data.folds import FoldedClips
+from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.supervised import SupervisedObjective
 from sepcon.training.loop import fit
 from sepcon.training.optimizers import adamw
@@ -63,6 +64,19 @@ def encoder(*, num_frames: int | None, num_mels: int) -> keras.Model:
     return keras.Model(log_mel, keras.layers.GlobalAveragePooling1D()(x), name="tiny")
 
 
+def views_of_tones(**changes: Any) -> LogMelViews:
+    """Patches of a quarter of a second, augmented as SoundCLR has it."""
+    masks = [SpecAugment(max_mel_bands=2, max_time_frames=4, fill="minimum")]
+    arguments: dict[str, Any] = {
+        "sampler": ViewSampler(pairs=("mixture-mixture",), patch_seconds=0.25),
+        "log_mel": LogMel(num_mels=16),
+        "anchor_augmentations": masks,
+        "positive_augmentations": masks,
+        "waveform_augmentations": [RandomSpeed(1.05), RandomPadCrop(0.25)],
+    }
+    return LogMelViews(**(arguments | changes))
+
+
 def finetune_tones(run_dir: Path, *, alpha: float = 0.5, steps_per_call: int = 10, **changes: Any):
     """`sepcon finetune` of one fold, twelve epochs of two steps."""
     loop: Callable[..., Any] = changes.pop("loop", None) or (
@@ -71,17 +85,14 @@ def finetune_tones(run_dir: Path, *, alpha: float = 0.5, steps_per_call: int = 1
     arguments: dict[str, Any] = {
         "clips": tones(),
         "encoder": encoder,
-        "views": ViewSampler(pairs=("mixture-mixture",), patch_seconds=0.25),
+        "views": views_of_tones(),
         "objective": SupervisedObjective(contrastive_weight=alpha, projection_size=8),
-        "log_mel": LogMel(num_mels=16),
         "optimizer": lambda learning_rate: adamw(learning_rate=learning_rate, weight_decay=1e-3),
         "learning_rate": lambda steps_per_epoch: by_epoch(
             peak=0.05, steps_per_epoch=steps_per_epoch, warmup_epochs=1
         ),
         "batch_size": 9,
         "epochs": 12,
-        "augmentations": [SpecAugment(max_mel_bands=2, max_time_frames=4, fill="minimum")],
-        "waveform_augmentations": [RandomSpeed(1.05), RandomPadCrop(0.25)],
         "folds": (1,),
         "validation_share": 0.25,
     }

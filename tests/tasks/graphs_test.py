@@ -9,7 +9,7 @@ from sepcon.audio.log_mel import LogMel
 from sepcon.models.encoders import small_cnn
 from sepcon.models.separator.network import Separator, SeparatorConfig
 from sepcon.tasks.log_mel_views import LogMelViews
-from sepcon.tasks.pretraining import PretrainingTask
+from sepcon.tasks.pretraining import PretrainingTask, SimilarityAndCoincidence
 from sepcon.tasks.separation import SeparationTask
 from sepcon.tasks.supervised import SupervisedObjective, SupervisedTask
 from sepcon.training.graph_lint import lint_task
@@ -32,19 +32,19 @@ def spec(num_uniforms: int, **more: tf.TensorSpec) -> dict[str, tf.TensorSpec]:
     "pairs", [("mixture-mixture",), ("mixture-mixture", "mixture-channel", "channel-channel")]
 )
 def test_pretraining(pairs):
-    views = ViewSampler(pairs=pairs, patch_seconds=0.5)
+    sampler = ViewSampler(pairs=pairs, patch_seconds=0.5)
     log_mel = LogMel()
-    patches = LogMelViews(
+    views = LogMelViews(
         log_mel=log_mel,
-        views=views,
+        sampler=sampler,
         anchor_augmentations=[SpecAugment()],
         positive_augmentations=[RandomEqualization(), SpecAugment()],
         example_mixing=ExampleMixing(),
     )
     task = PretrainingTask(
-        encoder=small_cnn(embedding_size=32, num_frames=log_mel.num_frames(views.patch_samples)),
-        patches=patches,
-        coincidence_weight=0.5,
+        encoder=small_cnn(embedding_size=32, num_frames=log_mel.num_frames(sampler.patch_samples)),
+        views=views,
+        objective=SimilarityAndCoincidence(coincidence_weight=0.5),
     )
     channels = {"channels": tf.TensorSpec([4, 3, SAMPLES], tf.int16)} if len(pairs) > 1 else {}
     assert lint_task(task, spec(task.num_uniforms, **channels)) == []
@@ -52,17 +52,17 @@ def test_pretraining(pairs):
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
 def test_supervised(weight):
-    views = ViewSampler(pairs=("mixture-mixture",), patch_seconds=1.0)
+    sampler = ViewSampler(pairs=("mixture-mixture",), patch_seconds=1.0)
     log_mel = LogMel(range_db=80.0)
-    patches = LogMelViews(
+    views = LogMelViews(
         log_mel=log_mel,
-        views=views,
+        sampler=sampler,
         anchor_augmentations=[SpecAugment(fill="minimum")],
         waveform_augmentations=[RandomSpeed(), RandomPadCrop(1.0)],
     )
     task = SupervisedTask(
-        encoder=small_cnn(embedding_size=32, num_frames=log_mel.num_frames(views.patch_samples)),
-        patches=patches,
+        encoder=small_cnn(embedding_size=32, num_frames=log_mel.num_frames(sampler.patch_samples)),
+        views=views,
         num_classes=5,
         objective=SupervisedObjective(contrastive_weight=weight),
     )

@@ -13,34 +13,31 @@ import tensorflow as tf
 
 from sepcon.audio.log_mel import LogMel
 from sepcon.models.encoders import small_cnn
+from sepcon.tasks.batch_views import recalibrate
 from sepcon.tasks.log_mel_views import LogMelViews
-from sepcon.tasks.pretraining import PretrainingTask
+from sepcon.tasks.pretraining import PretrainingTask, SimilarityAndCoincidence
 from sepcon.views.augment import RandomEqualization, SpecAugment
 from sepcon.views.sampler import ViewSampler
 from sepcon.views.separator_front_end import SeparatorFrontEnd
 
 SAMPLES = 8000
 LOG_MEL = LogMel(num_mels=32)
-VIEWS = ViewSampler(pairs=("mixture-channel",), patch_seconds=0.3)
+SAMPLER = ViewSampler(pairs=("mixture-channel",), patch_seconds=0.3)
 
 
-OF_PATCHES = {
-    "views",
-    "anchor_augmentations",
-    "positive_augmentations",
-    "example_mixing",
-    "front_end",
-}
+OF_OBJECTIVE = {"similarity_weight", "coincidence_weight", "temperature"}
 
 
 def task_for(**settings) -> PretrainingTask:
+    """Similarity alone unless weights are given; the other settings are of the views."""
     keras.utils.set_random_seed(3)
     encoder = small_cnn(embedding_size=32, num_mels=32)
-    of_patches = {key: settings.pop(key) for key in OF_PATCHES & set(settings)}
-    patches = LogMelViews(**({"log_mel": LOG_MEL, "views": VIEWS} | of_patches))
-    return PretrainingTask(
-        **({"encoder": encoder, "projection_size": 16} | settings), patches=patches
+    of_objective = {key: settings.pop(key) for key in OF_OBJECTIVE & set(settings)}
+    objective = SimilarityAndCoincidence(
+        **({"projection_size": 16, "coincidence_weight": 0.0} | of_objective)
     )
+    views = LogMelViews(**({"log_mel": LOG_MEL, "sampler": SAMPLER} | settings))
+    return PretrainingTask(encoder=encoder, views=views, objective=objective)
 
 
 def batch_for(task: PretrainingTask, size: int = 8, seed: int = 0) -> dict[str, tf.Tensor]:
@@ -144,10 +141,10 @@ def test_graph_with_unknown_batch_equals_eager():
 def test_anchors_and_positives_get_their_own_augmentations():
     plain = task_for(positive_augmentations=(RandomEqualization(),))
     batch = batch_for(plain)
-    changed = plain.patches(batch)
+    changed = plain.views(batch)
     uniforms = batch["uniforms"]
     bare = task_for()
-    original = bare.patches(batch | {"uniforms": uniforms[:, : bare.num_uniforms]})
+    original = bare.views(batch | {"uniforms": uniforms[:, : bare.num_uniforms]})
     np.testing.assert_array_equal(changed.anchor, original.anchor)
     own = uniforms[:, bare.num_uniforms :]
     np.testing.assert_array_equal(changed.positive, RandomEqualization()(original.positive, own))
@@ -162,9 +159,9 @@ def test_front_end_makes_the_channels_that_would_be_read():
     batch = batch_for(made)
     audio = batch["audio"] // 2 * 2  # even, so that a half is an integer
     batch |= {"audio": audio, "channels": tf.stack([audio // 2, audio // 2], axis=1)}
-    from_disk = read.patches(batch)
+    from_disk = read.views(batch)
     batch.pop("channels")
-    on_the_fly = made.patches(batch)
+    on_the_fly = made.views(batch)
     np.testing.assert_array_equal(on_the_fly.positive, from_disk.positive)
 
 
@@ -182,7 +179,7 @@ def test_missing_channels_are_named():
         ({"similarity_weight": 0.0}, "similarity_weight"),
         ({"coincidence_weight": -1.0}, "coincidence_weight"),
         ({"temperature": 0.0}, "temperature"),
-        ({"views": ViewSampler(sample_rate_hz=8000)}, "sample_rate_hz"),
+        ({"sampler": ViewSampler(sample_rate_hz=8000)}, "sample_rate_hz"),
     ],
 )
 def test_bad_settings_are_named(bad, names):
@@ -198,7 +195,7 @@ def test_summaries_hold_pictures_and_sound():
     assert (mixture.shape, rate) == ((4, SAMPLES), 16000)
     total = summaries.audio["channel_0"][0] + summaries.audio["channel_1"][0]
     np.testing.assert_allclose(total, mixture, atol=1e-6)
-    frames = LOG_MEL.num_frames(VIEWS.patch_samples)
+    frames = LOG_MEL.num_frames(SAMPLER.patch_samples)
     for picture in summaries.images.values():
         assert picture.shape == (4, 32, frames, 1)
         assert 0.0 <= np.min(picture) < 0.1 < 0.9 < np.max(picture) <= 1.0
@@ -207,7 +204,7 @@ def test_summaries_hold_pictures_and_sound():
 def test_recalibration_takes_statistics_of_unaugmented_mixtures():
     task = task_for(anchor_augmentations=(RandomEqualization(max_level_drop=9.0),))
     batch = batch_for(task)
-    assert task.patches.recalibrate(task.model.encoder, [batch]) == 1
+    assert recalibrate(task.model.encoder, task.views, [batch]) == 1
     room = SAMPLES - 4800 + 1
     starts = [int(u * room) for u in batch["uniforms"].numpy()[:, 1]]
     cut = [
@@ -258,7 +255,9 @@ TWO_DEVICES = """
         with strategy.scope():
             task = task_for(
                 coincidence_weight=0.7,
-                views=ViewSampler(pairs=("mixture-channel", "mixture-mixture"), patch_seconds=0.3),
+                sampler=ViewSampler(
+                    pairs=("mixture-channel", "mixture-mixture"), patch_seconds=0.3
+                ),
                 anchor_augmentations=(SpecAugment(),),
             )
         variables = task.model.trainable_variables

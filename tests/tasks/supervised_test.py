@@ -8,24 +8,28 @@ import tensorflow as tf
 from sepcon.audio.log_mel import LogMel
 from sepcon.models.encoders import small_cnn
 from sepcon.tasks.log_mel_views import LogMelViews
-from sepcon.tasks.supervised import MULTI_LABEL, SupervisedObjective, SupervisedTask
+from sepcon.tasks.supervised import SupervisedObjective, SupervisedTask, supervised
 from sepcon.views.augment import RandomPadCrop, RandomSpeed
 from sepcon.views.sampler import ViewSampler
 
 SAMPLES, CLASSES = 8000, 3
 
 
-def make_task(objective: SupervisedObjective = MULTI_LABEL, **settings) -> SupervisedTask:
+def make_task(objective: SupervisedObjective | None = None, **settings) -> SupervisedTask:
     keras.utils.set_random_seed(1)
-    views = ViewSampler(pairs=("mixture-mixture",), patch_seconds=0.3)
-    patches = LogMelViews(
+    sampler = ViewSampler(pairs=("mixture-mixture",), patch_seconds=0.3)
+    views = LogMelViews(
         log_mel=LogMel(num_mels=32),
-        views=views,
+        sampler=sampler,
         waveform_augmentations=[RandomSpeed(), RandomPadCrop(0.3)],
     )
     encoder = small_cnn(embedding_size=32, num_mels=32)
     return SupervisedTask(
-        encoder=encoder, patches=patches, num_classes=CLASSES, objective=objective, **settings
+        encoder=encoder,
+        views=views,
+        num_classes=CLASSES,
+        objective=objective or supervised(),
+        **settings,
     )
 
 
@@ -52,7 +56,7 @@ def test_the_loss_equals_the_formula_on_both_patches():
     task = make_task()
     batch = batch_for(task)
     labels = np.tile(batch["labels"], (2, 1))
-    embeddings = task.product(tf.concat(task.patches(batch), axis=0), training=True)
+    embeddings = task.product(tf.concat(task.views(batch), axis=0), training=True)
     logits = task.classifier.head(embeddings).numpy().astype(np.float64)
     probability = 1 / (1 + np.exp(-logits))
     entropy, hits = 0.0, 0.0
@@ -77,7 +81,7 @@ def test_the_loss_of_soundclr_put_together_by_hand(weight, views):
     task = make_task(SupervisedObjective(contrastive_weight=weight, num_views=views))
     batch = batch_for(task, exclusive=True)
     label = np.tile(np.argmax(batch["labels"], axis=1), views)
-    log_mels = tf.concat(list(task.patches(batch))[:views], axis=0)
+    log_mels = tf.concat(list(task.views(batch))[:views], axis=0)
     embedding = unit(task.classifier.encoder(log_mels, training=True).numpy().astype(np.float64))
     expected = 0.0
     if weight < 1:
@@ -105,7 +109,7 @@ def test_one_view_is_the_first_of_two():
     task = make_task()
     batch = batch_for(task)
     np.testing.assert_allclose(
-        task.patches.single(batch), task.patches(batch).anchor, rtol=1e-5, atol=1e-5
+        task.views.single(batch), task.views(batch).anchor, rtol=1e-5, atol=1e-5
     )
 
 
@@ -169,4 +173,6 @@ def test_objectives_that_make_no_sense(settings, message):
 def test_without_a_class_there_is_nothing_to_learn():
     task = make_task()
     with pytest.raises(ValueError, match="num_classes"):
-        SupervisedTask(encoder=task.product, patches=task.patches, num_classes=0)
+        SupervisedTask(
+            encoder=task.product, views=task.views, num_classes=0, objective=supervised()
+        )

@@ -21,7 +21,7 @@ from sepcon.models.separator.network import (
 )
 from sepcon.models.weights import state_folder, write_weights
 from sepcon.tasks.log_mel_views import LogMelViews
-from sepcon.tasks.pretraining import PretrainingTask
+from sepcon.tasks.pretraining import PretrainingTask, SimilarityAndCoincidence
 from sepcon.verbs.channel_cost import channel_cost, cost
 from sepcon.verbs.separate import separate
 from sepcon.views.sampler import ViewSampler
@@ -57,7 +57,7 @@ def separator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_on_the_fly_and_stored_are_the_same_to_within_rounding(tmp_path, separator):
     separate(run_dir=tmp_path / "channels", checkpoint=str(separator), clips=clips(), batch_size=4)
-    views = ViewSampler(pairs=("mixture-channel", "channel-channel"), patch_seconds=0.3)
+    sampler = ViewSampler(pairs=("mixture-channel", "channel-channel"), patch_seconds=0.3)
     front_end = SeparatorFrontEnd([load_separator(separator)])
     results, patches = [], []
     for channels, made in (
@@ -67,8 +67,8 @@ def test_on_the_fly_and_stored_are_the_same_to_within_rounding(tmp_path, separat
         keras.utils.set_random_seed(1)
         task = PretrainingTask(
             encoder=small_cnn(embedding_size=16, num_mels=32),
-            patches=LogMelViews(log_mel=LogMel(num_mels=32), views=views, front_end=made),
-            coincidence_weight=1.0,
+            views=LogMelViews(log_mel=LogMel(num_mels=32), sampler=sampler, front_end=made),
+            objective=SimilarityAndCoincidence(),
         )
         stream = TrainingStream(
             examples=ClipExamples(clips(), channels=channels),
@@ -77,7 +77,7 @@ def test_on_the_fly_and_stored_are_the_same_to_within_rounding(tmp_path, separat
             num_uniforms=task.num_uniforms,
         )
         batch = next(iter(stream.batches(0)))
-        patches.append(task.patches(batch))
+        patches.append(task.views(batch))
         results.append(task.loss(batch, training=False))
     for stored, on_the_fly in zip(*patches, strict=True):
         np.testing.assert_allclose(stored, on_the_fly, atol=1e-2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from tones_stub import CLASS_NAMES, finetune_tones, tones
+from tones_stub import CLASS_NAMES, finetune_tones, tones, views_of_tones
 
 from sepcon.audio.log_mel import LogMel
 from sepcon.data.clips import to_float
@@ -175,8 +175,10 @@ def test_an_encoder_of_ours_is_a_start_and_few_labels_take_as_many_steps(contras
         epochs=2,
         labels_per_class=1,
         start=start,
-        log_mel=LogMel(num_mels=40),
-        views=ViewSampler(pairs=("mixture-mixture",), patch_seconds=0.2),
+        views=views_of_tones(
+            log_mel=LogMel(num_mels=40),
+            sampler=ViewSampler(pairs=("mixture-mixture",), patch_seconds=0.2),
+        ),
         learning_rate=lambda steps_per_epoch: 0.0,
     )
     (row,) = results["rows"]
@@ -195,8 +197,19 @@ def test_an_encoder_of_ours_is_a_start_and_few_labels_take_as_many_steps(contras
     [
         ({"folds": (1, 7)}, "tones: has no fold 7, only 1, 2, 3"),
         ({"seeds": ()}, "must name at least one each"),
-        ({"views": ViewSampler(pairs=("mixture-channel",))}, "need separated channels"),
-        ({"log_mel": LogMel(sample_rate_hz=44100)}, "clips are at 16000 Hz.*wants 44100 Hz"),
+        (
+            {"views": views_of_tones(sampler=ViewSampler(pairs=("mixture-channel",)))},
+            "need separated channels",
+        ),
+        (
+            {
+                "views": views_of_tones(
+                    sampler=ViewSampler(pairs=("mixture-mixture",), sample_rate_hz=44100),
+                    log_mel=LogMel(sample_rate_hz=44100),
+                )
+            },
+            "clips are at 16000 Hz.*wants 44100 Hz",
+        ),
         ({"clip_seconds": 0.1}, "shorter than a patch"),
         ({"start": "nowhere"}, "nowhere holds no encoder"),
     ],

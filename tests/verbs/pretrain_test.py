@@ -7,10 +7,15 @@ import pytest
 import tensorflow as tf
 
 from sepcon.audio.log_mel import LogMel
+from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import ClipDataset, from_reader
+from sepcon.data.examples import ReadExample
 from sepcon.errors import SepconError
 from sepcon.models.encoders import small_cnn
 from sepcon.models.separator.network import SeparatorConfig
+from sepcon.tasks.log_mel_views import LogMelViews
+from sepcon.tasks.pretraining import SimilarityAndCoincidence
+from sepcon.tasks.supervised import supervised
 from sepcon.training.loop import FitResult
 from sepcon.training.task import Task
 from sepcon.verbs.pretrain import pretrain
@@ -29,18 +34,39 @@ def clips(samples: int | None = 16000) -> ClipDataset:
     return from_reader(name="toy", num_clips=4, class_names=(), clip_samples=samples, read=read)
 
 
+def taken(changes: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: changes.pop(name) for name in names if name in changes}
+
+
 def call(tmp_path: Any, **changes: Any) -> None:
+    """Pretrains for a step; changes that are no arguments of the verb are of their objects."""
+    of_examples = {"clips": clips()} | taken(changes, "clips", "channels")
+    sampler = ViewSampler(pairs=("mixture-mixture",), patch_seconds=0.5)
+    of_views = {"sampler": sampler, "log_mel": LogMel()}
+    of_views |= taken(changes, "sampler", "log_mel", "separators")
+    sizes = taken(
+        changes, "coincidence_weight", "projection_hidden_sizes", "coincidence_hidden_sizes"
+    )
     arguments: dict[str, Any] = {
         "run_dir": tmp_path / "run",
-        "clips": clips(),
+        "examples": ClipExamples(**of_examples),
+        "views": LogMelViews(**of_views),
         "encoder": small_cnn,
-        "views": ViewSampler(pairs=("mixture-mixture",), patch_seconds=0.5),
-        "log_mel": LogMel(),
+        "objective": SimilarityAndCoincidence(**sizes),
         "batch_size": 4,
         "num_steps": 1,
         "optimizer": lambda: keras.optimizers.Adam(1e-3),
     }
     pretrain(**(arguments | changes))
+
+
+class Numbers:
+    """Examples of which no log-mel patch can be made."""
+
+    name, num_examples, class_names, num_uniforms = "numbers", 4, (), 0
+
+    def reader(self) -> ReadExample:
+        return lambda position, uniforms: {"id": tf.strings.as_string(position), "number": position}
 
 
 CHANNEL = ViewSampler(pairs=("mixture-channel",), patch_seconds=0.5)
@@ -49,18 +75,27 @@ CHANNEL = ViewSampler(pairs=("mixture-channel",), patch_seconds=0.5)
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"views": CHANNEL}, "mixture-channel need separated channels"),
-        ({"views": CHANNEL, "channels": ["a"], "separators": [("b", None)]}, "got both"),
+        ({"sampler": CHANNEL}, "mixture-channel need separated channels"),
+        ({"sampler": CHANNEL, "channels": ["a"], "separators": [("b", None)]}, "got both"),
         (
             {"channels": ["a"]},
             "mixture-mixture take no separated channels, got .'a'.: leave them out",
         ),
+        ({"log_mel": LogMel(sample_rate_hz=44100)}, "differs from log_mel.sample_rate_hz=44100"),
+        (
+            {
+                "log_mel": LogMel(sample_rate_hz=44100),
+                "sampler": ViewSampler(pairs=("mixture-mixture",), sample_rate_hz=44100),
+            },
+            "toy: clips are at 16000 Hz, but the front-end wants 44100 Hz",
+        ),
+        ({"examples": Numbers()}, "numbers: LogMelViews are made of clips, got Numbers"),
         ({"separators": [("b", 3)]}, "mixture-mixture take no separated channels"),
-        ({"views": CHANNEL, "channels": ["nowhere"]}, "nowhere.*no such file"),
-        ({"views": CHANNEL, "separators": [("nowhere", None)]}, "nowhere"),
+        ({"sampler": CHANNEL, "channels": ["nowhere"]}, "nowhere.*no such file"),
+        ({"sampler": CHANNEL, "separators": [("nowhere", None)]}, "nowhere"),
         ({"clips": clips(None)}, "toy: clips differ in length"),
         ({"clips": clips(4000)}, "shorter than a patch of 8000"),
-        ({"supervised": True}, "toy has no labels"),
+        ({"objective": supervised()}, "toy has no labels"),
         ({"batch_size": 1, "coincidence_weight": 1.0}, "at least 2"),
         ({"strategy": "two"}, "strategy: got 'two'"),
         ({"coincidence_hidden_sizes": ()}, "at least one layer"),

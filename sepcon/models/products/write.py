@@ -10,7 +10,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,16 @@ def write_saved_model(
       The SavedModel folder.
 
     Raises:
-      SepconError: `model` is no such run or lacks the step; run_dir cannot be written or already
-        holds another SavedModel.
+      SepconError: `model` is no such run, lacks the step, or is of a kind that has no SavedModel;
+        run_dir cannot be written or already holds another SavedModel.
     """
-    make = {"separator": _separator, "classifier": _classifier}.get(_kind(model), _encoder)
+    if not has_saved_model(model):
+        raise SepconError(
+            f"{model} holds a network of kind {_kind(model)!r}, of which no SavedModel is defined, "
+            f"only of kind {', '.join(_makers())}; its weights are under states/"
+        )
+    # Of a folder without a description too: loading an encoder tells what is wrong with it.
+    make = _makers()[_kind(model) or "encoder"]
     product = make(model, step, hop_seconds)
     card = model_card(product, config_text=config_text)
     target = Path(run_dir) / SAVED_MODEL_FOLDER
@@ -96,10 +102,21 @@ def write_saved_model(
     return target
 
 
-def _kind(model: str | Path) -> Any:
+def has_saved_model(model: str | Path) -> bool:
+    """Whether a SavedModel is defined for the kind of network that a run folder describes."""
+    kind = _kind(model)
+    return kind is None or kind in _makers()
+
+
+def _makers() -> dict[str, Callable[[str | Path, int | None, float | None], Product]]:
+    """What makes the product of each kind of network, by the 'kind' in its model.json."""
+    return {"encoder": _encoder, "classifier": _classifier, "separator": _separator}
+
+
+def _kind(model: str | Path) -> str | None:
     """What a run folder says it holds; whoever loads it tells what is wrong with it."""
     try:
-        return json.loads((Path(model) / MODEL_FILE).read_text())["kind"]
+        return str(json.loads((Path(model) / MODEL_FILE).read_text())["kind"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

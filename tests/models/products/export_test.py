@@ -153,7 +153,7 @@ def test_wrong_folders(run, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / CONFIG_FILE).write_text('{"kind": "projector"}')
-    with pytest.raises(SepconError, match="'projector', expected 'encoder'"):
+    with pytest.raises(SepconError, match="kind 'projector', of which no SavedModel is defined"):
         export(run_dir=tmp_path, model=other)
     (other / CONFIG_FILE).write_text('{"kind": "enc')
     with pytest.raises(SepconError, match="damaged"):
