@@ -4,11 +4,14 @@
 a study of the real one.
 """
 
+import ast
 import csv
 import json
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +20,11 @@ from scipy import stats
 from sepcon.errors import SepconError
 from sepcon.metrics.predictions import Predictions
 from sepcon.reports import comparison
-from sepcon.studies.rows import Launch
-from sepcon.verbs.finetune_study import finetune_study, summarize
+from sepcon.runs.launch import Launch
+from sepcon.studies.finetuning import FinetuningPlan
+from sepcon.studies.plan import Study
+from sepcon.studies.results import summarize
+from sepcon.verbs.study import study
 
 CHILD = """
 import json, sys
@@ -45,6 +51,7 @@ for seed in (0, 1, 2):
         predictions.save(place / "selected.npz")
         rows.append({"seed": seed, "fold": fold, "accuracy": predictions.accuracy,
                      "optimistic_accuracy": predictions.accuracy + 0.05, "last_accuracy": 0.5,
+                     "validation_accuracy": predictions.accuracy - 0.1,
                      "seconds": 10.0, "folder": f"seed{seed}/fold{fold}"})
 (run / "results.json").write_text(json.dumps({"rows": rows}))
 run_folder.finish(run, {})
@@ -56,22 +63,34 @@ ROWS = {
 }
 
 
-def study(folder: Path, **changes):
+def bound(words: Sequence[str]) -> dict[str, str]:
+    starts = [word.removeprefix("--gin_bindings=START=") for word in words if "START=" in word]
+    return {"start": ast.literal_eval(starts[-1])} if starts else {}
+
+
+def run(folder: Path, **changes: Any) -> list[dict[str, Any]]:
     child = folder / "child.py"
     child.write_text(textwrap.dedent(CHILD))
     launch = Launch(
         words=("--gin_file=study.gin", "--gin_bindings=EPOCHS=2"),
-        read_row=lambda path, bindings: None,
+        bound=bound,
+        gin_files=("study.gin",),
+        gin_bindings=("EPOCHS=2",),
         command=(sys.executable, str(child), str(folder)),
     )
-    arguments = {"run_dir": folder / "run", "rows": ROWS, "launch": launch}
-    return finetune_study(**(arguments | changes))
+    arguments: dict[str, Any] = {
+        "run_dir": folder / "run",
+        "rows": ROWS,
+        "launch": launch,
+        "plan": FinetuningPlan(),
+    }
+    return study(**(arguments | changes))
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    study(folder, baselines={"third": "other way"})
+    run(folder, against={"third": "other way"})
     return folder
 
 
@@ -121,17 +140,18 @@ def test_the_table_is_that_of_scipy(finished):
                  for seed in "012"]  # fmt: skip
         deviation = np.mean([np.std(each) for each in folds])
         assert line[8:] == [f"{np.mean(values) + 0.05:.3f}", f"{deviation:.3f}", "20"]
-    for line, name, baseline in (
-        (lines[1], "other way", "plain"),
-        (lines[2], "third", "other way"),
+    for line, name, baseline, told in (
+        (lines[1], "other way", "plain", ""),
+        (lines[2], "third", "other way", "other way"),
     ):
         differences = np.subtract(of[name], of[baseline])
         assert line[4].startswith(f"{differences.mean():+.3f} ({differences[0]:+.3f} ")
         low, high = stats.ttest_rel(of[name], of[baseline]).confidence_interval()
         assert line[5] == f"{low:+.3f} to {high:+.3f}"
         assert line[6] == f"{stats.ttest_rel(of[name], of[baseline]).pvalue:.3f}"
-        assert line[7] == baseline
+        assert line[7] == told
     assert lines[0][4:8] == ["", "", "", ""]
+    assert "Differences are to plain, or to what stands under 'against'." in table
     page = (finished / "run" / "report.html").read_text()
     assert all(name in page for name in ROWS)
 
@@ -150,36 +170,58 @@ def test_the_ensemble_is_over_all_rows(finished):
 
 def test_what_is_finished_is_not_done_again(finished):
     before = (finished / "calls.txt").read_text()
-    study(finished)
+    run(finished)
     assert (finished / "calls.txt").read_text() == before
 
 
 def test_a_row_that_fails_is_named(tmp_path):
-    with pytest.raises(SepconError, match=r"stage 'to_fail' ended .* it was meant to fail"):
-        study(tmp_path, rows={"to fail": ("a.gin",)})
+    with pytest.raises(SepconError, match=r"stage 'rows-to_fail' ended .* it was meant to fail"):
+        run(tmp_path, rows={"to fail": ("a.gin",)})
 
 
 def test_one_seed_has_no_interval():
-    rows = [
-        {"seed": 0, "fold": "1", "accuracy": 0.5, "optimistic_accuracy": 0.6, "last_accuracy": 0.4}
-        | {"seconds": 1.0}
+    training = {"seed": 0, "fold": "1", "accuracy": 0.5, "optimistic_accuracy": 0.6}
+    training |= {"last_accuracy": 0.4, "validation_accuracy": 0.4, "seconds": 1.0}
+    results = [{"name": name, **training} for name in ("a", "b")]
+    plan = FinetuningPlan()
+    frame = Study(Path(), (), Launch((), bound), baseline="a")
+    summaries = summarize(plan, frame, results, plan.measure, {})
+    table = comparison.table(summaries, comparison.compared_columns(plan.measure.column))
+    assert table[0] == ["row", "seeds", "accuracy", "difference, by seed"]
+    assert table[2][2:] == ["0.500", "+0.000"]
+
+
+def test_a_line_of_the_csv_is_a_training_and_says_where_it_comes_from(finished):
+    rows = list(csv.DictReader((finished / "run" / "study.csv").read_text().splitlines()))
+    assert [(row["row"], row["seed"], row["fold"]) for row in rows[:3]] == [
+        ("plain", "0", "1"),
+        ("plain", "0", "2"),
+        ("plain", "1", "1"),
     ]
-    summaries = summarize({"a": rows, "b": rows}, {"a": "a", "b": "a"})
-    table = comparison.table(summaries, comparison.FINETUNE_COLUMNS)
-    assert table[0][:5] == ["row", "seeds", "accuracy", "difference, by seed", "against"]
-    assert table[2][2:5] == ["0.500", "+0.000", "a"]
+    third = rows[-1]
+    assert third["gin_files"] == "runs/finetune.gin c.gin study.gin"
+    assert third["gin_bindings"] == "ALPHA=1.0; X.y=2; EPOCHS=2"
+    assert third["commit"]
+    stored = json.loads((finished / "run" / "results.json").read_text())
+    assert [float(row["accuracy"]) for row in rows] == [result["accuracy"] for result in stored]
 
 
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        ({"rows": {}}, "must name at least one row"),
-        ({"baselines": "best"}, "names 'best', expected some of plain, other way, third"),
-        ({"baselines": {"third": "none"}}, "names 'none'"),
-        ({"paths": ("nowhere",)}, "paths: nowhere is not there"),
-    ],
-)
-def test_what_does_not_fit_is_told_before_anything_is_run(changes, message, tmp_path):
-    with pytest.raises(SepconError, match=message):
-        study(tmp_path, **changes)
+def test_nothing_of_the_test_folds_is_shown_while_settings_are_chosen(tmp_path, capsys):
+    results = run(tmp_path, rows={"plain": ROWS["plain"]}, final=False)
+    validation = np.mean([result["validation_accuracy"] for result in results])
+    out = capsys.readouterr().out
+    root = tmp_path / "run"
+    assert f"{validation:.3f}" in out
+    shown = out + "".join((root / name).read_text() for name in ("study.csv", "selection.md"))
+    assert "optimistic" not in shown
+    assert "nsemble" not in shown
+    assert f"{validation + 0.1:.3f}" not in shown
+    assert not (root / "table.md").exists()
+    assert not (root / "results.json").exists()
+
+
+def test_a_start_that_is_not_there_is_told_before_anything_is_run(tmp_path):
+    with pytest.raises(SepconError, match=r"row 'b': finetune.start: nowhere is not there"):
+        run(tmp_path, rows={"a": (), "b": ("START='nowhere'",)})
     assert not (tmp_path / "run").exists()
+    run(tmp_path, rows={"a": (), "b": (f"START={str(tmp_path)!r}",)})
