@@ -23,6 +23,7 @@ from absl import flags
 import sepcon
 from sepcon import startup
 from sepcon.errors import SepconError, one_line
+from sepcon.runs.launch import Launch
 from sepcon.verbs.registry import CONFIGURABLES, VERBS, Verb
 
 USAGE_ERROR = 2
@@ -301,7 +302,7 @@ def _call(name: str, verb: Verb, values: Any, given: dict[str, Any]) -> int:
     gin = _parse_gin(values.gin_file, values.gin_bindings, values.gin_search_path)
     given["run_dir"] = Path(given["run_dir"]).expanduser()
     if verb.launches:
-        given["launch"] = _launch(name, values)
+        given["launch"] = _launch(verb, gin, values)
     try:
         _registered[verb.function](config_text=gin.config_str(), **given)
     except TypeError as error:
@@ -331,42 +332,61 @@ def _is_refusal(error: ValueError) -> bool:
     return own and (last.line or "").startswith("raise ValueError")
 
 
-def _launch(name: str, values: Any) -> Any:
-    """What a verb that starts others hands on to them, and how it reads the files of its rows."""
-    study = importlib.import_module("sepcon.studies.rows")
+def _launch(verb: Verb, gin: Any, values: Any) -> Launch:
+    """What a verb that starts others hands on to them, and how it asks what they will see."""
+    own = _own_configurables(verb, gin)
     words = [
         f"--{flag}={value}"
         for flag in ("gin_search_path", "gin_file", "gin_bindings")
         for value in values[flag].value
-        # What is bound of the verb itself, the others have no use for.
-        if flag != "gin_bindings" or not value.strip().startswith(f"{name}.")
+        if flag != "gin_bindings" or not _is_of(value, own)
     ]
-
-    def read_row(path: str, bindings: Sequence[str]) -> Any:
-        files = ["runs/pretrain.gin", path, *values.gin_file]
-        try:
-            gin = _parse_gin(files, [*values.gin_bindings, *bindings], values.gin_search_path)
-        except SepconError as error:
-            raise SepconError(f"{path}: {str(error).splitlines()[0]}") from None
-        return study.StudyRow(
-            gin_file=path,
-            name=_bound(gin, "%ROW", Path(path).stem),
-            channels=tuple(_bound(gin, "%CHANNELS", ())),
-            figures=tuple(_bound(gin, "%FIGURES", ())),
-            against=_bound(gin, "%AGAINST", ""),
-            supervised=getattr(_bound(gin, "pretrain.objective", None), "selector", "")
-            == "supervised",
-        )
-
-    return study.Launch(tuple(words), read_row, tuple(values.gin_file), tuple(values.gin_bindings))
+    return Launch(tuple(words), _bound, tuple(values.gin_file), tuple(values.gin_bindings))
 
 
-def _bound(gin: Any, name: str, default: Any) -> Any:
-    """What a parameter, or a macro with % before its name, is bound to."""
-    try:
-        return gin.query_parameter(name)
-    except ValueError:
-        return default
+def _own_configurables(verb: Verb, gin: Any) -> list[str]:
+    """The names of a verb and of what its arguments are made of, with their modules."""
+    bound = gin.get_bindings(_registered[verb.function], resolve_references=False)
+    reference = gin.config.ConfigurableReference
+    made = [value.config_key[1] for value in bound.values() if isinstance(value, reference)]
+    return [f"sepcon.{verb.function.partition(':')[2]}", *made]
+
+
+def _is_of(binding: str, names: Sequence[str]) -> bool:
+    """Whether a binding is of a parameter of one of these configurables."""
+    match = re.match(r"\s*(?:[\w./]*/)?([\w.]+)\.\w+\s*=", binding)
+    return match is not None and any(f".{name}".endswith(f".{match[1]}") for name in names)
+
+
+def _bound(words: Sequence[str]) -> dict[str, Any]:
+    """See `sepcon.runs.launch.Launch.bound`."""
+    verb = VERBS[words[0]]
+    values = _flags(verb)
+    values(["sepcon", *words[1:]])
+    gin = _parse_gin(values.gin_file, values.gin_bindings, values.gin_search_path)
+    return _bound_below(gin, _registered[verb.function], "")
+
+
+def _bound_below(gin: Any, configurable: Any, prefix: str) -> dict[str, Any]:
+    """What is bound of a configurable, and of those that its arguments refer to."""
+    bound = {}
+    for name, value in gin.get_bindings(configurable, resolve_references=False).items():
+        bound[prefix + name] = plain = _plain(gin, value)
+        if isinstance(value, gin.config.ConfigurableReference) and isinstance(plain, str):
+            bound |= _bound_below(gin, value.configurable.selector, f"{prefix}{name}.")
+    return bound
+
+
+def _plain(gin: Any, value: Any) -> Any:
+    """A bound value with macros replaced by theirs, and other references as gin writes them."""
+    if isinstance(value, gin.config.ConfigurableReference):
+        text = repr(value)
+        return _plain(gin, gin.query_parameter(text)) if text.startswith("%") else text
+    if isinstance(value, dict):
+        return {_plain(gin, key): _plain(gin, each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(gin, each) for each in value)
+    return value
 
 
 def _warn_of_unused(gin: Any, bindings: Sequence[str]) -> None:

@@ -117,13 +117,14 @@ def test_no_encoder_is_left_out():
     }
 
 
-# What no file of views/ and models/ has. That all rows can be read is seen in study_test.py.
-@pytest.mark.parametrize("row", ["supervised", "coincidence"])
-def test_rows_of_the_paper_by_themselves(row, place, common, channels):
-    run = place / "pretrain" / row
-    words = (f"--gin_file=papers/fonseca2021/{row}.gin", f"--run_dir={run}")
-    parent = f"--gin_bindings=CHANNELS_DIR='{channels.parent}'"
-    sepcon("pretrain", "--gin_file=runs/pretrain.gin", *common, *words, parent)
+OBJECTIVES = sorted((GIN / "objectives").glob("*.gin"))
+
+
+@pytest.mark.parametrize("path", OBJECTIVES, ids=lambda path: path.stem)
+def test_objectives(path, place, common):
+    run = place / "objectives" / path.stem
+    words = (f"--gin_file=objectives/{path.name}", f"--run_dir={run}")
+    sepcon("pretrain", "--gin_file=runs/pretrain.gin", *common, *words)
     assert np.isfinite(losses(run)).all()
     assert (run / "saved_model" / "saved_model.pb").is_file()
 

@@ -1,8 +1,8 @@
 """Runs the main job: recordings, scenes, separator, views, encoders, and the shallow benchmark.
 
 Called by tools/quickstart.sh, which makes the environment. It is a study (`sepcon study`) whose
-rows stand in gin/quickstart: every stage is a `sepcon` command that also works by itself, and the
-log of each holds its command.
+rows stand in gin/quickstart/study.gin: every stage is a `sepcon` command that also works by itself,
+and the log of each holds its command.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _study(options: argparse.Namespace, root: Path) -> list[str]:
     plan = "quickstart/esc50.gin" if options.esc50 else "quickstart/builtin.gin"
     bindings = [f"DATA_DIR={str(root / 'data')!r}", f"study.workers={options.workers}"]
     if options.seeds is not None:
-        bindings.append(f"study.seeds={tuple(range(options.seeds))}")
+        bindings.append(f"PretrainingPlan.seeds={tuple(range(options.seeds))}")
     if options.esc50:
         bindings.append(f"ESC50_DIR={str(options.esc50.expanduser().resolve())!r}")
     return [

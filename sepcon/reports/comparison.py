@@ -72,7 +72,7 @@ def summarize(
       rows: with `name`, `seed` and the measure, and with the ends of an interval behind `_low` and
         `_high` where a column has one; with `rotation` and `separator` where these vary.
       baseline: the name the others are compared with, seed by seed; "" for none.
-      against: of names that are compared with another one, which.
+      against: of names that are compared with another one, which; with itself is with none.
       measure: what is summarized and compared, a column of the rows.
       untrained: the name at the lower end of the scale, if there is one.
       supervised: the name at the upper end, if there is one.
@@ -91,7 +91,8 @@ def summarize(
             if other == each.name
             else _paired(each, by_name[each.name], by_name.get(other, []))
         )
-        paired.append(dataclasses.replace(found, against="" if other == baseline else other))
+        told = "" if other in (baseline, each.name) else other
+        paired.append(dataclasses.replace(found, against=told))
     means = {each.name: each.value.mean for each in summaries}
     low, high = means.get(untrained, math.nan), means.get(supervised, math.nan)
     return [_on_scale(each, low, high) if each.name != supervised else each for each in paired]
@@ -170,22 +171,6 @@ def _seeds(summary: Summary) -> str:
     return " x ".join(str(count) for count in (*(n for n in counts if n > 1), summary.num_seeds))
 
 
-def _mean(key: str, decimals: int) -> Callable[[Summary], str]:
-    def cell(summary: Summary) -> str:
-        found = summary.estimates.get(key)
-        return "" if found is None else f"{found.mean:.{decimals}f}"
-
-    return cell
-
-
-def _interval(key: str) -> Callable[[Summary], str]:
-    def cell(summary: Summary) -> str:
-        found = summary.estimates.get(key)
-        return "" if found is None else interval_text(found.low, found.high)
-
-    return cell
-
-
 def _supervised(summary: Summary) -> str:
     if math.isnan(summary.supervised_lead):
         return ""
@@ -195,76 +180,74 @@ def _supervised(summary: Summary) -> str:
     return f"{lead} ({summary.share_of_way:.0%} of the way)"
 
 
-# Column -> cell. A further number of the benchmark's rows takes a line here and its name in
-# FURTHER_COLUMNS.
-_CELLS: dict[str, Callable[[Summary], str]] = {
-    "row": lambda summary: summary.name,
-    "seeds": _seeds,
-    "mAP": _mean("mAP", 3),
-    "validation mAP": _mean("validation_mAP", 3),
-    "accuracy": _mean("accuracy", 3),
-    "95 % interval": lambda summary: interval_text(summary.value.low, summary.value.high),
-    "d-prime": _mean("d_prime", 2),
-    "against": lambda summary: summary.against,
-    "difference, by seed": lambda summary: difference_text(summary),
-    "difference's 95 % interval": lambda summary: interval_text(
-        summary.difference.low, summary.difference.high, sign="+"
-    ),
-    "p": lambda summary: _p_text(summary.difference.p_value),
-    "supervised above": _supervised,
-    "linear mAP": _mean("linear_mAP", 3),
-    "retrieval mAP": _mean("retrieval_mAP", 3),
-    "clean clips": _mean("clip_accuracy", 3),
-    "clean clips, 95 %": _interval("clip_accuracy"),
-    "deviation between folds": _mean("fold_deviation", 3),
-    "optimistic accuracy": _mean("optimistic_accuracy", 3),
-    "seconds": _mean("seconds", 0),
-}
-COLUMNS = (
-    "row",
-    "seeds",
-    "mAP",
-    "95 % interval",
-    "d-prime",
-    "difference, by seed",
-    "against",
-    "seconds",
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of a table of rows.
+
+    Attributes:
+      head: what stands above it.
+      cell: gives its text from what the runs of a row say together; empty where they say nothing.
+      key: the number of the runs that it shows, if it is one.
+    """
+
+    head: str
+    cell: Callable[[Summary], str]
+    key: str = ""
+
+
+def mean_column(key: str, *, head: str = "", decimals: int = 3) -> Column:
+    """Returns the column of the mean of a number that runs have; its key is the head by default."""
+
+    def cell(summary: Summary) -> str:
+        found = summary.estimates.get(key)
+        return "" if found is None else f"{found.mean:.{decimals}f}"
+
+    return Column(head or key, cell, key)
+
+
+def interval_column(key: str, *, head: str) -> Column:
+    """Returns the column of the interval of a number that runs have."""
+
+    def cell(summary: Summary) -> str:
+        found = summary.estimates.get(key)
+        return "" if found is None else interval_text(found.low, found.high)
+
+    return Column(head, cell, key)
+
+
+ROW = Column("row", lambda summary: summary.name)
+SEEDS = Column("seeds", _seeds)
+INTERVAL = Column(
+    "95 % interval", lambda summary: interval_text(summary.value.low, summary.value.high)
 )
-FINAL_COLUMNS = (*COLUMNS[:-2], "difference's 95 % interval", "p", "against")
-# A page has no room for these beside the others.
-FURTHER_COLUMNS = (
-    "supervised above",
-    "linear mAP",
-    "retrieval mAP",
-    "clean clips",
-    "clean clips, 95 %",
-    "seconds",
-)
-STUDY_COLUMNS = (*FINAL_COLUMNS, *FURTHER_COLUMNS)
-_COMPARED_COLUMNS = (
-    "95 % interval",
-    "difference, by seed",
+DIFFERENCE = Column("difference, by seed", lambda summary: difference_text(summary))
+DIFFERENCE_INTERVAL = Column(
     "difference's 95 % interval",
-    "p",
-    "against",
+    lambda summary: interval_text(summary.difference.low, summary.difference.high, sign="+"),
 )
-SELECTION_COLUMNS = ("row", "seeds", "validation mAP", *_COMPARED_COLUMNS)
-FINETUNE_COLUMNS = (
-    "row",
-    "seeds",
-    "accuracy",
-    *_COMPARED_COLUMNS,
-    "optimistic accuracy",
-    "deviation between folds",
-    "seconds",
-)
+P_VALUE = Column("p", lambda summary: _p_text(summary.difference.p_value))
+AGAINST = Column("against", lambda summary: summary.against)
+SUPERVISED_ABOVE = Column("supervised above", _supervised)
+SECONDS = mean_column("seconds", decimals=0)
 
 
-def table(summaries: Sequence[Summary], columns: Sequence[str] = COLUMNS) -> list[list[str]]:
+def short_columns(measure: Column, beside: Sequence[Column] = ()) -> tuple[Column, ...]:
+    """Returns the columns that a terminal has room for."""
+    return (ROW, SEEDS, measure, INTERVAL, *beside, DIFFERENCE, AGAINST, SECONDS)
+
+
+def compared_columns(measure: Column, beside: Sequence[Column] = ()) -> tuple[Column, ...]:
+    """Returns the columns of a comparison by one measure; what is `beside` follows its interval."""
+    compared = (DIFFERENCE, DIFFERENCE_INTERVAL, P_VALUE, AGAINST)
+    return (ROW, SEEDS, measure, INTERVAL, *beside, *compared)
+
+
+def table(summaries: Sequence[Summary], columns: Sequence[Column]) -> list[list[str]]:
     """Returns the summaries as rows of cells, the head first; empty columns are left out."""
-    cells = {column: [_CELLS[column](summary) for summary in summaries] for column in columns}
-    filled = [column for column in columns if any(cells[column])]
-    return [filled, *(list(row) for row in zip(*(cells[each] for each in filled), strict=True))]
+    cells = [[column.cell(summary) for summary in summaries] for column in columns]
+    filled = [each for each in zip(columns, cells, strict=True) if any(each[1])]
+    heads = [column.head for column, _ in filled]
+    return [heads, *(list(row) for row in zip(*(texts for _, texts in filled), strict=True))]
 
 
 def interval_text(low: float, high: float, sign: str = "") -> str:

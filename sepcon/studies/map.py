@@ -1,4 +1,4 @@
-"""The part of a study's page that shows embeddings of the test as a map."""
+"""The part of the page of a study of pretraining that shows embeddings of the test as a map."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sepcon.embeddings.map import map_figure, single_class_points
 from sepcon.embeddings.store import Embeddings, EmbeddingStore
 from sepcon.reports import comparison
 from sepcon.reports.page import Section
-from sepcon.studies.plan import Plan
+from sepcon.studies.pretraining_commands import PretrainingCommands, is_supervised
 
 # What is drawn, the first that all rows have: where its embeddings are, and what it is.
 _ROLES = {
@@ -19,16 +19,16 @@ _ROLES = {
 
 
 def map_section(
-    plan: Plan, *, baseline: str, selection: Sequence[comparison.Summary]
+    commands: PretrainingCommands, selection: Sequence[comparison.Summary]
 ) -> Section | None:
     """Returns maps of the baseline, of the row that validation likes best, and of the supervised.
 
     Of clean clips where these were measured, otherwise of scenes with one class; each row's first
     run. None where there are too few of either, or the embeddings are not kept.
     """
-    names = _names(plan, baseline, selection)
+    names = _names(commands, selection)
     for role, words in _ROLES.items():
-        found = [_embeddings(plan, name, role) for name in names]
+        found = [_embeddings(commands, name, role) for name in names]
         points = [None if each is None else single_class_points(each) for each in found]
         panels = [(name, each) for name, each in zip(names, points, strict=True) if each]
         if found[0] is not None and len(panels) == len(names):
@@ -46,18 +46,19 @@ def map_section(
     return None
 
 
-def _names(plan: Plan, baseline: str, selection: Sequence[comparison.Summary]) -> list[str]:
-    supervised = [row.name for row in plan.rows if row.supervised][:1]
+def _names(commands: PretrainingCommands, selection: Sequence[comparison.Summary]) -> list[str]:
+    study = commands.study
+    supervised = [row.name for row in study.rows if is_supervised(row)][:1]
     # The end of the scale is drawn in any case, and is nothing to be chosen.
-    chosen = {row.name for row in plan.rows if not row.supervised}
+    chosen = {row.name for row in study.rows if not is_supervised(row)}
     ranked = sorted(
         (each for each in selection if each.name in chosen), key=lambda each: -each.value.mean
     )
     best = [each.name for each in ranked[:1]]
-    return list(dict.fromkeys([baseline, *best, *supervised]))
+    return list(dict.fromkeys([study.baseline, *best, *supervised]))
 
 
-def _embeddings(plan: Plan, name: str, role: str) -> Embeddings | None:
-    run = next(run for run in plan.runs() if run.row.name == name)
-    stores = sorted(plan.benchmark_dir(run).glob(f"embeddings/*/{role}"))
+def _embeddings(commands: PretrainingCommands, name: str, role: str) -> Embeddings | None:
+    run = next(run for run in commands.runs() if run.row.name == name)
+    stores = sorted(commands.benchmark_dir(run).glob(f"embeddings/*/{role}"))
     return EmbeddingStore(stores[0]).load() if stores else None

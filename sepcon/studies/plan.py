@@ -1,297 +1,222 @@
-"""What a study runs: rows and seeds as commands that share scenes, separators and channels."""
+"""What a kind of study says: the commands that rows are made of, and what they yield.
+
+A further kind is a subclass of `Plan` in a file of this room and a line in
+`sepcon.verbs.registry.CONFIGURABLES`; gin binds it as `study.plan = @NameOfTheClass()`. The verb
+`study` does the rest for every kind alike: it checks the rows, runs the commands, compares what
+they yield, and writes the tables and the page.
+"""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, ClassVar
 
 from sepcon.errors import SepconError
+from sepcon.reports.comparison import Column, Summary
+from sepcon.reports.page import Section
 from sepcon.runs import run_folder
 from sepcon.runs.jobs import Job
-from sepcon.separation import controls
-from sepcon.studies.rows import Run, StudyRow, World, rotation_folder
+from sepcon.runs.launch import Launch
+from sepcon.studies.rows import StudyRow
 
-# A first guess on one core; the display corrects it by how right it was so far.
-EXPECTED_SECONDS: Mapping[str, float] = MappingProxyType(
-    {
-        "prepare": 25.0,
-        "train_separator": 330.0,
-        "channel_cost": 20.0,
-        "separate": 90.0,
-        "control_channels": 90.0,
-        "pretrain": 250.0,
-        "benchmark": 45.0,
-    }
-)
-ONE_ROTATION: Mapping[str, Sequence[str]] = MappingProxyType({"": ()})
+# What one run yields: `name` (of its row), `seed`, and the numbers that were measured.
+Result = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """Everything that decides which commands a study runs.
+class Measure:
+    """A number of the results that rows are compared by.
+
+    Attributes:
+      column: of the tables; its key is that of the results.
+      words: what the number is, in the middle of a sentence.
+      paragraphs: what the page says of it.
+      beside: columns that stand right beside it.
+      further: columns behind all others in table.md, and in a table of their own on the page.
+      further_paragraphs: what the page says of those.
+    """
+
+    column: Column
+    words: str
+    paragraphs: tuple[str, ...] = ()
+    beside: tuple[Column, ...] = ()
+    further: tuple[Column, ...] = ()
+    further_paragraphs: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return self.column.key
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What a plan is given of the study that it is the plan of.
 
     Attributes:
       root: the study's run folder.
-      words: see `Launch`.
-      rows: the ways of pretraining.
-      seeds: of each row.
-      rotations: name of a way to split the data -> the bindings that make it.
-      separator_seeds: of the separators trained in each rotation; () for one with the seed that the
-        study's own gin files say.
-      states: name of a convergence state -> its step, None for the last.
-      loudness_of: the state whose energies random masks take over.
-      baselines: see `sepcon.embeddings.benchmark`.
-      on_the_fly: whether separators run inside the training step, in place of stored channels.
+      rows: of the study, each read and found to be right.
+      launch: how other verbs are started.
+      baseline: name of the row that others are compared with.
       threads: of each command.
-      expected_seconds: of each verb, see `EXPECTED_SECONDS`.
+      expected_seconds: verb -> seconds of a command on one core, for the time left.
     """
 
     root: Path
-    words: tuple[str, ...]
     rows: tuple[StudyRow, ...]
-    seeds: tuple[int, ...]
-    rotations: Mapping[str, Sequence[str]]
-    separator_seeds: tuple[int, ...]
-    states: Mapping[str, int | None]
-    loudness_of: str
-    baselines: tuple[str, ...]
-    on_the_fly: bool
-    threads: int
-    expected_seconds: Mapping[str, float]
+    launch: Launch
+    baseline: str = ""
+    threads: int = 1
+    expected_seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if not self.rows or not self.seeds or not self.rotations:
-            raise SepconError("study.rows, .seeds and .rotations must name at least one each")
-        for what in ("name", "folder"):
-            _refuse_twice("rows", what, [getattr(row, what) for row in self.rows])
-        _refuse_twice("rotations", "folder", [rotation_folder(name) for name in self.rotations])
-        if len(self.rotations) > 1 and not all(map(rotation_folder, self.rotations)):
-            raise SepconError("study.rotations: of several, each needs a name of letters or digits")
-        known = {*self.states, *controls.KINDS}
-        for row in self.rows:
-            unknown = sorted(set(row.channels) - known)
-            if unknown:
-                raise SepconError(
-                    f"{row.gin_file}: CHANNELS names {unknown[0]!r}, expected some of "
-                    f"{', '.join(sorted(known))}; study.states has the separator's"
-                )
-        masks = any(controls.RANDOM_MASKS in row.channels for row in self.rows)
-        if masks and self.loudness_of not in self.states:
-            raise SepconError(
-                f"study.loudness_of is {self.loudness_of!r}, expected one of "
-                f"{', '.join(self.states)}: random masks are as loud as that state's channels"
-            )
-
-    def runs(self) -> list[Run]:
-        """All pretrainings, seed by seed; rows without a separator are in each rotation once."""
-        return [
-            Run(row, world, seed)
-            for seed in self.seeds
-            for rotation in self.rotations
-            for row in self.rows
-            for world in self._worlds_of(row, rotation)
-        ]
-
-    def _worlds_of(self, row: StudyRow, rotation: str) -> list[World]:
-        without = {controls.TRUE_SOURCES}
-        if not self.separator_seeds or set(row.channels) <= without:
-            return [World(rotation)]
-        return [World(rotation, seed) for seed in self.separator_seeds]
-
-    def pretrain_dir(self, run: Run) -> Path:
-        return self._place(run.world, "pretrain") / run.row.folder / f"seed{run.seed}"
-
-    def benchmark_dir(self, run: Run) -> Path:
-        return self._place(run.world, "benchmark") / run.row.folder / f"seed{run.seed}"
-
-    def baselines_dir(self, rotation: str, seed: int) -> Path:
-        return self._place(World(rotation), "benchmark") / "baselines" / f"seed{seed}"
-
-    @property
-    def separator_dirs(self) -> dict[World, Path]:
-        """The run folders of the separators that rows need."""
-        return {
-            world: self._place(world, "separator")
-            for world, names in self._named().items()
-            if set(names) - {controls.TRUE_SOURCES}
-        }
-
-    def jobs(self) -> list[Job]:
-        """The commands, those first that others wait for."""
-        jobs = [self._job("prepare", World(rotation), "prepare") for rotation in self.rotations]
-        for world, names in self._named().items():
-            jobs += self._channel_jobs(world, names)
-        for run in self.runs():
-            jobs += self._run_jobs(run)
-        if self.baselines:
-            jobs += [
-                self._baselines_job(rotation, seed)
-                for rotation in self.rotations
-                for seed in self.seeds
-            ]
-        return jobs
-
-    def _named(self) -> dict[World, tuple[str, ...]]:
-        """The channels that rows name, in the order of the rows, by the worlds they are in."""
-        named: dict[World, dict[str, None]] = {}
-        for run in self.runs():
-            named.setdefault(run.world, {}).update(dict.fromkeys(run.row.channels))
-        return {world: tuple(names) for world, names in named.items()}
-
-    def _channel_jobs(self, world: World, named: Sequence[str]) -> list[Job]:
-        """The separator and what it makes: as much of it as the rows ask for."""
-        stored = [] if self.on_the_fly else [name for name in named if name in self.states]
-        masks = controls.RANDOM_MASKS in named
-        if masks and self.loudness_of not in stored:
-            stored.append(self.loudness_of)
-        jobs = []
-        if world in self.separator_dirs:
-            jobs.append(self._separator_job(world))
-            if world == next(iter(self.separator_dirs)) and set(named) & set(self.states):
-                jobs.append(self._cost_job(world, stored))
-        separator = self._place(world, "separator")
-        needs = [job.name for job in jobs]
-        for name in stored:
-            bindings = [f"SEPARATOR={str(separator)!r}", f"SEPARATOR_STEP={self.states[name]}"]
-            jobs.append(
-                self._job("separate", world, "channels", name, bindings=bindings, needs=needs)
-            )
-        for kind in (name for name in named if name not in self.states):
-            jobs.append(self._control_job(world, kind))
-        return jobs
-
-    def _separator_job(self, world: World) -> Job:
-        steps = tuple(sorted({step for step in self.states.values() if step is not None}))
-        bindings = [f"SEPARATOR_STATES={steps}"]
-        if world.separator is not None:
-            bindings.append(f"SEED={world.separator}")
-        needs = [self._prepared(world)]
-        return self._job("train_separator", world, "separator", bindings=bindings, needs=needs)
-
-    def _cost_job(self, world: World, stored: Sequence[str]) -> Job:
-        """Says what all channels of the study cost, before the first are stored."""
-        of_states = [
-            (run.world, name)
-            for run in self.runs()
-            for name in run.row.channels
-            if name in self.states
-        ]
-        bindings = [
-            f"SEPARATOR={str(self._place(world, 'separator'))!r}",
-            f"NUM_RUNS={len(of_states)}",
-            f"NUM_STORED={len(set(of_states))}",
-        ]
-        needs = [self._name(self._place(world, "separator"))]
-        job = self._job("channel_cost", world, "channel_cost", bindings=bindings, needs=needs)
-        folders = [self._place(world, "channels") / name for name in stored]
-
-        def done() -> bool:
-            chosen = bool(folders) and all(map(run_folder.is_finished, folders))
-            return chosen or job.done()
-
-        return dataclasses.replace(job, done=done, shown=True)
-
-    def _control_job(self, world: World, kind: str) -> Job:
-        bindings, needs = [f"KIND={kind!r}"], [self._prepared(world)]
-        if kind == controls.RANDOM_MASKS:
-            reference = self._place(world, "channels") / self.loudness_of
-            bindings.append(f"REFERENCE={str(reference)!r}")
-            needs = [self._name(reference)]
-        return self._job(
-            "control_channels", world, "channels", kind, bindings=bindings, needs=needs
-        )
-
-    def _run_jobs(self, run: Run) -> list[Job]:
-        row, seed, world = run.row, run.seed, run.world
-        trained = self.pretrain_dir(run)
-        bindings, needs = self._of_channels(row, world)
-        pretrain = self._job(
-            "pretrain",
-            world,
-            "pretrain",
-            row.folder,
-            f"seed{seed}",
-            bindings=[f"SEED={seed}", *bindings],
-            needs=needs,
-            gin_files=(row.gin_file,),
-        )
-        bindings = [f"MODELS={ {row.name: str(trained)} }", f"SEEDS=({seed},)", "BASELINES=()"]
-        benchmark = self._job(
-            "benchmark",
-            world,
-            "benchmark",
-            row.folder,
-            f"seed{seed}",
-            bindings=bindings,
-            needs=[pretrain.name],
-        )
-        return [pretrain, benchmark]
-
-    def _of_channels(self, row: StudyRow, world: World) -> tuple[list[str], list[str]]:
-        """What tells a row where its channels are, and the jobs that make them."""
-        if not row.channels:
-            return [], [self._prepared(world)]
-        if self.on_the_fly and all(name in self.states for name in row.channels):
-            separator = self._place(world, "separator")
-            separators = [(str(separator), self.states[name]) for name in row.channels]
-            return ["CHANNELS=()", f"SEPARATORS={separators}"], [self._name(separator)]
-        channels = self._place(world, "channels")
-        names = [self._name(channels / name) for name in row.channels]
-        return [f"CHANNELS_DIR={str(channels)!r}"], names
-
-    def _baselines_job(self, rotation: str, seed: int) -> Job:
-        """They need no weights, only the architecture that the first run writes down."""
-        first = next(run for run in self.runs() if run.world.rotation == rotation)
-        bindings = [
-            "MODELS={}",
-            f"benchmark_embeddings.reference={str(self.pretrain_dir(first))!r}",
-            f"SEEDS=({seed},)",
-            f"BASELINES={self.baselines}",
-        ]
-        needs = [self._name(self.pretrain_dir(first))]
-        parts = ("benchmark", "baselines", f"seed{seed}")
-        job = self._job("benchmark", World(rotation), *parts, bindings=bindings, needs=needs)
-        return dataclasses.replace(job, expected_seconds=len(self.baselines) * job.expected_seconds)
-
-    def _place(self, world: World, name: str) -> Path:
-        return self.root / world.folder / name
-
-    def _prepared(self, world: World) -> str:
-        return self._name(self._place(World(world.rotation), "prepare"))
-
-    def _name(self, run_dir: Path) -> str:
-        return "-".join(run_dir.relative_to(self.root).parts)
-
-    def _job(
+    def job(
         self,
         verb: str,
-        world: World,
-        *parts: str,
+        folder: str | Path,
+        *,
+        row: StudyRow | None = None,
         bindings: Sequence[str] = (),
         needs: Sequence[str] = (),
-        gin_files: Sequence[str] = (),
     ) -> Job:
-        run_dir = self._place(world, parts[0]).joinpath(*parts[1:])
-        arguments = (
-            verb,
-            f"--gin_file=runs/{verb}.gin",
-            *[f"--gin_file={file}" for file in gin_files],
-            *self.words,
-            *[f"--gin_bindings={each}" for each in (*self.rotations[world.rotation], *bindings)],
+        """Returns a command of the study.
+
+        The row's gin files come before the study's, and the row's bindings before those of the
+        command line, so that the study wins over its rows; `bindings` win over both.
+
+        Args:
+          verb: what is run.
+          folder: its run folder, below the study's.
+          row: whose gin files and bindings it is given, if those of any.
+          bindings: what the plan decides.
+          needs: names of the jobs that must have finished before, see `job_name`.
+        """
+        run_dir = self.root / folder
+        words = (
+            *command_words(verb, row, self.launch, bindings),
             f"--run_dir={run_dir}",
             f"--num_threads={self.threads}",
         )
-        done = functools.partial(run_folder.is_finished, run_dir)
-        seconds = {**EXPECTED_SECONDS, **self.expected_seconds}[verb]
-        return Job(self._name(run_dir), arguments, tuple(needs), done, seconds)
-
-
-def _refuse_twice(setting: str, what: str, values: Sequence[str]) -> None:
-    twice = sorted({value for value in values if values.count(value) > 1})
-    if twice:
-        raise SepconError(
-            f"study.{setting}: two {setting} have the {what} {twice[0]!r}; rename one"
+        return Job(
+            job_name(folder),
+            words,
+            tuple(needs),
+            functools.partial(run_folder.is_finished, run_dir),
+            self.expected_seconds.get(verb, Job.expected_seconds),
         )
+
+    def told_of(
+        self, verb: str, row: StudyRow | None, folder: Path, bindings: Sequence[str] = ()
+    ) -> Result:
+        """Returns what a result is to say of the command that yielded it.
+
+        Args:
+          verb: what was run.
+          row: whose gin files and bindings it was given.
+          folder: its run folder.
+          bindings: of the plan that say what was measured, not where it is.
+        """
+        files = row.gin_files if row else ()
+        own = row.gin_bindings if row else ()
+        return {
+            "commit": run_folder.read_record(folder).get("commit", ""),
+            "gin_files": [f"runs/{verb}.gin", *files, *self.launch.gin_files],
+            "gin_bindings": [*own, *self.launch.gin_bindings, *bindings],
+        }
+
+
+def job_name(folder: str | Path) -> str:
+    """Returns the name of the job whose run folder, below the study's, is this one."""
+    return "-".join(Path(folder).parts)
+
+
+def command_words(
+    verb: str, row: StudyRow | None, launch: Launch, bindings: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Returns the words of a command without its run folder, see `Study.job`."""
+    files, own = (row.gin_files, row.gin_bindings) if row else ((), ())
+    return (
+        verb,
+        f"--gin_file=runs/{verb}.gin",
+        *[f"--gin_file={file}" for file in files],
+        *[f"--gin_bindings={binding}" for binding in own],
+        *launch.words,
+        *[f"--gin_bindings={binding}" for binding in bindings],
+    )
+
+
+def checked_row(verb: str, row: StudyRow, launch: Launch, bindings: Sequence[str] = ()) -> StudyRow:
+    """Returns a row with what its gin files and bindings bind of the arguments of the verb.
+
+    Raises:
+      SepconError: the verb would refuse them.
+    """
+    try:
+        bound = launch.bound(command_words(verb, row, launch, bindings))
+    except SepconError as error:
+        raise SepconError(f"row {row.name!r}: {str(error).splitlines()[0]}") from None
+    return dataclasses.replace(row, bound=bound)
+
+
+class Plan(abc.ABC):
+    """A kind of study; its fields are what is particular to it, bound in gin.
+
+    Attributes:
+      verb: what the gin files and bindings of a row are written for.
+      measure: what rows are compared by in the end.
+      selection: what settings may be chosen by; nothing of it has seen the test.
+      heading: of the first table on the page.
+      expected_seconds: verb -> a first guess of the seconds of a command on one core; the display
+        corrects it by how right it was so far.
+    """
+
+    verb: ClassVar[str]
+    measure: ClassVar[Measure]
+    selection: ClassVar[Measure]
+    heading: ClassVar[str] = "What the rows are worth"
+    expected_seconds: ClassVar[Mapping[str, float]] = MappingProxyType({})
+
+    def check(self, study: Study) -> None:
+        """Raises a SepconError where rows do not fit the plan; called before anything is run."""
+        del study
+
+    @abc.abstractmethod
+    def jobs(self, study: Study) -> Sequence[Job]:
+        """Returns all commands of the study, made by `Study.job`; what is shared is made once."""
+
+    @abc.abstractmethod
+    def results(self, study: Study) -> list[Result]:
+        """Returns what the finished commands yield: the lines of study.csv and results.json.
+
+        Each has `name`, `seed`, the keys of both measures, and what `Study.told_of` says; with
+        several, the `rotation` of the data and the seed of the `separator`. Names that are no rows
+        are shown and compared like these.
+        """
+
+    def runs(self, results: Sequence[Result]) -> Sequence[Result]:
+        """Returns what is compared: one result for each run, where `results` has several."""
+        return results
+
+    def ends(self, study: Study) -> tuple[str, str]:
+        """Returns the names at the lower and the upper end of the scale; "" where there is none."""
+        del study
+        return "", ""
+
+    def note(self, study: Study, results: Sequence[Result], *, final: bool) -> str:
+        """Returns a sentence for below the tables without its full stop, see `sections`."""
+        del study, results, final
+        return ""
+
+    def sections(self, study: Study, selection: Sequence[Summary], *, final: bool) -> list[Section]:
+        """Returns what the page shows behind the tables.
+
+        Args:
+          study: is finished.
+          selection: summaries of the measure for selection, one for each name.
+          final: whether anything of the test may be shown.
+        """
+        del study, selection, final
+        return []

@@ -1,113 +1,131 @@
-"""What the runs of a study said: its rows, where they come from, and the lines of study.csv."""
+"""The files that a study ends with: a line for each run, and tables of the rows."""
 
 from __future__ import annotations
 
 import csv
 import io
-import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from sepcon.reports import comparison
 from sepcon.reports.results import RESULTS_FILE
 from sepcon.runs import run_folder
-from sepcon.studies.plan import Plan
-from sepcon.studies.rows import Launch, World
+from sepcon.studies.plan import Measure, Plan, Result, Study
 
-_FIRST_COLUMNS = ("row", "rotation", "separator", "seed", "mAP", "mAP_low", "mAP_high", "d_prime")
+CSV_FILE = "study.csv"
+TABLE_FILE = "table.md"
+SELECTION_FILE = "selection.md"
+
+# What says which run a line of study.csv is of, and where it comes from.
+_FIRST_COLUMNS = ("row", "rotation", "separator", "seed", "fold")
 _LAST_COLUMNS = ("seconds", "steps", "commit", "gin_files", "gin_bindings")
-# All that may be shown while settings are being chosen.
-_SELECTION_COLUMNS = ("row", "rotation", "separator", "seed", "validation_mAP", *_LAST_COLUMNS)
-
-Row = dict[str, Any]
 
 
-def study_results(plan: Plan, launch: Launch) -> list[Row]:
-    """Returns the rows of all benchmarks, baselines first; `seconds` counts the pretraining too.
+def summarize(
+    plan: Plan,
+    study: Study,
+    results: Sequence[Result],
+    measure: Measure,
+    against: Mapping[str, str],
+) -> list[comparison.Summary]:
+    """Returns one summary for each name of the results, by one of the plan's measures."""
+    untrained, supervised = plan.ends(study)
+    return comparison.summarize(
+        plan.runs(results),
+        baseline=study.baseline,
+        against=against,
+        measure=measure.key,
+        untrained=untrained,
+        supervised=supervised,
+    )
 
-    Beside what the benchmark says, a row has its `commit`, `gin_files` and `gin_bindings`, and the
-    `steps` of its pretraining; with several rotations its `rotation`, and with several separators
-    the seed of its `separator` (None for rows without one).
+
+def provenance(plan: Plan, study: Study, results: Sequence[Result], *, final: bool) -> str:
+    """Returns one paragraph: what means are over, how they are compared, and what made them.
+
+    Args:
+      plan: of the study.
+      study: is finished.
+      results: of the plan.
+      final: whether anything of the test may be told.
     """
-    results: list[Row] = []
-    of_baselines = itertools.product(plan.rotations, plan.seeds) if plan.baselines else ()
-    for rotation, seed in of_baselines:
-        folder = plan.baselines_dir(rotation, seed)
-        told = {
-            "commit": run_folder.read_record(folder).get("commit", ""),
-            "gin_files": ["runs/benchmark.gin", *launch.gin_files],
-            "gin_bindings": [*launch.gin_bindings, *plan.rotations[rotation]],
-            **_world(plan, World(rotation)),
-        }
-        results += [{**row, **told} for row in _read(folder)]
-    order = {row.name: place for place, row in enumerate(plan.rows)}
-    for run in sorted(plan.runs(), key=lambda run: order[run.row.name]):
-        trained = run_folder.read_record(plan.pretrain_dir(run))
-        (row,) = _read(plan.benchmark_dir(run))
-        results.append(
-            {
-                **row,
-                "seconds": round(float(trained["seconds"]) + float(row["seconds"]), 1),
-                "steps": trained["steps"],
-                "commit": trained.get("commit", ""),
-                "gin_files": ["runs/pretrain.gin", run.row.gin_file, *launch.gin_files],
-                "gin_bindings": [*launch.gin_bindings, *plan.rotations[run.world.rotation]],
-                **_world(plan, run.world),
-            }
-        )
-    return results
-
-
-def _world(plan: Plan, world: World) -> Row:
-    told: Row = {}
-    if len(plan.rotations) > 1:
-        told["rotation"] = world.rotation
-    if len(plan.separator_seeds) > 1:
-        told["separator"] = world.separator
-    return told
-
-
-def _read(folder: Path) -> list[Row]:
-    return json.loads((folder / RESULTS_FILE).read_text())
-
-
-def provenance(plan: Plan, results: Sequence[Row]) -> str:
-    """Returns one paragraph: what means are over, how they are compared, and what made them."""
-    parts = [f"Seeds {_list(plan.seeds)}"]
-    if len(plan.rotations) > 1:
-        parts[0] += f" in each of the rotations {_list(plan.rotations)}, which weigh the same"
-    if len(plan.separator_seeds) > 1:
+    rotations = _values(results, "rotation")
+    parts = [f"Seeds {_list(_values(results, 'seed'))}"]
+    if rotations:
+        parts[0] += f" in each of the rotations {_list(rotations)}, which weigh the same"
+    if separators := [each for each in _values(results, "separator") if each is not None]:
         parts[0] += (
-            f"; rows with a separator are averaged over separators of seeds "
-            f"{_list(plan.separator_seeds)} before anything else"
+            f"; rows with a separator are averaged over separators of seeds {_list(separators)} "
+            "before anything else"
         )
-    within = " within rotations" if len(plan.rotations) > 1 else ""
+    within = " within rotations" if rotations else ""
     parts.append(
         f"Intervals and p are Student's t over seeds{within}, of differences paired by seed"
-        f"{' and rotation' if within else ''}; p is two-sided and not corrected for the number of "
-        "rows. How much other test clips would change a figure is in study.csv, run by run: the "
-        "bootstrap's interval, which of a single seed is shown here"
+        f"{' and rotation' if rotations else ''}; p is two-sided and not corrected for the number "
+        "of rows"
     )
-    steps = dict.fromkeys(row["steps"] for row in results if "steps" in row)
-    parts.append(
-        f"Pretraining of {_list(steps)} steps{' (rows differ!)' if len(steps) > 1 else ''}"
-    )
-    parts.append(f"Commit {_list(dict.fromkeys(row['commit'] for row in results))}")
-    return ". ".join(parts) + "; study.csv has the gin files and bindings of each row."
+    parts.append(f"Differences are to {study.baseline}, or to what stands under 'against'")
+    if any(f"{plan.measure.key}_low" in result for result in results):
+        parts.append(
+            "How much other test clips would change a figure is in study.csv, run by run: the "
+            "bootstrap's interval, which of a single seed is shown here"
+        )
+    parts.append(plan.note(study, results, final=final))
+    parts.append(f"Commit {_list(_values(results, 'commit'))}")
+    told = ". ".join(part for part in parts if part)
+    return f"{told}; study.csv has the gin files and bindings of each row."
+
+
+def _values(results: Sequence[Result], key: str) -> list[object]:
+    """All values of a column, each once, in the order in which they appear."""
+    return list(dict.fromkeys(result[key] for result in results if key in result))
 
 
 def _list(values: Iterable[object]) -> str:
     return ", ".join(str(value) for value in values)
 
 
-def csv_text(results: Sequence[Row], *, final: bool) -> str:
-    """Returns a line for each row; if not `final`, nothing that was measured on the test."""
-    columns = _columns(results) if final else _SELECTION_COLUMNS
+def write_results(
+    plan: Plan,
+    root: Path,
+    results: Sequence[Result],
+    *,
+    selection: Sequence[comparison.Summary],
+    summaries: Sequence[comparison.Summary],
+    origin: str,
+) -> None:
+    """Writes the tables of a study, and with `summaries` of the test what has seen the test."""
+    selected = comparison.compared_columns(plan.selection.column, plan.selection.beside)
+    texts = {
+        SELECTION_FILE: _table(selection, (*selected, *plan.selection.further), origin),
+        CSV_FILE: csv_text(plan, results, final=bool(summaries)),
+    }
+    if summaries:
+        compared = comparison.compared_columns(plan.measure.column, plan.measure.beside)
+        texts[TABLE_FILE] = _table(summaries, (*compared, *plan.measure.further), origin)
+        texts[RESULTS_FILE] = json.dumps(results, indent=2) + "\n"
+    for name, text in texts.items():
+        run_folder.write_text(root / name, text)
+
+
+def _table(
+    summaries: Sequence[comparison.Summary], columns: Sequence[comparison.Column], origin: str
+) -> str:
+    return f"{comparison.markdown(comparison.table(summaries, columns))}\n{origin}\n"
+
+
+def csv_text(plan: Plan, results: Sequence[Result], *, final: bool) -> str:
+    """Returns a line for each result; if not `final`, nothing that was measured on the test."""
     present = {"row", *(key for result in results for key in result)}
-    columns = [name for name in columns if name in present]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, columns, extrasaction="ignore", lineterminator="\n")
+    columns = _columns(plan, results) if final else _selection_columns(plan)
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text,
+        [name for name in columns if name in present],
+        extrasaction="ignore",
+        lineterminator="\n",
+    )
     writer.writeheader()
     for result in results:
         told = {
@@ -116,11 +134,19 @@ def csv_text(results: Sequence[Row], *, final: bool) -> str:
             "gin_bindings": "; ".join(result["gin_bindings"]),
         }
         writer.writerow({**result, **told})
-    return table.getvalue()
+    return text.getvalue()
 
 
-def _columns(results: Sequence[Row]) -> list[str]:
-    """All that rows say, what matters first: a further measure of the benchmark needs no line."""
-    said = dict.fromkeys(key for result in results for key in result)
-    between = [key for key in said if key not in (*_FIRST_COLUMNS, *_LAST_COLUMNS, "name")]
-    return [*_FIRST_COLUMNS, *between, *_LAST_COLUMNS]
+def _selection_columns(plan: Plan) -> list[str]:
+    """All that may be shown while settings are being chosen."""
+    return [*_FIRST_COLUMNS, plan.selection.key, *_LAST_COLUMNS]
+
+
+def _columns(plan: Plan, results: Sequence[Result]) -> list[str]:
+    """All that results say, what matters first: a further number of a plan needs no line here."""
+    key = plan.measure.key
+    measured = [key, f"{key}_low", f"{key}_high", *(column.key for column in plan.measure.beside)]
+    first = [*_FIRST_COLUMNS, *(name for name in measured if name)]
+    said = dict.fromkeys(name for result in results for name in result)
+    between = [name for name in said if name not in (*first, *_LAST_COLUMNS, "name")]
+    return [*first, *between, *_LAST_COLUMNS]

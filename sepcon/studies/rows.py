@@ -1,90 +1,129 @@
-"""What a study is made of: rows, the worlds that they share, and runs, a row with a seed in one."""
+"""The rows of a study, as gin binds them: names with gin files and bindings."""
 
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
+import itertools
 import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sepcon.errors import SepconError
+
+# Gin files and bindings, which hold a '='; a single one may stand by itself.
+Entries = Sequence[str] | str
 
 
 @dataclasses.dataclass(frozen=True)
 class StudyRow:
-    """A way of pretraining, as its gin file describes it.
+    """One of the ways that a study holds side by side.
 
     Attributes:
-      gin_file: what is given to `sepcon pretrain`.
-      name: what the tables call it (the macro ROW; the file's name without one).
-      channels: names of the channels it learns from (the macro CHANNELS): separator states of the
-        study, or kinds of `sepcon control_channels`.
-      figures: the figures it is drawn in (the macro FIGURES).
-      against: the row that it is compared with (the macro AGAINST); empty for the study's baseline.
-      supervised: whether it learns from labels (pretrain.supervised): the upper end of the scale.
+      name: what the tables call it.
+      gin_files: that its command gets before the study's.
+      gin_bindings: that its command gets before those of the command line.
+      bound: what all of that binds of the arguments of the plan's verb, see
+        `sepcon.runs.launch.Launch.bound`; empty before the row has been checked.
     """
 
-    gin_file: str
     name: str
-    channels: tuple[str, ...] = ()
-    figures: tuple[str, ...] = ()
-    against: str = ""
-    supervised: bool = False
+    gin_files: tuple[str, ...] = ()
+    gin_bindings: tuple[str, ...] = ()
+    bound: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def folder(self) -> str:
-        return Path(self.gin_file).stem
+        return folder_name(self.name)
 
 
-@dataclasses.dataclass(frozen=True)
-class Launch:
-    """How a study starts the other verbs.
+def folder_name(name: str) -> str:
+    """Returns a name as that of a folder: small letters, digits, and underscores for the rest."""
+    return re.sub(r"[\W_]+", "_", name.lower()).strip("_")
 
-    Attributes:
-      words: flags that every command gets behind its own gin files: the study's, without what is
-        bound of the study itself.
-      read_row: reads a row's gin file, and bindings behind it, as `sepcon pretrain` would, and
-        raises a SepconError if that would fail.
-      gin_files: those of the study's command line, for the record.
-      gin_bindings: those of the study's command line, all of them.
-      command: what the words of a job are given to; None for `sepcon` itself.
+
+def study_rows(
+    rows: Mapping[str, Entries], grid: Sequence[Mapping[str, Entries]] = ()
+) -> tuple[StudyRow, ...]:
+    """Returns the rows of a study: those of the grid first.
+
+    Args:
+      rows: name -> entries.
+      grid: factors, each a choice of entries by their names. There is a row for each combination,
+        the first factor changing fastest; its name is those of its choices with commas between
+        them, without empty ones, and its entries are theirs one after the other.
+
+    Raises:
+      SepconError: an entry is no text, or two rows would share a name or a folder.
     """
+    found = [*_combinations(grid), *_items("study.rows", rows)]
+    if not found:
+        raise SepconError("study.rows or study.grid must name at least one row")
+    made = tuple(_row(name, entries) for name, entries in found)
+    for what in ("name", "folder"):
+        values = [getattr(row, what) for row in made]
+        if twice := sorted({value for value in values if values.count(value) > 1}):
+            raise SepconError(f"study.rows: two rows have the {what} {twice[0]!r}; rename one")
+    return made
 
-    words: tuple[str, ...]
-    read_row: Callable[[str, Sequence[str]], StudyRow]
-    gin_files: tuple[str, ...] = ()
-    gin_bindings: tuple[str, ...] = ()
-    command: tuple[str, ...] | None = None
+
+def _combinations(grid: Sequence[Mapping[str, Entries]]) -> list[tuple[str, tuple[str, ...]]]:
+    if not grid:
+        return []
+    factors = [_items("study.grid", factor) for factor in grid]
+    rows = []
+    for reverse in itertools.product(*reversed(factors)):
+        names, entries = zip(*reversed(reverse), strict=True)
+        rows.append((", ".join(filter(None, names)), tuple(itertools.chain(*entries))))
+    return rows
 
 
-@dataclasses.dataclass(frozen=True)
-class World:
-    """Scenes, and where a separator is involved the one trained on them.
+def _items(setting: str, rows: Any) -> list[tuple[str, tuple[str, ...]]]:
+    if not isinstance(rows, Mapping):
+        raise SepconError(
+            f"{setting} must hold names with gin files and bindings, such as "
+            f"{{'name': ('views/mixture_mixture.gin', 'BATCH_SIZE=64')}}, got {rows!r:.80}"
+        )
+    items = []
+    for name, entries in rows.items():
+        entries = (entries,) if isinstance(entries, str) else tuple(entries)
+        if wrong := [entry for entry in entries if not isinstance(entry, str)]:
+            raise SepconError(
+                f"{setting}: {name!r} has {wrong[0]!r}, expected the path of a gin file or a "
+                "binding as text"
+            )
+        items.append((str(name), entries))
+    return items
 
-    Attributes:
-      rotation: name of a way to split the data; empty where there is only one.
-      separator: the seed of the separator; None for the one there is, or for none.
+
+def _row(name: str, entries: Sequence[str]) -> StudyRow:
+    if not folder_name(name):
+        raise SepconError(f"study.rows: the name {name!r} needs a letter or a digit")
+    return StudyRow(
+        name,
+        gin_files=tuple(entry for entry in entries if "=" not in entry),
+        gin_bindings=tuple(entry for entry in entries if "=" in entry),
+    )
+
+
+def matching(setting: str, patterns: Entries, names: Iterable[str]) -> tuple[str, ...]:
+    """Returns the names that match any of the patterns, in their own order.
+
+    Args:
+      setting: where the patterns are bound, for the message.
+      patterns: names, in which * stands for any text.
+      names: of all rows.
+
+    Raises:
+      SepconError: no name matches one of the patterns.
     """
-
-    rotation: str = ""
-    separator: int | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Below the study's run folder."""
-        parts = [rotation_folder(self.rotation)]
-        if self.separator is not None:
-            parts.append(f"separator{self.separator}")
-        return Path(*parts)
-
-
-def rotation_folder(name: str) -> str:
-    """Returns the name of a rotation as that of a folder."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One pretraining. Attributes: row, what is trained; world, on what; seed."""
-
-    row: StudyRow
-    world: World
-    seed: int
+    patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    names = tuple(names)
+    for pattern in patterns:
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
+            raise SepconError(
+                f"{setting} names {pattern!r}, which is none of the rows: {', '.join(names)}"
+            )
+    return tuple(
+        name for name in names if any(fnmatch.fnmatchcase(name, each) for each in patterns)
+    )

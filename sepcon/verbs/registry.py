@@ -168,20 +168,12 @@ VERBS = {
     ),
     "study": Verb(
         "sepcon.verbs.study:study",
-        "pretrain and measure many rows with several seeds; tables with intervals and p-values",
+        "run many rows (of pretraining, of finetuning) side by side; tables with p-values",
         "sepcon study --gin_file=runs/study.gin --gin_file=papers/fonseca2021/claims.gin "
         "--gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/study",
-        "Runs the other verbs, as many at once as study.workers; resumes where it stopped. The gin "
-        "files and bindings given here reach all of them and win over the rows' own.",
-        launches=True,
-    ),
-    "finetune_study": Verb(
-        "sepcon.verbs.finetune_study:finetune_study",
-        "finetune in several ways with several seeds; a table with intervals and p-values",
-        "sepcon finetune_study --gin_file=papers/soundclr2021/esc10.gin "
-        "--gin_bindings='ESC50_DIR=\"path/to/ESC-50\"' --run_dir=/tmp/sepcon/soundclr",
-        "Runs finetune for each row, as many at once as finetune_study.workers; resumes where it "
-        "stopped. The gin files and bindings given here reach all of them.",
+        "Runs the other verbs, as many at once as study.workers; resumes where it stopped. "
+        "study.plan is the kind of study, study.only picks some of its rows. The gin files given "
+        "here reach all commands behind the rows' own, the bindings behind the rows' own.",
         launches=True,
     ),
 }
@@ -226,6 +218,8 @@ CONFIGURABLES = (
     "sepcon.data.clip_examples:ClipExamples",
     "sepcon.tasks.log_mel_views:LogMelViews",
     "sepcon.tasks.pretraining:SimilarityAndCoincidence",
+    "sepcon.studies.finetuning:FinetuningPlan",
+    "sepcon.studies.pretraining:PretrainingPlan",
     "sepcon.tasks.supervised:SupervisedObjective",
     "sepcon.tasks.supervised:supervised",
     "sepcon.training.loop:fit",

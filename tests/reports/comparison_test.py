@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from sepcon.reports import comparison
+from sepcon.reports.comparison import AGAINST, DIFFERENCE, ROW, SEEDS, SUPERVISED_ABOVE
 
 
 def row(name: str, seed: int, value: float) -> dict[str, object]:
@@ -60,7 +61,7 @@ def test_rotations_are_strata_and_separators_are_averaged_first():
     expected = stats.ttest_ind([0.02, 0.04], [-0.02, -0.06])
     assert second.difference.p_value == pytest.approx(expected.pvalue)
     assert second.difference.mean == pytest.approx(0.035)
-    cells = comparison.table([first, second], ("row", "seeds", "difference, by seed"))
+    cells = comparison.table([first, second], (ROW, SEEDS, DIFFERENCE))
     assert cells[1:] == [["base", "2 x 2", ""], ["other", "2 x 2 x 2", "+0.035 (+0.030 +0.040)"]]
 
 
@@ -69,7 +70,7 @@ def test_a_row_may_be_compared_with_another_one_than_the_baseline():
             for name, value in (("base", 0.1), ("more", 0.3), ("both", 0.35))]  # fmt: skip
     against = {"both": "more", "more": ""}
     summaries = comparison.summarize(rows, baseline="base", against=against)
-    cells = comparison.table(summaries, ("row", "difference, by seed", "against"))
+    cells = comparison.table(summaries, (ROW, DIFFERENCE, AGAINST))
     assert cells[1:] == [
         ["base", "", ""],
         ["more", "+0.200 (+0.200 +0.200)", ""],
@@ -77,12 +78,20 @@ def test_a_row_may_be_compared_with_another_one_than_the_baseline():
     ]
 
 
+def test_a_row_may_be_compared_with_none():
+    rows = [row("base", 0, 0.1), row("other base", 0, 0.3)]
+    against = {"other base": "other base"}
+    summaries = comparison.summarize(rows, baseline="base", against=against)
+    cells = comparison.table(summaries, (ROW, DIFFERENCE, AGAINST))
+    assert cells == [["row"], ["base"], ["other base"]]
+
+
 def test_the_distance_to_the_supervised_end():
     values = {"none": 0.2, "half": 0.3, "labels": 0.4}
     rows = [row(name, 0, value) for name, value in values.items()]
     ends = {"untrained": "none", "supervised": "labels"}
     summaries = comparison.summarize(rows, baseline="none", **ends)
-    cells = comparison.table(summaries, ("row", "supervised above"))
+    cells = comparison.table(summaries, (ROW, SUPERVISED_ABOVE))
     assert [line[1] for line in cells[1:]] == [
         "+0.200 (0% of the way)",
         "+0.100 (50% of the way)",
@@ -91,9 +100,9 @@ def test_the_distance_to_the_supervised_end():
     # Where supervised training is not above the untrained encoder there is no way to go.
     ends = {"untrained": "labels", "supervised": "none"}
     summaries = comparison.summarize(rows, baseline="none", **ends)
-    assert comparison.table(summaries, ("supervised above",))[2] == ["-0.100"]
+    assert comparison.table(summaries, (SUPERVISED_ABOVE,))[2] == ["-0.100"]
     alone = comparison.summarize(rows, baseline="none")
-    assert comparison.table(alone, ("row", "supervised above"))[0] == ["row"]
+    assert comparison.table(alone, (ROW, SUPERVISED_ABOVE))[0] == ["row"]
 
 
 def test_a_column_is_there_when_any_row_has_it():
@@ -101,19 +110,28 @@ def test_a_column_is_there_when_any_row_has_it():
     rows += [{**row("b", 0, 0.3), "retrieval_mAP": 0.4}]
     rows += [{**row("b", 1, 0.3), "clip_accuracy": 0.9, "retrieval_mAP": 0.5}]
     summaries = comparison.summarize(rows, baseline="a")
-    head, of_a, of_b = comparison.table(summaries, comparison.STUDY_COLUMNS)
+    columns = (
+        ROW,
+        comparison.mean_column("linear_mAP"),
+        comparison.mean_column("retrieval_mAP", head="retrieval mAP"),
+        comparison.mean_column("clip_accuracy", head="clean clips"),
+        comparison.interval_column("clip_accuracy", head="clean clips, 95 %"),
+    )
+    head, of_a, of_b = comparison.table(summaries, columns)
     place = head.index("clean clips")
     assert (of_a[place], of_b[place]) == ("0.550", "")
     expected = stats.ttest_1samp([0.5, 0.6], 0).confidence_interval(0.95)
     assert of_a[place + 1] == f"{expected.low:.3f} to {expected.high:.3f}"
     place = head.index("retrieval mAP")
     assert (of_a[place], of_b[place]) == ("", "0.450")
-    assert "linear mAP" not in head
+    assert "linear_mAP" not in head
 
 
 def test_the_table_lines_up():
     rows = [row("a", 0, 0.25), row("a", 1, 0.35), row("longer name", 0, 0.5)]
-    text = comparison.align(comparison.table(comparison.summarize(rows, baseline="a")))
+    columns = comparison.short_columns(comparison.mean_column("mAP"))
+    summaries = comparison.summarize(rows, baseline="a")
+    text = comparison.align(comparison.table(summaries, columns))
     lines = text.splitlines()
     assert lines[1].startswith("-----------  ")
     assert len({line.index("0.") for line in lines[2:]}) == 1

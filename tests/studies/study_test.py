@@ -1,417 +1,240 @@
-"""Studies: what is run and shared, what is left alone, and what is said in the end.
+"""The verb with a kind of study that is defined here, and what it refuses."""
 
-The verbs are played by study_child.py; tests/documents_test.py runs a study of real ones.
-"""
-
+import ast
 import csv
+import dataclasses
 import json
-import os
-import re
-import signal
-import subprocess
 import sys
 import textwrap
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from scipy import stats
-from study_child import score
 
 from sepcon import cli
 from sepcon.errors import SepconError
-from sepcon.reports import comparison
-from sepcon.studies.plan import Plan
-from sepcon.studies.rows import Launch, StudyRow
-from sepcon.verbs.registry import VERBS
+from sepcon.reports.comparison import SECONDS, Summary, mean_column
+from sepcon.reports.page import Section
+from sepcon.runs.launch import Launch
+from sepcon.studies.plan import Measure, Plan, Result, Study
 from sepcon.verbs.study import study
 
-CHILD = Path(__file__).resolve().parents[1] / "support" / "study_child.py"
+# A command of the plan below: the height of a thing is that of its file times the stretch.
+CHILD = """
+import json, sys
+from pathlib import Path
+
+folder, verb, *words = sys.argv[1:]
+with open(Path(folder) / "calls.txt", "a") as calls:
+    calls.write(json.dumps([verb, *words]) + "\\n")
+given = [word.removeprefix("--").partition("=")[::2] for word in words]
+run = Path(dict(given)["run_dir"])
+run.mkdir(parents=True)
+values = dict(value.split("=") for flag, value in given if flag == "gin_bindings")
+files = [value for flag, value in given if flag == "gin_file"]
+height = {"tall.gin": 2.0, "low.gin": 1.0}.get(files[1], 0.0) * float(values.get("STRETCH", 1))
+height += 0.01 * int(values.get("SEED", 0)) ** 2
+(run / "height.txt").write_text(str(height))
+(run / "run.json").write_text(json.dumps({"commit": "abc"}))
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class HeightPlan(Plan):
+    """A third kind of study: things are cut, then measured with a ruler that all of them share."""
+
+    verb: ClassVar[str] = "cut"
+    measure: ClassVar[Measure] = Measure(mean_column("height"), "height in m", further=(SECONDS,))
+    selection: ClassVar[Measure] = Measure(mean_column("shadow"), "length of the shadow in m")
+    heading: ClassVar[str] = "How tall things are"
+    seeds: Sequence[int] = (0, 1, 2)
+
+    def check(self, study: Study) -> None:
+        if any(row.bound["stretch"] < 0 for row in study.rows):
+            raise SepconError("a thing cannot be stretched below nothing")
+
+    def jobs(self, study: Study) -> list[Any]:
+        ruler = study.job("rule", "ruler")
+        return [
+            ruler,
+            *[
+                study.job(
+                    "cut",
+                    Path("cut") / row.folder / f"seed{seed}",
+                    row=row,
+                    bindings=[f"SEED={seed}"],
+                    needs=[ruler.name],
+                )
+                for row in study.rows
+                for seed in self.seeds
+            ],
+        ]
+
+    def results(self, study: Study) -> list[Result]:
+        results = []
+        for row in study.rows:
+            for seed in self.seeds:
+                folder = study.root / "cut" / row.folder / f"seed{seed}"
+                height = float((folder / "height.txt").read_text())
+                result = {"name": row.name, "seed": seed, "height": height, "shadow": height / 2}
+                results.append({**result, "seconds": 2.0, **study.told_of("cut", row, folder)})
+        return results
+
+    def note(self, study: Study, results: Sequence[Result], *, final: bool) -> str:
+        return f"Measured with one ruler, {'at last' if final else 'for now'}"
+
+    def sections(self, study: Study, selection: Sequence[Summary], *, final: bool) -> list[Section]:
+        return [Section("What ran", [f"{len(selection)} things."])]
+
+
 ROWS = {
-    "plain.gin": StudyRow("plain.gin", "mixture-mixture", (), ("pair", "kind")),
-    "rows/late.gin": StudyRow(
-        "rows/late.gin", "mixture-channel", ("late",), ("pair", "state", "kind")
-    ),
-    "several.gin": StudyRow("several.gin", "several", ("early", "late"), ("state",)),
-    "control.gin": StudyRow("control.gin", "controls", ("random_masks",)),
-    "true.gin": StudyRow("true.gin", "true", ("true_sources",)),
-    "more.gin": StudyRow("more.gin", "more", against="less"),
-    "labels.gin": StudyRow("labels.gin", "labels", supervised=True),
+    "Tall thing": ("tall.gin",),
+    "low thing": ("low.gin",),
+    "low thing, stretched": ("low.gin", "STRETCH=1.5"),
 }
-STATES = {"untrained": 0, "early": 100, "late": None}
 
 
-def launch(folder: Path) -> Launch:
-    return Launch(
-        words=("--gin_file=all.gin", "--gin_bindings=STEPS=2"),
-        read_row=lambda file, bindings: ROWS[file],
+def bound(words: Sequence[str]) -> dict[str, Any]:
+    """Reads a command as `cut` would, whose only argument is `stretch`."""
+    if "--gin_file=wrong.gin" in words:
+        raise SepconError("configuration: wrong.gin: no such gin file")
+    given = [word for word in words if word.startswith("--gin_bindings=STRETCH=")]
+    return {"stretch": ast.literal_eval(given[-1].rpartition("=")[2]) if given else 1}
+
+
+def run(folder: Path, **changes: Any) -> list[Result]:
+    child = folder / "child.py"
+    child.write_text(textwrap.dedent(CHILD))
+    launch = Launch(
+        words=("--gin_file=all.gin",),
+        bound=bound,
         gin_files=("all.gin",),
-        gin_bindings=("STEPS=2",),
-        command=(sys.executable, str(CHILD), str(folder)),
+        command=(sys.executable, str(child), str(folder)),
     )
-
-
-def run(folder: Path, **changes: Any) -> list[dict[str, Any]]:
-    arguments: dict[str, Any] = {
-        "run_dir": folder / "run",
-        "rows": ("plain.gin", "rows/late.gin", "several.gin"),
-        "seeds": (0, 1),
-        "states": STATES,
-        "launch": launch(folder),
-        "baselines": ("statistics",),
-    }
+    arguments = {"run_dir": folder / "run", "rows": ROWS, "plan": HeightPlan(), "launch": launch}
     return study(**(arguments | changes))
-
-
-def calls(folder: Path) -> list[str]:
-    path = folder / "calls.txt"
-    return [" ".join(line.split()[:2]) for line in path.read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of three rows and two seeds."""
     folder = tmp_path_factory.mktemp("study")
-    run(folder)
+    run(
+        folder,
+        against={"low thing, *": "low thing"},
+        figures={"material": ("low *",)},
+        title="Things",
+    )
     return folder
 
 
-def test_everything_is_run_once_and_shared(finished):
-    made = calls(finished)
-    assert made[0] == "prepare prepare"
-    assert "train_separator separator" in made[1:3]
-    assert sorted(line for line in made if "separate " in line) == [
-        "separate early",
-        "separate late",
-    ]
-    assert [line.split()[0] for line in made].count("pretrain") == 6
-    assert [line.split()[0] for line in made].count("benchmark") == 6 + 2
-    lines = (finished / "calls.txt").read_text().splitlines()
-    (line,) = [line for line in lines if line.startswith("train_separator")]
-    given = json.loads(line.split(maxsplit=2)[2])
-    assert given["gin_file"] == ["runs/train_separator.gin", "all.gin"]
-    assert "SEPARATOR_STATES=(0, 100)" in given["gin_bindings"]
+def calls(folder: Path) -> list[list[str]]:
+    return [json.loads(line) for line in (folder / "calls.txt").read_text().splitlines()]
 
 
-def test_the_study_wins_over_the_rows_and_its_plan_over_both(finished):
-    lines = (finished / "calls.txt").read_text().splitlines()
-    (line,) = [line for line in lines if "pretrain/late/seed1" in line and line[0] == "p"]
-    given = json.loads(line.split(maxsplit=2)[2])
-    assert given["gin_file"] == ["runs/pretrain.gin", "rows/late.gin", "all.gin"]
-    channels = finished.resolve() / "run" / "channels"
-    assert given["gin_bindings"] == ["STEPS=2", "SEED=1", f"CHANNELS_DIR='{channels}'"]
-
-
-def test_the_table_has_every_row_and_seed_and_says_where_they_come_from(finished):
-    with open(finished / "run" / "study.csv") as file:
-        lines = list(csv.DictReader(file))
-    assert [(line["row"], line["seed"]) for line in lines] == [
-        (name, str(seed))
-        for name in ("statistics", "mixture-mixture", "mixture-channel", "several")
-        for seed in (0, 1)
-    ]
-    of_late = lines[5]
-    assert float(of_late["mAP"]) == pytest.approx(score("mixture-channel", 1))
-    assert float(of_late["validation_mAP"]) == pytest.approx(score("mixture-channel", 1) + 0.1)
-    assert of_late["seconds"] == "4.5"  # pretraining and benchmark
-    assert of_late["commit"] == "abc"
-    assert of_late["gin_files"] == "runs/pretrain.gin rows/late.gin all.gin"
-    assert of_late["gin_bindings"] == "STEPS=2"
-    assert not {"rotation", "separator"} & set(of_late)
-    # What the benchmark says beside that, and no line of the study names.
-    assert float(of_late["a_further_measure"]) == 7.0
-
-
-def test_means_intervals_and_p_values_are_those_of_scipy(finished):
-    lines = (finished / "run" / "table.md").read_text().splitlines()
-    cells = dict(
-        zip(*(line.strip("| ").split(" | ") for line in (lines[0], lines[5])), strict=True)
+def test_a_further_kind_of_study_runs_through_the_same_verb(finished):
+    ruler, *cuts = calls(finished)
+    assert ruler[:3] == ["rule", "--gin_file=runs/rule.gin", "--gin_file=all.gin"]
+    root = (finished / "run").resolve()
+    assert sorted(cuts) == sorted(
+        [
+            "cut",
+            "--gin_file=runs/cut.gin",
+            *[f"--gin_file={entry}" for entry in entries if "=" not in entry],
+            *[f"--gin_bindings={entry}" for entry in entries if "=" in entry],
+            "--gin_file=all.gin",
+            f"--gin_bindings=SEED={seed}",
+            f"--run_dir={root}/cut/{name}/seed{seed}",
+            "--num_threads=1",
+        ]
+        for name, entries in zip(
+            ("tall_thing", "low_thing", "low_thing_stretched"), ROWS.values(), strict=True
+        )
+        for seed in (0, 1, 2)
     )
-    assert lines[-1].startswith("Seeds 0, 1. Intervals and p are Student's t over seeds, of diff")
-    assert "Pretraining of 2 steps. Commit abc;" in lines[-1]
-    values = [score("several", seed) for seed in (0, 1)]
-    base = [score("mixture-mixture", seed) for seed in (0, 1)]
-    assert cells["row"] == "several"
-    assert cells["mAP"] == f"{sum(values) / 2:.3f}"
-    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert cells["95 % interval"] == f"{low:.3f} to {high:.3f}"
-    assert cells["p"] == f"{stats.ttest_rel(values, base).pvalue:.3f}"
-    assert comparison.markdown([["a", "b"], ["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
 
 
-def test_the_selection_shows_validation_alone(finished):
-    text = (finished / "run" / "selection.md").read_text()
-    assert "| validation mAP |" in text
-    assert "d-prime" not in text
-    values = [score("several", seed) + 0.1 for seed in (0, 1)]
-    assert f"| several | 2 | {sum(values) / 2:.3f} |" in text
+def test_its_tables_are_those_of_scipy(finished):
+    text = (finished / "run" / "table.md").read_text()
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[:5]]
+    assert lines[0] == [
+        *("row", "seeds", "height", "95 % interval", "difference, by seed"),
+        *("difference's 95 % interval", "p", "against", "seconds"),
+    ]
+    seeds = [0.0, 0.01, 0.04]
+    low = [1.0 + each for each in seeds]
+    interval = stats.ttest_1samp(low, 0).confidence_interval(0.95)
+    assert lines[3][2:4] == ["1.017", f"{interval.low:.3f} to {interval.high:.3f}"]
+    assert lines[3][4] == "-1.000 (-1.000 -1.000 -1.000)"
+    assert (lines[4][4], lines[4][7]) == ("+0.500 (+0.500 +0.500 +0.500)", "low thing")
+    assert "Seeds 0, 1, 2. " in text
+    assert "Measured with one ruler, at last. Commit abc; study.csv has" in text
+    rows = list(csv.DictReader((finished / "run" / "study.csv").read_text().splitlines()))
+    assert len(rows) == 9
+    assert list(rows[0])[:4] == ["row", "seed", "height", "shadow"]
+    assert rows[-1]["gin_files"] == "runs/cut.gin low.gin all.gin"
+    assert rows[-1]["gin_bindings"] == "STRETCH=1.5"
+    selection = (finished / "run" / "selection.md").read_text()
+    assert "| low thing | 3 | 0.508 |" in selection
 
 
-def test_the_report_has_a_figure_for_each_group_of_rows_and_the_curves(finished):
+def test_its_page_has_its_words_and_sections(finished):
     page = (finished / "run" / "report.html").read_text()
-    # Two groups of the same rows share one.
-    for caption in ("By pair, kind:", "By state:", "All rows", "NT-Xent by step"):
-        assert f"<figcaption>{caption}" in page
-    assert "<h2>Further measures</h2>" in page
-    assert "Seeds 0, 1. Intervals and p are Student&#39;s t over seeds" in page
+    for text in ("<h2>How tall things are</h2>", "<h2>Further measures</h2>", "<h2>What ran</h2>"):
+        assert text in page
+    assert "<figcaption>All rows: height in m." in page
+    assert "<figcaption>By material: height in m." in page
+    assert "Length of the shadow in m: all that settings may be chosen by." in page
 
 
-def test_a_second_start_does_nothing_and_a_further_row_only_what_is_missing(finished, capsys):
-    before = calls(finished)
-    run(finished)
-    assert calls(finished) == before
-    rows = ("plain.gin", "rows/late.gin", "several.gin", "control.gin", "true.gin")
-    run(finished, rows=rows, final=True, seeds=(0, 1))
-    new = calls(finished)[len(before) :]
-    assert sorted(line for line in new if line.startswith("control")) == [
-        "control_channels random_masks",
-        "control_channels true_sources",
-    ]
-    assert len(new) == 2 + 4 + 4
-    assert "controls" in capsys.readouterr().out
-
-
-def test_a_further_seed_comes_with_its_baselines(tmp_path):
-    run(tmp_path, rows=("plain.gin",), seeds=(0,))
-    results = run(tmp_path, rows=("plain.gin",), seeds=(0, 1))
-    found = sorted((row["name"], row["seed"]) for row in results)
-    assert found == [(name, seed) for name in ("mixture-mixture", "statistics") for seed in (0, 1)]
-
-
-def test_nothing_of_the_test_is_shown_while_settings_are_chosen(tmp_path, capsys):
-    run(tmp_path, rows=("plain.gin", "several.gin"), seeds=(0,), final=False, baselines=())
-    out = capsys.readouterr().out
-    shown = out + "".join(
-        (tmp_path / "run" / name).read_text()
-        for name in ("study.csv", "selection.md", "report.html")
-    )
-    assert f"{score('several', 0) + 0.1:.3f}" in out
-    assert f"{score('several', 0):.3f}" not in shown
-    assert not (tmp_path / "run" / "table.md").exists()
-    assert "a_further_measure" not in (tmp_path / "run" / "study.csv").read_text()
-
-
-ROTATIONS = {"fold 1": ("TEST_FOLD=1",), "fold 2": ("TEST_FOLD=2",)}
-
-
-def test_rotations_and_separators_share_what_they_can(tmp_path, capsys):
-    rows = ("plain.gin", "rows/late.gin", "true.gin", "control.gin", "labels.gin")
-    results = run(tmp_path, rows=rows, rotations=ROTATIONS, separator_seeds=(5, 6))
-    made: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-    for line in (tmp_path / "calls.txt").read_text().splitlines():
-        verb, name, given = line.split(maxsplit=2)
-        made.setdefault(verb, []).append((name, json.loads(given)))
-    counts = {verb: len(each) for verb, each in made.items()}
-    # Two rows with a separator and three without, two seeds, two rotations; their baselines.
-    assert counts == {
-        "prepare": 2,
-        "train_separator": 4,
-        "channel_cost": 1,
-        "separate": 4,
-        "control_channels": 4 + 2,
-        "pretrain": 2 * 2 * (2 * 2 + 3),
-        "benchmark": 2 * 2 * (2 * 2 + 3) + 2 * 2,
-    }
-    root = tmp_path.resolve() / "run"
-    (given,) = [
-        given
-        for _, given in made["pretrain"]
-        if given["run_dir"] == [str(root / "fold_2" / "separator6" / "pretrain" / "late" / "seed1")]
-    ]
-    channels = root / "fold_2" / "separator6" / "channels"
-    wanted = ["STEPS=2", "TEST_FOLD=2", "SEED=1", f"CHANNELS_DIR='{channels}'"]
-    assert given["gin_bindings"] == wanted
-    seeds = [given["gin_bindings"][-1] for _, given in made["train_separator"]]
-    assert seeds == ["SEED=5", "SEED=6"] * 2
-    (cost,) = [given["gin_bindings"] for _, given in made["channel_cost"]]
-    # A row, two seeds, four separators; each of them separates the scenes once.
-    assert cost[-2:] == ["NUM_RUNS=8", "NUM_STORED=4"]
-    assert "cost of channels" in capsys.readouterr().err
-    assert len(results) == 2 * 2 + 28
-    with open(root / "study.csv") as file:
-        lines = list(csv.DictReader(file))
-    late = [(line["rotation"], line["separator"], line["seed"]) for line in lines
-            if line["row"] == "mixture-channel"]  # fmt: skip
-    assert sorted(late) == [(f"fold {r}", str(p), str(s)) for r in (1, 2) for p in (5, 6)
-                            for s in (0, 1)]  # fmt: skip
-    assert {line["gin_bindings"] for line in lines} == {
-        "STEPS=2; TEST_FOLD=1",
-        "STEPS=2; TEST_FOLD=2",
-    }
-    table = (root / "table.md").read_text()
-    assert "| mixture-channel | 2 x 2 x 2 |" in table
-    assert "| true | 2 x 2 |" in table
-    assert "in each of the rotations fold 1, fold 2, which weigh the same" in table
-    assert "averaged over separators of seeds 5, 6 before anything else" in table
-    assert "supervised above" in table
-
-
-def test_the_page_has_a_map_of_clean_clips(tmp_path):
-    (tmp_path / "embed.txt").write_text("clean_test")
-    run(tmp_path, rows=("plain.gin", "labels.gin"), seeds=(0,), baselines=())
-    page = (tmp_path / "run" / "report.html").read_text()
-    assert "<figcaption>t-SNE of clean clips of the test" in page
-
-
-def test_separators_on_the_fly_need_no_stored_channels(tmp_path):
-    run(tmp_path, rows=("plain.gin", "several.gin"), seeds=(0,), on_the_fly=True, baselines=())
-    assert not [line for line in calls(tmp_path) if line.startswith("separate ")]
-    (line,) = [
-        line for line in (tmp_path / "calls.txt").read_text().splitlines() if "several.gin" in line
-    ]
-    separator = str(tmp_path.resolve() / "run" / "separator")
-    wanted = [f"SEPARATORS=[({separator!r}, 100), ({separator!r}, None)]", "CHANNELS=()"]
-    given = json.loads(line.split(maxsplit=2)[2])["gin_bindings"]
-    assert set(wanted) <= set(given)
-
-
-def test_a_killed_study_goes_on_where_it_was(tmp_path):
-    (tmp_path / "hang.txt").write_text("pretrain/several/seed0")
-    code = f"""
-        import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from pathlib import Path; from study_test import run
-        run(Path({str(tmp_path)!r}), seeds=(0,))
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        stderr=subprocess.DEVNULL,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(CHILD.parents[2]), str(CHILD.parent)]),
-        },
-    )
-    deadline = time.monotonic() + 120
-    path = tmp_path / "calls.txt"
-    while not (path.exists() and "pretrain/several/seed0" in path.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    process.wait(60)
-    (tmp_path / "hang.txt").unlink()
-    before = calls(tmp_path)
-    results = run(tmp_path, seeds=(0,))
-    assert len(results) == 4
-    after = calls(tmp_path)[len(before) :]
-    assert "prepare prepare" not in after
-    assert sum(line.startswith("pretrain") for line in after) <= 2
-    assert [line for line in calls(tmp_path) if line.startswith("train_separator")] == [
-        "train_separator separator"
-    ]
-
-
-def test_a_failure_names_the_stage_and_its_log(tmp_path):
-    (tmp_path / "fail.txt").write_text("prepare")
-    with pytest.raises(SepconError, match="stage 'prepare' ended with code 1: no such thing"):
-        run(tmp_path)
+def test_only_some_rows_can_be_run(tmp_path):
+    arguments = {"against": {"low *": "Tall thing"}, "figures": {"material": ("low *",)}}
+    results = run(tmp_path, only=("low thing*",), against={}, figures=arguments["figures"])
+    assert {result["name"] for result in results} == {"low thing", "low thing, stretched"}
+    with pytest.raises(
+        SepconError, match=r"study\.against of 'low thing' is 'Tall thing', expected"
+    ):
+        run(tmp_path, only="low thing*", **arguments)
+    before = len(calls(tmp_path))
+    results = run(tmp_path, **arguments)
+    assert len(results) == 9
+    assert len(calls(tmp_path)) == before + 3
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"rows": ()}, "must name at least one"),
-        ({"rows": ("plain.gin", "plain.gin")}, "two rows have the name 'mixture-mixture'"),
-        ({"states": {"late": None}}, "several.gin: CHANNELS names 'early', expected some of late"),
-        ({"baseline": "x"}, "'x', expected the name of a row: mixture-mixture, mixture-channel"),
-        ({"rows": ("control.gin",), "loudness_of": "x"}, "loudness_of is 'x', expected one of"),
+        ({"rows": {}}, "must name at least one row"),
+        ({"rows": ("tall.gin",)}, "study.rows must hold names with gin files and bindings, such"),
+        ({"rows": {"a": (3,)}}, "study.rows: 'a' has 3, expected the path of a gin file or a bind"),
+        ({"rows": {"a b": (), "A, B": ()}}, "two rows have the folder 'a_b'; rename one"),
+        ({"rows": {"...": ()}}, "the name '...' needs a letter or a digit"),
+        ({"rows": {"a": ("wrong.gin",)}}, "row 'a': configuration: wrong.gin: no such gin file"),
+        ({"rows": {"a": ("STRETCH=-1",)}}, "a thing cannot be stretched below nothing"),
+        ({"baseline": "x"}, "study.baseline is 'x', expected the name of a row that is run: Tall"),
+        ({"against": {"low thing": "x"}}, "study.against of 'low thing' is 'x', expected the name"),
+        ({"against": {"x": "low thing"}}, "study.against names 'x', which is none of the rows"),
+        ({"only": ("x*",)}, "study.only names 'x*', which is none of the rows: Tall thing, low"),
+        ({"figures": {"f": ("x",)}}, "study.figures: 'f' names 'x', which is none of the rows"),
         (
-            {"rows": ("plain.gin", "more.gin")},
-            r"more\.gin: AGAINST is 'less', expected the name of",
+            {"launch": Launch((), bound, gin_files=("gin/runs/cut.gin",))},
+            "--gin_file=gin/runs/cut.gin: every row has it already",
         ),
-        ({"rotations": {}}, "must name at least one"),
-        ({"rotations": {"a b": (), "a_b": ()}}, "two rotations have the folder 'a_b'"),
-        ({"rotations": {"": (), "b": ()}}, "each needs a name"),
     ],
 )
-def test_what_does_not_fit_is_told_before_anything_is_run(tmp_path, changes, message):
-    with pytest.raises(SepconError, match=message):
+def test_what_does_not_fit_is_told_before_anything_is_run(changes, message, tmp_path):
+    with pytest.raises(SepconError) as error:
         run(tmp_path, **changes)
-    assert not (tmp_path / "calls.txt").exists()
+    assert message in str(error.value)
+    assert not (tmp_path / "run").exists()
 
 
-PAPER = Path(cli.gin_folders()[0]) / "papers" / "fonseca2021"
-STUDIES = (
-    "study",
-    "claims",
-    "tuning",
-    "addition",
-    "controls",
-    "tuned",
-    "larger_budget",
-    "together",
-)
+def test_the_plans_can_be_bound_in_gin():
+    def plan(file: str, *bindings: str) -> Plan:
+        return cli.bound_arguments("study", gin_files=[file], gin_bindings=bindings)["plan"]
 
-
-def read_row(path: Path) -> StudyRow:
-    values = cli._flags(VERBS["study"])
-    values(["sepcon", "--gin_file=data/builtin_scenes.gin"])
-    return cli._launch("study", values).read_row(str(path), ())
-
-
-@pytest.mark.parametrize("name", ["builtin", "esc50"])
-def test_the_rows_of_the_quickstart_can_be_read(name):
-    folder = PAPER.parents[1]
-    text = (folder / "quickstart" / f"{name}.gin").read_text()
-    files = re.findall(r"'(quickstart/.*\.gin)',", text)
-    rows = [read_row(folder / file) for file in files]
-    assert len({row.name for row in rows}) == len(files) >= 2
-    assert {"mixture-mixture", "mixture-channel, trained separator"} <= {row.name for row in rows}
-
-
-def rows_of(name: str) -> set[str]:
-    return set(re.findall(r"'(papers/.*\.gin)',", (PAPER / f"{name}.gin").read_text()))
-
-
-def test_the_rows_of_the_paper_are_rows_and_fit_the_study():
-    studies = [PAPER / f"{name}.gin" for name in STUDIES]
-    files = sorted(path for path in PAPER.rglob("*.gin") if path not in studies)
-    rows = tuple(read_row(path) for path in files)
-    states = {"untrained": 0, "early": 100, "middle": 300, "late": None}
-    assert all(row.name != Path(row.gin_file).stem and row.figures for row in rows)
-    names = [row.name for row in rows]
-    assert len(set(names)) == len(names)
-    assert {row.against for row in rows} - {""} <= set(names)
-    listed = {str(path.relative_to(PAPER.parents[1])) for path in files}
-    assert listed == set().union(*map(rows_of, STUDIES))
-    assert rows_of("claims") <= rows_of("study")
-    plan = Plan(
-        root=Path("/nowhere"),
-        words=(),
-        rows=tuple(row for row in rows if Path(row.gin_file).parent == PAPER),
-        seeds=(0,),
-        rotations={"": ()},
-        separator_seeds=(),
-        states=states,
-        loudness_of="late",
-        baselines=(),
-        on_the_fly=False,
-        threads=1,
-        expected_seconds={},
-    )
-    made = {job.name for job in plan.jobs() if job.name.startswith("channels-")}
-    channels = {*states, "true_sources", "random_masks"}
-    assert made == {f"channels-{name}" for name in channels}
-
-
-def test_a_row_that_would_fail_is_told_by_its_file(tmp_path):
-    (tmp_path / "bad.gin").write_text("SimilarityAndCoincidence.tempreature = 1\n")
-    values = cli._flags(VERBS["study"])
-    values(["sepcon", "--gin_file=data/builtin_scenes.gin"])
-    with pytest.raises(SepconError, match=r"bad\.gin: configuration: .*tempreature"):
-        cli._launch("study", values).read_row(str(tmp_path / "bad.gin"), ())
-    row = "papers/fonseca2021/mixture_mixture.gin"
-    with pytest.raises(SepconError, match=r"mixture_mixture\.gin: configuration: .*tset_fold"):
-        cli._launch("study", values).read_row(row, ("SceneRecipe.tset_fold = 1",))
-
-
-def test_what_is_bound_of_the_study_itself_is_not_handed_on():
-    values = cli._flags(VERBS["study"])
-    bindings = ("study.workers=1", "STEPS=3", "SimilarityAndCoincidence.temperature=0.1")
-    values(["sepcon", *[f"--gin_bindings={binding}" for binding in bindings]])
-    launch = cli._launch("study", values)
-    assert launch.words[-2:] == (
-        "--gin_bindings=STEPS=3",
-        "--gin_bindings=SimilarityAndCoincidence.temperature=0.1",
-    )
-    assert not any("study.workers" in word for word in launch.words)
-    assert tuple(launch.gin_bindings) == bindings
+    made = plan("runs/study.gin", "PretrainingPlan.seeds=(4,)")
+    assert made.seeds == (4,)
+    assert made.states == {"untrained": 0, "early": 100, "middle": 300, "late": None}
+    assert plan("papers/soundclr2021/esc10.gin", "ESC50_DIR='x'").verb == "finetune"
