@@ -6,6 +6,7 @@ Tables only. To add a verb, write its function and a line here; its gin file goe
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 
@@ -26,7 +27,12 @@ class VerbFlag:
 
 @dataclasses.dataclass(frozen=True)
 class Verb:
-    """A command: where its function is, what its help says, its flags, and if it starts others."""
+    """A command: where its function is, and what its help says.
+
+    Attributes: function; summary, example, details and positional, for the help; flags of its own;
+    opened_by, argument -> module:name of what opens the path that it names, for --dry_run;
+    launches, whether it starts other verbs.
+    """
 
     function: str
     summary: str
@@ -34,6 +40,7 @@ class Verb:
     details: str
     positional: str = ""
     flags: tuple[VerbFlag, ...] = ()
+    opened_by: Mapping[str, str] = dataclasses.field(default_factory=dict)
     launches: bool = False
 
 
@@ -91,6 +98,7 @@ VERBS = {
                 "float",
             ),
         ),
+        opened_by={"checkpoint": "sepcon.separation.recording_separator:load_recording_separator"},
     ),
     "control_channels": Verb(
         "sepcon.verbs.control_channels:control_channels",
@@ -99,6 +107,7 @@ VERBS = {
         "--gin_file=data/builtin_scenes.gin --gin_bindings='KIND=\"random_masks\"' "
         "--gin_bindings='REFERENCE=\"/tmp/sepcon/channels\"' --run_dir=/tmp/sepcon/random_masks",
         "Controls: they tell what separation adds to mere filtering, and what it could add.",
+        opened_by={"reference": "sepcon.data.channel_shards:read_index"},
     ),
     "channel_cost": Verb(
         "sepcon.verbs.channel_cost:channel_cost",
@@ -106,6 +115,7 @@ VERBS = {
         "sepcon channel_cost --gin_file=runs/channel_cost.gin --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channel_cost",
         "Times the separator on one batch. Both ways give the same numbers to within rounding.",
+        opened_by={"separator": "sepcon.separation.recording_separator:load_recording_separator"},
     ),
     "pretrain": Verb(
         "sepcon.verbs.pretrain:pretrain",
@@ -139,6 +149,7 @@ VERBS = {
             VerbFlag("out", "folder of the table; the same as --run_dir", argument="run_dir"),
             VerbFlag("top", "classes to name, 5 by default", "integer"),
         ),
+        opened_by={"model": "sepcon.verbs.classify:load_members"},
     ),
     "export": Verb(
         "sepcon.verbs.export:export",
@@ -146,6 +157,7 @@ VERBS = {
         "sepcon export --gin_file=runs/export.gin "
         "--gin_bindings='MODEL=\"/tmp/sepcon/encoder\"' --run_dir=/tmp/sepcon/export",
         "The SavedModel is at RUN_DIR/saved_model and loads without sepcon.",
+        opened_by={"model": "sepcon.models.products.write:open_product"},
     ),
     "embed": Verb(
         "sepcon.verbs.embed:embed",
@@ -154,6 +166,7 @@ VERBS = {
         "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
         "--run_dir=/tmp/sepcon/embeddings",
         "Resumable; for a folder of your own use data/folder.gin.",
+        opened_by={"model": "sepcon.embeddings.embedders:load_embedder"},
     ),
     "benchmark": Verb(
         "sepcon.verbs.benchmark:benchmark",
@@ -165,6 +178,10 @@ VERBS = {
         "runs/benchmark_audioset.gin does so with AudioSet's conventions, a file of embedders/ "
         "brings other people's models or embeddings, runs/benchmark_separation.gin measures "
         "separators on scenes with known sources.",
+        opened_by={
+            "models": "sepcon.embeddings.embedders:load_embedder",
+            "separators": "sepcon.separation.recording_separator:load_recording_separator",
+        },
     ),
     "study": Verb(
         "sepcon.verbs.study:study",
@@ -234,3 +251,28 @@ CONFIGURABLES = (
     "sepcon.training.schedules:step_decay",
     "sepcon.views.sampler:ViewSampler",
 )
+
+# What their callers give of these in every call: bound in gin it would have no effect.
+_OF_ENCODERS = ("num_frames", "num_mels")
+GIVEN_BY_CALLERS = {
+    "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder",),
+    "sepcon.separation.benchmark:benchmark_separation": ("folder",),
+    "sepcon.models.encoders:efficientnet_b0": _OF_ENCODERS,
+    "sepcon.models.encoders:mobilenet_v2": _OF_ENCODERS,
+    "sepcon.models.encoders:resnet50": _OF_ENCODERS,
+    "sepcon.models.encoders:small_cnn": _OF_ENCODERS,
+    "sepcon.models.encoders:vggish": _OF_ENCODERS,
+    "sepcon.training.loop:fit": (
+        "task",
+        "stream",
+        "optimizer",
+        "num_steps",
+        "run_dir",
+        "strategy",
+        "validate",
+        "validate_every_steps",
+        "config_text",
+        "description",
+    ),
+    "sepcon.training.schedules:by_epoch": ("steps_per_epoch",),
+}

@@ -20,11 +20,11 @@ from scipy import stats
 from study_child import score
 
 from sepcon import cli
+from sepcon.cli.launch import SharedCommandLine, launch_of
 from sepcon.errors import SepconError
 from sepcon.reports import comparison
 from sepcon.studies.plan import Plan
 from sepcon.studies.rows import Launch, StudyRow
-from sepcon.verbs.registry import VERBS
 from sepcon.verbs.study import study
 
 CHILD = Path(__file__).resolve().parents[1] / "support" / "study_child.py"
@@ -343,9 +343,11 @@ STUDIES = (
 
 
 def read_row(path: Path) -> StudyRow:
-    values = cli._flags(VERBS["study"])
-    values(["sepcon", "--gin_file=data/builtin_scenes.gin"])
-    return cli._launch("study", values).read_row(str(path), ())
+    return launch_with("data/builtin_scenes.gin").read_row(str(path), ())
+
+
+def launch_with(*gin_files: str, bindings: tuple[str, ...] = ()) -> Launch:
+    return launch_of(SharedCommandLine("study", gin_files, bindings, ()))
 
 
 @pytest.mark.parametrize("name", ["builtin", "esc50"])
@@ -395,23 +397,20 @@ def test_the_rows_of_the_paper_are_rows_and_fit_the_study():
 
 def test_a_row_that_would_fail_is_told_by_its_file(tmp_path):
     (tmp_path / "bad.gin").write_text("pretrain.tempreature = 1\n")
-    values = cli._flags(VERBS["study"])
-    values(["sepcon", "--gin_file=data/builtin_scenes.gin"])
+    study = launch_with("data/builtin_scenes.gin")
     with pytest.raises(SepconError, match=r"bad\.gin: configuration: .*tempreature"):
-        cli._launch("study", values).read_row(str(tmp_path / "bad.gin"), ())
+        study.read_row(str(tmp_path / "bad.gin"), ())
     row = "papers/fonseca2021/mixture_mixture.gin"
     with pytest.raises(SepconError, match=r"mixture_mixture\.gin: configuration: .*tset_fold"):
-        cli._launch("study", values).read_row(row, ("SceneRecipe.tset_fold = 1",))
+        study.read_row(row, ("SceneRecipe.tset_fold = 1",))
 
 
 def test_what_is_bound_of_the_study_itself_is_not_handed_on():
-    values = cli._flags(VERBS["study"])
     bindings = ("study.workers=1", "STEPS=3", "pretrain.temperature=0.1")
-    values(["sepcon", *[f"--gin_bindings={binding}" for binding in bindings]])
-    launch = cli._launch("study", values)
-    assert launch.words[-2:] == (
+    study = launch_with(bindings=bindings)
+    assert study.words[-2:] == (
         "--gin_bindings=STEPS=3",
         "--gin_bindings=pretrain.temperature=0.1",
     )
-    assert not any("study.workers" in word for word in launch.words)
-    assert tuple(launch.gin_bindings) == bindings
+    assert not any("study.workers" in word for word in study.words)
+    assert study.gin_bindings == bindings

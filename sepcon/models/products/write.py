@@ -76,8 +76,7 @@ def write_saved_model(
       SepconError: `model` is no such run or lacks the step; run_dir cannot be written or already
         holds another SavedModel.
     """
-    make = {"separator": _separator, "classifier": _classifier}.get(_kind(model), _encoder)
-    product = make(model, step, hop_seconds)
+    product = open_product(model, step, hop_seconds)
     card = model_card(product, config_text=config_text)
     target = Path(run_dir) / SAVED_MODEL_FOLDER
     if target.exists():
@@ -94,6 +93,18 @@ def write_saved_model(
         f"{product.summary}."
     )
     return target
+
+
+def open_product(
+    model: str | Path, step: int | None = None, hop_seconds: float | None = None
+) -> Product:
+    """Opens what a run has made, ready to be written; see `write_saved_model`.
+
+    Raises:
+      SepconError: `model` is no such run or lacks the step.
+    """
+    make = {"separator": _separator, "classifier": _classifier}.get(_kind(model), _encoder)
+    return make(model, step, hop_seconds)
 
 
 def _kind(model: str | Path) -> Any:
