@@ -13,7 +13,7 @@ from sepcon.cli import configurables
 from sepcon.cli.bindings import Configuration
 from sepcon.cli.gin_files import find, gin_folders, project_folder
 from sepcon.cli.names import check_names
-from sepcon.cli.reach import check_values, reach
+from sepcon.cli.reach import check_macros, check_values, reach
 from sepcon.cli.reading import Reader
 from sepcon.verbs.registry import VERBS
 
@@ -110,5 +110,5 @@ def bound_arguments(
     """
     configuration = read_configuration(verb, gin_files, gin_bindings)
     function = VERBS[verb].function
-    check_values(reach(configuration, configurables.selector_of(function)), verb)
+    check_macros(reach(configuration, configurables.selector_of(function)))
     return configuration.gin.get_bindings(configurables.configured(function))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -45,26 +46,32 @@ def shown_name(path: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Returns the end of a message: the most similar of some names as a question, or nothing."""
-    similar = difflib.get_close_matches(name, sorted(set(names)), n=1, cutoff=0.75)
-    if not similar:
-        # `resnet` for `resnet50`: short for what goes on.
-        stem = name.removesuffix(".gin")
-        similar = sorted(each for each in set(names) if stem and each.startswith(stem))[:1]
-    similar = similar or difflib.get_close_matches(name, sorted(set(names)), n=1, cutoff=0.6)
+def nearest(name: str, names: Iterable[str], least: float = 0.6) -> str:
+    """Returns the end of a message: the most similar of some names as a question, or nothing.
+
+    Args:
+      name: what was given.
+      names: what there is.
+      least: how similar it must be, from 0 to 1; `resnet` for `resnet50`, the beginning of a name,
+        is similar enough in any case.
+    """
+    there = sorted(set(names))
+    stem = name.removesuffix(".gin")
+    begun = [each for each in there if stem and each.startswith(stem)]
+    close = difflib.get_close_matches(name, there, n=1, cutoff=0.75)
+    similar = close or begun or difflib.get_close_matches(name, there, n=1, cutoff=least)
     return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def purpose(path: Path) -> str:
     """The sentence with which the header of a gin file says what it is; empty without one."""
-    for paragraph in re.split(r"\n(?:#\s*\n|\s*\n)", path.read_text(encoding="utf-8")):
-        lines = [line.removeprefix("#").strip() for line in paragraph.splitlines()]
-        if not paragraph.startswith("#") or not lines:
-            return ""
-        if not lines[0].startswith("sepcon "):
-            return re.split(r"(?<=[.:]) ", " ".join(lines))[0].rstrip(",:")
-    return ""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    header = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
+    text = "\n".join(line.removeprefix("#").strip() for line in header)
+    # Where commands come before, in files of studies, they are passed over.
+    paragraphs = [each for each in text.split("\n\n") if not each.startswith("sepcon ")]
+    sentence = re.match(r".*?\.(?=\s|$)", paragraphs[0], flags=re.DOTALL) if paragraphs else None
+    return " ".join(sentence[0].split()) if sentence else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,11 +148,11 @@ def find(name: str, folders: Sequence[str]) -> Path | None:
 def missing_file(name: str, folders: Sequence[str]) -> SepconError:
     """The error for a gin file that is nowhere."""
     names = [file.name for file in project_files()]
-    # Most often the folder is left out, or the name within it is misspelt.
+    # Most often the name is misspelt within its folder, or the folder is another one.
     same = [each for each in names if Path(each).name == Path(name).name]
     beside = [each for each in names if Path(each).parent == Path(name).parent]
-    suggestion = f"; did you mean {same[0]}?" if same else ""
-    suggestion = suggestion or nearest(name, beside) or nearest(name, names)
+    suggestion = nearest(name, beside, least=0.75)
+    suggestion = suggestion or (f"; did you mean {same[0]}?" if same else nearest(name, names))
     places = ", ".join(str(folder or "the current folder") for folder in folders)
     cure = (
         "" if suggestion else "; `sepcon list` names those there are, --gin_search_path adds more"

@@ -127,14 +127,19 @@ def check_values(found: Reach, name: str, flags: dict[str, str] | None = None) -
     Raises:
       ConfigurationError: a value is missing; the message says how to give it.
     """
-    if found.missing:
-        raise _missing(found.missing)
+    check_macros(found)
     for key in found.unbound:
         flag = (flags or {}).get(key.parameter)
         cure = f"give --{flag}" if flag else f"bind it: --gin_bindings='{key}=...'"
         raise ConfigurationError(
             f"configuration of {name}: missing required argument: {key} has no value; {cure}"
         )
+
+
+def check_macros(found: Reach) -> None:
+    """Checks that every macro that is read has a value; see `check_values`."""
+    if found.missing:
+        raise _missing(found.missing)
 
 
 def _missing(missing: dict[str, str]) -> ConfigurationError:

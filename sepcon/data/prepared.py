@@ -42,7 +42,7 @@ _ONLY_OPEN = contextvars.ContextVar("only_open", default=False)
 
 @contextlib.contextmanager
 def only_open() -> Iterator[None]:
-    """Within it no data set is prepared: asking for one that is missing raises `NotPreparedError`."""
+    """Within it no data set is prepared: one that is missing raises `NotPreparedError`."""
     token = _ONLY_OPEN.set(True)
     try:
         yield

@@ -17,9 +17,11 @@ from sepcon.data.prepared import NotPreparedError, only_open
 from sepcon.errors import SepconError
 from sepcon.importing.clip_source import ClipSource
 from sepcon.runs import run_folder
+from sepcon.separation.recording_separator import RecordingSeparator
 from sepcon.training.dry_loop import DryLoop, size_text
 
 Rows = list[tuple[str, str]]
+_BYTES_PER_SAMPLE = 2  # int16, see data/channels.py
 
 
 def dry_run(
@@ -52,14 +54,14 @@ def dry_run(
     try:
         with only_open():
             if train is None:
-                rows += _of_arguments(arguments(), opened_by)
+                rows += _of_arguments(arguments(), opened_by, run_dir)
             else:
                 rows += _of_training(train, run_dir, loop_settings)
     except NotPreparedError as error:
         rows.append(
             ("data", f"{error.name} is not prepared: the run does it first, in {error.directory}")
         )
-        rows.append(("", "what depends on it was not checked; `sepcon prepare` does it by itself"))
+        rows.append(("", "what depends on it was not checked"))
     return rows
 
 
@@ -107,17 +109,38 @@ def check_disk(run_dir: Path, needed: int) -> tuple[str, str]:
     return ("free disk", f"{size_text(free)} at {folder}")
 
 
-def _of_arguments(arguments: Mapping[str, Any], opened_by: Mapping[str, str]) -> Rows:
+def _of_arguments(
+    arguments: Mapping[str, Any], opened_by: Mapping[str, str], run_dir: Path
+) -> Rows:
     rows: Rows = []
+    needed = 0
     for name, value in arguments.items():
+        if name == "rows":
+            text = f"{len(value)}, each a command of its own, which takes --dry_run too"
+            rows.append(("rows", text))
+            continue
         for label, each in _flat(name, value):
             if name in opened_by and isinstance(each, str | Path) and str(each):
-                rows.append((label, _opened(opened_by[name], each, arguments)))
+                opened = _opened(opened_by[name], each, arguments)
+                needed += _channel_bytes(opened, arguments)
+                summary = getattr(opened, "summary", "")
+                rows.append((label, f"{each}: opened" + (f", {summary}" if summary else "")))
             elif name == "files":
                 rows.append((label, _file(Path(each))))
             elif text := _described(each):
                 rows.append((label, text))
-    return rows
+    if needed:
+        rows.append(("disk", f"{size_text(needed)} for separated channels"))
+    return [*rows, check_disk(run_dir, needed)]
+
+
+def _channel_bytes(opened: Any, arguments: Mapping[str, Any]) -> int:
+    """What `separate` would store of a data set; 0 for anything else."""
+    clips = arguments.get("clips")
+    stored = isinstance(opened, RecordingSeparator) and "checkpoint" in arguments
+    if not stored or not isinstance(clips, ClipDataset) or clips.clip_samples is None:
+        return 0
+    return _BYTES_PER_SAMPLE * opened.num_sources * clips.clip_samples * clips.num_clips
 
 
 def _flat(name: str, value: Any) -> Sequence[tuple[str, Any]]:
@@ -129,15 +152,13 @@ def _flat(name: str, value: Any) -> Sequence[tuple[str, Any]]:
     return [(name, value)]
 
 
-def _opened(path: str, named: str | Path, arguments: Mapping[str, Any]) -> str:
+def _opened(path: str, named: str | Path, arguments: Mapping[str, Any]) -> Any:
     """Opens a model or a folder, as the verb would."""
     module, name = path.split(":")
     function = getattr(importlib.import_module(module), name)
     first, *others = inspect.signature(function).parameters
     given = {each: arguments[each] for each in others if arguments.get(each) is not None}
-    opened = function(**{first: named}, **given)
-    summary = getattr(opened, "summary", "")
-    return f"{named}: opened" + (f", {summary}" if summary else "")
+    return function(**{first: named}, **given)
 
 
 def _file(path: Path) -> str:

@@ -48,7 +48,7 @@ VERBS = {
     "import": Verb(
         "sepcon.verbs.import_clips:import_clips",
         "decode recordings of any source into records, with a manifest of every clip",
-        "sepcon import --gin_file=runs/import.gin --gin_file=import/folder.gin "
+        "sepcon import --gin_file=import/folder.gin "
         "--gin_bindings='SOURCE_DIR=\"path/to/recordings\"' --run_dir=/tmp/sepcon/imported",
         "One file of import/ says what is imported: audioset_segments, audioset_parquet, folder, "
         "esc50, urbansound8k or tfds. Resumable, on all cores; data/imported.gin reads the result.",
@@ -56,15 +56,13 @@ VERBS = {
     "prepare": Verb(
         "sepcon.verbs.prepare:prepare",
         "decode recordings and mix sound scenes ahead of training",
-        "sepcon prepare --gin_file=runs/prepare.gin --gin_file=data/builtin_scenes.gin "
-        "--run_dir=/tmp/sepcon/prepare",
+        "sepcon prepare --gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/prepare",
         "The other verbs prepare what they miss at first use; this one does it on its own.",
     ),
     "train_separator": Verb(
         "sepcon.verbs.train_separator:train_separator",
         "train a separation network on unlabelled scenes by mixture invariant training",
-        "sepcon train_separator --gin_file=runs/train_separator.gin "
-        "--gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/separator",
+        "sepcon train_separator --gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/separator",
         "Keeps the weights at several convergence states under states/; resumes where it stopped.",
     ),
     "separate": Verb(
@@ -72,7 +70,7 @@ VERBS = {
         "split recordings, or every clip of a dataset, into separated channels",
         "sepcon separate path/to/recordings --checkpoint=/tmp/sepcon/separator "
         "--out=/tmp/sepcon/separated\n"
-        "  sepcon separate --gin_file=runs/separate.gin --gin_file=data/builtin_scenes.gin "
+        "  sepcon separate --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channels",
         "With files or folders: writes channels of their sample rate that sum to the recording "
         "(the mean of its channels), report.html and separated.json into --out. What is done is "
@@ -103,7 +101,7 @@ VERBS = {
     "control_channels": Verb(
         "sepcon.verbs.control_channels:control_channels",
         "store the true sources of scenes, or random masks, in the place of separated channels",
-        "sepcon control_channels --gin_file=runs/control_channels.gin "
+        "sepcon control_channels "
         "--gin_file=data/builtin_scenes.gin --gin_bindings='KIND=\"random_masks\"' "
         "--gin_bindings='REFERENCE=\"/tmp/sepcon/channels\"' --run_dir=/tmp/sepcon/random_masks",
         "Controls: they tell what separation adds to mere filtering, and what it could add.",
@@ -112,7 +110,7 @@ VERBS = {
     "channel_cost": Verb(
         "sepcon.verbs.channel_cost:channel_cost",
         "estimate time and disk of separated channels, stored or made on the fly",
-        "sepcon channel_cost --gin_file=runs/channel_cost.gin --gin_file=data/builtin_scenes.gin "
+        "sepcon channel_cost --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channel_cost",
         "Times the separator on one batch. Both ways give the same numbers to within rounding.",
         opened_by={"separator": "sepcon.separation.recording_separator:load_recording_separator"},
@@ -120,14 +118,13 @@ VERBS = {
     "pretrain": Verb(
         "sepcon.verbs.pretrain:pretrain",
         "pretrain an encoder by similarity maximization and coincidence prediction",
-        "sepcon pretrain --gin_file=runs/pretrain.gin --gin_file=data/builtin_scenes.gin "
-        "--run_dir=/tmp/sepcon/encoder",
+        "sepcon pretrain --gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/encoder",
         "Resumes to the very step where it stopped, and exports a SavedModel at the end.",
     ),
     "finetune": Verb(
         "sepcon.verbs.finetune:finetune",
         "train classifiers of labelled clips by cross-validation, from any start",
-        "sepcon finetune --gin_file=runs/finetune.gin --gin_file=data/esc10.gin "
+        "sepcon finetune --gin_file=data/esc10.gin "
         "--gin_bindings='ESC50_DIR=\"path/to/ESC-50\"' --run_dir=/tmp/sepcon/esc10",
         "All folds and seeds; the epoch is chosen by clips held out of the training folds, and, to "
         "compare with, by the test fold. Resumes where it stopped.",
@@ -154,15 +151,14 @@ VERBS = {
     "export": Verb(
         "sepcon.verbs.export:export",
         "write an encoder, classifier or separator as a SavedModel that takes raw waveform",
-        "sepcon export --gin_file=runs/export.gin "
-        "--gin_bindings='MODEL=\"/tmp/sepcon/encoder\"' --run_dir=/tmp/sepcon/export",
+        "sepcon export --gin_bindings='MODEL=\"/tmp/sepcon/encoder\"' --run_dir=/tmp/sepcon/export",
         "The SavedModel is at RUN_DIR/saved_model and loads without sepcon.",
         opened_by={"model": "sepcon.models.products.write:open_product"},
     ),
     "embed": Verb(
         "sepcon.verbs.embed:embed",
         "turn a dataset or a folder of recordings into embeddings on disk",
-        "sepcon embed --gin_file=runs/embed.gin --gin_file=data/builtin_scenes.gin "
+        "sepcon embed --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
         "--run_dir=/tmp/sepcon/embeddings",
         "Resumable; for a folder of your own use data/folder.gin.",
@@ -171,7 +167,7 @@ VERBS = {
     "benchmark": Verb(
         "sepcon.verbs.benchmark:benchmark",
         "measure encoders (mAP, d-prime of a shallow classifier) or separators (SI-SNR by step)",
-        "sepcon benchmark --gin_file=runs/benchmark.gin --gin_file=data/builtin_scenes.gin "
+        "sepcon benchmark --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
         "--run_dir=/tmp/sepcon/benchmark",
         "Writes results.json and prints the table. runs/benchmark.gin measures encoders, "
@@ -186,7 +182,7 @@ VERBS = {
     "study": Verb(
         "sepcon.verbs.study:study",
         "pretrain and measure many rows with several seeds; tables with intervals and p-values",
-        "sepcon study --gin_file=runs/study.gin --gin_file=papers/fonseca2021/claims.gin "
+        "sepcon study --gin_file=papers/fonseca2021/claims.gin "
         "--gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/study",
         "Runs the other verbs, as many at once as study.workers; resumes where it stopped. The gin "
         "files and bindings given here reach all of them and win over the rows' own.",
