@@ -80,6 +80,7 @@ def test_the_commands_of_the_documents(tmp_path, monkeypatch):
     for line in commands:
         words = shlex.split(line.replace("/tmp/sepcon", str(tmp_path / "runs")))[1:]
         tiny = ["--gin_file=tiny.gin", f"--gin_bindings=DATA_DIR='{tmp_path / 'data'}'"]
+        tiny.append("--shared_config")
         if "data/folder.gin" in line:
             tiny.append("--gin_bindings=folder.clip_seconds=2.0")
         if words[0] == "import":

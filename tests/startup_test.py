@@ -9,11 +9,11 @@ import pytest
 
 from sepcon import startup
 
-# The wrong gin file ends the command after TensorFlow has been loaded.
+# That there is no such run ends the command after TensorFlow has been loaded.
 COMMAND = """
 import gc, sys
 from sepcon import cli
-code = cli.main(["export", "--gin_file=nowhere.gin", "--run_dir=nowhere"])
+code = cli.main(["export", "--gin_bindings=MODEL='nowhere'", "--run_dir=nowhere"])
 names = ("matplotlib", "pandas", "sklearn")
 loaded = [name for name in names if name in sys.modules]
 print(code, gc.isenabled(), gc.get_freeze_count() > 100_000, loaded)

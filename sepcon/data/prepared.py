@@ -7,6 +7,7 @@ A killed preparation leaves a folder with another name, which the next one remov
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import fcntl
 import logging
 import os
@@ -28,6 +29,27 @@ def is_prepared(directory: Path) -> bool:
     return (directory / "dataset_info.json").is_file()
 
 
+class NotPreparedError(SepconError):
+    """A data set is not prepared, and is not to be now. `name`; `directory`, where it will be."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        super().__init__(f"{name} is not prepared in {directory}; run sepcon prepare")
+        self.name, self.directory = name, directory
+
+
+_ONLY_OPEN = contextvars.ContextVar("only_open", default=False)
+
+
+@contextlib.contextmanager
+def only_open() -> Iterator[None]:
+    """Within it no data set is prepared: one that is missing raises `NotPreparedError`."""
+    token = _ONLY_OPEN.set(True)
+    try:
+        yield
+    finally:
+        _ONLY_OPEN.reset(token)
+
+
 def prepare_once(
     make_builder: Callable[[], tfds.core.DatasetBuilder], *, manual_dir: Path | None = None
 ) -> Path:
@@ -38,6 +60,7 @@ def prepare_once(
       manual_dir: folder with the raw data, if the builder takes one.
 
     Raises:
+      NotPreparedError: within `only_open`, if it is not there.
       SepconError: if the folder cannot be written or the raw data are not what they should be.
     """
     with _quiet():
@@ -45,6 +68,8 @@ def prepare_once(
     directory = Path(builder.data_dir)
     if is_prepared(directory):
         return directory
+    if _ONLY_OPEN.get():
+        raise NotPreparedError(builder.info.full_name, directory)
     with _locked(directory):
         if is_prepared(directory):
             return directory

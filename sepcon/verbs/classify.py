@@ -80,7 +80,7 @@ def classify(
     if top < 1:
         raise SepconError(f"top: got {top}, expected 1 or more")
     given = [model] if isinstance(model, str | Path) else list(model)
-    members = [load_member(path) for each in given for path in find_members(each)]
+    members = [member for each in given for member in load_members(each)]
     names = _common_names(members)
     rows: list[list[str]] = []
     faults: list[str] = []
@@ -121,6 +121,15 @@ def find_members(model: str | Path) -> list[Path]:
             "`sepcon export` made of one of its folds"
         )
     return finished
+
+
+def load_members(model: str | Path) -> list[Member]:
+    """Loads all that `find_members` finds.
+
+    Raises:
+      SepconError: there is none, or one is another kind of model, or damaged.
+    """
+    return [load_member(path) for path in find_members(model)]
 
 
 def load_member(path: Path) -> Member:

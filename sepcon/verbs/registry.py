@@ -6,6 +6,7 @@ Tables only. To add a verb, write its function and a line here; its gin file goe
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 
@@ -26,7 +27,12 @@ class VerbFlag:
 
 @dataclasses.dataclass(frozen=True)
 class Verb:
-    """A command: where its function is, what its help says, its flags, and if it starts others."""
+    """A command: where its function is, and what its help says.
+
+    Attributes: function; summary, example, details and positional, for the help; flags of its own;
+    opened_by, argument -> module:name of what opens the path that it names, for --dry_run;
+    launches, whether it starts other verbs.
+    """
 
     function: str
     summary: str
@@ -34,6 +40,7 @@ class Verb:
     details: str
     positional: str = ""
     flags: tuple[VerbFlag, ...] = ()
+    opened_by: Mapping[str, str] = dataclasses.field(default_factory=dict)
     launches: bool = False
 
 
@@ -41,7 +48,7 @@ VERBS = {
     "import": Verb(
         "sepcon.verbs.import_clips:import_clips",
         "decode recordings of any source into records, with a manifest of every clip",
-        "sepcon import --gin_file=runs/import.gin --gin_file=import/folder.gin "
+        "sepcon import --gin_file=import/folder.gin "
         "--gin_bindings='SOURCE_DIR=\"path/to/recordings\"' --run_dir=/tmp/sepcon/imported",
         "One file of import/ says what is imported: audioset_segments, audioset_parquet, folder, "
         "esc50, urbansound8k or tfds. Resumable, on all cores; data/imported.gin reads the result.",
@@ -49,15 +56,13 @@ VERBS = {
     "prepare": Verb(
         "sepcon.verbs.prepare:prepare",
         "decode recordings and mix sound scenes ahead of training",
-        "sepcon prepare --gin_file=runs/prepare.gin --gin_file=data/builtin_scenes.gin "
-        "--run_dir=/tmp/sepcon/prepare",
+        "sepcon prepare --gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/prepare",
         "The other verbs prepare what they miss at first use; this one does it on its own.",
     ),
     "train_separator": Verb(
         "sepcon.verbs.train_separator:train_separator",
         "train a separation network on unlabelled scenes by mixture invariant training",
-        "sepcon train_separator --gin_file=runs/train_separator.gin "
-        "--gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/separator",
+        "sepcon train_separator --gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/separator",
         "Keeps the weights at several convergence states under states/; resumes where it stopped.",
     ),
     "separate": Verb(
@@ -65,7 +70,7 @@ VERBS = {
         "split recordings, or every clip of a dataset, into separated channels",
         "sepcon separate path/to/recordings --checkpoint=/tmp/sepcon/separator "
         "--out=/tmp/sepcon/separated\n"
-        "  sepcon separate --gin_file=runs/separate.gin --gin_file=data/builtin_scenes.gin "
+        "  sepcon separate --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channels",
         "With files or folders: writes channels of their sample rate that sum to the recording "
         "(the mean of its channels), report.html and separated.json into --out. What is done is "
@@ -91,33 +96,35 @@ VERBS = {
                 "float",
             ),
         ),
+        opened_by={"checkpoint": "sepcon.separation.recording_separator:load_recording_separator"},
     ),
     "control_channels": Verb(
         "sepcon.verbs.control_channels:control_channels",
         "store the true sources of scenes, or random masks, in the place of separated channels",
-        "sepcon control_channels --gin_file=runs/control_channels.gin "
+        "sepcon control_channels "
         "--gin_file=data/builtin_scenes.gin --gin_bindings='KIND=\"random_masks\"' "
         "--gin_bindings='REFERENCE=\"/tmp/sepcon/channels\"' --run_dir=/tmp/sepcon/random_masks",
         "Controls: they tell what separation adds to mere filtering, and what it could add.",
+        opened_by={"reference": "sepcon.data.channel_shards:read_index"},
     ),
     "channel_cost": Verb(
         "sepcon.verbs.channel_cost:channel_cost",
         "estimate time and disk of separated channels, stored or made on the fly",
-        "sepcon channel_cost --gin_file=runs/channel_cost.gin --gin_file=data/builtin_scenes.gin "
+        "sepcon channel_cost --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channel_cost",
         "Times the separator on one batch. Both ways give the same numbers to within rounding.",
+        opened_by={"separator": "sepcon.separation.recording_separator:load_recording_separator"},
     ),
     "pretrain": Verb(
         "sepcon.verbs.pretrain:pretrain",
         "pretrain an encoder by similarity maximization and coincidence prediction",
-        "sepcon pretrain --gin_file=runs/pretrain.gin --gin_file=data/builtin_scenes.gin "
-        "--run_dir=/tmp/sepcon/encoder",
+        "sepcon pretrain --gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/encoder",
         "Resumes to the very step where it stopped, and exports a SavedModel at the end.",
     ),
     "finetune": Verb(
         "sepcon.verbs.finetune:finetune",
         "train classifiers of labelled clips by cross-validation, from any start",
-        "sepcon finetune --gin_file=runs/finetune.gin --gin_file=data/esc10.gin "
+        "sepcon finetune --gin_file=data/esc10.gin "
         "--gin_bindings='ESC50_DIR=\"path/to/ESC-50\"' --run_dir=/tmp/sepcon/esc10",
         "All folds and seeds; the epoch is chosen by clips held out of the training folds, and, to "
         "compare with, by the test fold. Resumes where it stopped.",
@@ -139,37 +146,43 @@ VERBS = {
             VerbFlag("out", "folder of the table; the same as --run_dir", argument="run_dir"),
             VerbFlag("top", "classes to name, 5 by default", "integer"),
         ),
+        opened_by={"model": "sepcon.verbs.classify:load_members"},
     ),
     "export": Verb(
         "sepcon.verbs.export:export",
         "write an encoder, classifier or separator as a SavedModel that takes raw waveform",
-        "sepcon export --gin_file=runs/export.gin "
-        "--gin_bindings='MODEL=\"/tmp/sepcon/encoder\"' --run_dir=/tmp/sepcon/export",
+        "sepcon export --gin_bindings='MODEL=\"/tmp/sepcon/encoder\"' --run_dir=/tmp/sepcon/export",
         "The SavedModel is at RUN_DIR/saved_model and loads without sepcon.",
+        opened_by={"model": "sepcon.models.products.write:open_product"},
     ),
     "embed": Verb(
         "sepcon.verbs.embed:embed",
         "turn a dataset or a folder of recordings into embeddings on disk",
-        "sepcon embed --gin_file=runs/embed.gin --gin_file=data/builtin_scenes.gin "
+        "sepcon embed --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
         "--run_dir=/tmp/sepcon/embeddings",
         "Resumable; for a folder of your own use data/folder.gin.",
+        opened_by={"model": "sepcon.embeddings.embedders:load_embedder"},
     ),
     "benchmark": Verb(
         "sepcon.verbs.benchmark:benchmark",
         "measure encoders (mAP, d-prime of a shallow classifier) or separators (SI-SNR by step)",
-        "sepcon benchmark --gin_file=runs/benchmark.gin --gin_file=data/builtin_scenes.gin "
+        "sepcon benchmark --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
         "--run_dir=/tmp/sepcon/benchmark",
         "Writes results.json and prints the table. runs/benchmark.gin measures encoders, "
         "runs/benchmark_audioset.gin does so with AudioSet's conventions, a file of embedders/ "
         "brings other people's models or embeddings, runs/benchmark_separation.gin measures "
         "separators on scenes with known sources.",
+        opened_by={
+            "models": "sepcon.embeddings.embedders:load_embedder",
+            "separators": "sepcon.separation.recording_separator:load_recording_separator",
+        },
     ),
     "study": Verb(
         "sepcon.verbs.study:study",
         "run many rows (of pretraining, of finetuning) side by side; tables with p-values",
-        "sepcon study --gin_file=runs/study.gin --gin_file=papers/fonseca2021/claims.gin "
+        "sepcon study --gin_file=papers/fonseca2021/claims.gin "
         "--gin_file=data/builtin_scenes.gin --run_dir=/tmp/sepcon/study",
         "Runs the other verbs, as many at once as study.workers; resumes where it stopped. "
         "study.plan is the kind of study, study.only picks some of its rows. The gin files given "
@@ -232,3 +245,28 @@ CONFIGURABLES = (
     "sepcon.training.schedules:step_decay",
     "sepcon.views.sampler:ViewSampler",
 )
+
+# What their callers give of these in every call: bound in gin it would have no effect.
+_OF_ENCODERS = ("num_frames", "num_mels")
+GIVEN_BY_CALLERS = {
+    "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder",),
+    "sepcon.separation.benchmark:benchmark_separation": ("folder",),
+    "sepcon.models.encoders:efficientnet_b0": _OF_ENCODERS,
+    "sepcon.models.encoders:mobilenet_v2": _OF_ENCODERS,
+    "sepcon.models.encoders:resnet50": _OF_ENCODERS,
+    "sepcon.models.encoders:small_cnn": _OF_ENCODERS,
+    "sepcon.models.encoders:vggish": _OF_ENCODERS,
+    "sepcon.training.loop:fit": (
+        "task",
+        "stream",
+        "optimizer",
+        "num_steps",
+        "run_dir",
+        "strategy",
+        "validate",
+        "validate_every_steps",
+        "config_text",
+        "description",
+    ),
+    "sepcon.training.schedules:by_epoch": ("steps_per_epoch",),
+}

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from sepcon import cli
+from sepcon.cli.arguments import flags_of
+from sepcon.cli.configuration import read_configuration
+from sepcon.cli.launch import launch_of
 from sepcon.errors import SepconError
 from sepcon.runs.launch import Launch
 from sepcon.studies.plan import Study, checked_row
@@ -23,10 +26,17 @@ BOUND: dict[tuple[str, ...], tuple[tuple[StudyRow, ...], dict[str, Any], Launch]
 
 def launch(*words: str) -> Launch:
     """What the command line gives to `sepcon study` with these words."""
-    values = cli._flags(VERBS["study"])
+    values = flags_of(VERBS["study"])
     values(["sepcon", *words])
-    gin = cli._parse_gin(values.gin_file, values.gin_bindings, values.gin_search_path)
-    return cli._launch(VERBS["study"], gin, values)
+    given = (values.gin_file, values.gin_bindings, values.gin_search_path)
+    files, bindings, folders = given
+    return launch_of(
+        "study",
+        read_configuration("study", *given),
+        gin_files=files,
+        gin_bindings=bindings,
+        search_path=folders,
+    )
 
 
 def read(*files: str) -> tuple[tuple[StudyRow, ...], dict[str, Any], Launch]:
@@ -153,6 +163,7 @@ def test_what_is_bound_of_the_study_itself_is_not_handed_on():
         *[f"--gin_bindings={binding}" for binding in bindings],
     )
     assert started.words == (
+        "--shared_config",
         "--gin_file=runs/study.gin",
         "--gin_file=data/builtin_scenes.gin",
         "--gin_bindings=STEPS=3",

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sepcon import cli
+from sepcon.cli.arguments import flags_of, given_arguments
+from sepcon.cli.configuration import read_configuration
 from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.separator.flops import separator_flops
 from sepcon.verbs.registry import VERBS
@@ -380,10 +381,9 @@ def test_the_commands_of_the_page_are_understood():
 
 
 def _understood(verb: str, *flags: str) -> None:
-    values = cli._flags(VERBS[verb])
+    values = flags_of(VERBS[verb])
     positional = values(["sepcon", *flags])[1:]
     assert not positional or VERBS[verb].positional
-    assert "run_dir" in cli._arguments(VERBS[verb], values), flags
+    assert "run_dir" in given_arguments(VERBS[verb], values), flags
     if values.gin_file:
-        gin = cli._parse_gin(values.gin_file, values.gin_bindings, ())
-        assert gin.config_str()
+        assert read_configuration(verb, values.gin_file, values.gin_bindings).text()

@@ -260,7 +260,7 @@ def test_the_command_line_needs_no_gin_file(run, sounds, tmp_path, capsys):
     assert json.loads((tmp_path / "out" / LIST_FILE).read_text())["made_by"]["step"] == 3
     assert (tmp_path / "out" / "a.wav" / "channel_0.flac").is_file()
     # Flags come before what gin says.
-    gin = ["--gin_file=runs/separate.gin", "--gin_bindings=SEPARATOR='nowhere'"]
+    gin = ["--gin_file=runs/separate.gin", "--gin_bindings=SEPARATOR='nowhere'", "--shared_config"]
     assert cli.main([*words, *options, *gin]) == 0
     assert "(1 by an earlier run)" in capsys.readouterr().out
 
@@ -269,7 +269,7 @@ def test_the_command_line_needs_no_gin_file(run, sounds, tmp_path, capsys):
     "words, code, expected",
     [
         (["--checkpoint=RUN"], 2, "--out is missing"),
-        (["--out=OUT"], 1, "missing 1 required keyword-only argument: 'checkpoint'; give --check"),
+        (["--out=OUT"], 1, "separate.checkpoint has no value; give --checkpoint"),
         (["--checkpoint=RUN", "--out=OUT", "--format=ogg"], 2, "flag --format=ogg"),
         (["--checkpoint=RUN", "--out=OUT", "--step=4"], 1, "no state of step 4; kept there: 3, 7"),
         (["--checkpoint=nowhere", "--out=OUT"], 1, "nowhere: no such folder"),

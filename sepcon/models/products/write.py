@@ -76,14 +76,7 @@ def write_saved_model(
       SepconError: `model` is no such run, lacks the step, or is of a kind that has no SavedModel;
         run_dir cannot be written or already holds another SavedModel.
     """
-    if not has_saved_model(model):
-        raise SepconError(
-            f"{model} holds a network of kind {_kind(model)!r}, of which no SavedModel is defined, "
-            f"only of kind {', '.join(_makers())}; its weights are under states/"
-        )
-    # Of a folder without a description too: loading an encoder tells what is wrong with it.
-    make = _makers()[_kind(model) or "encoder"]
-    product = make(model, step, hop_seconds)
+    product = open_product(model, step, hop_seconds)
     card = model_card(product, config_text=config_text)
     target = Path(run_dir) / SAVED_MODEL_FOLDER
     if target.exists():
@@ -111,6 +104,23 @@ def has_saved_model(model: str | Path) -> bool:
 def _makers() -> dict[str, Callable[[str | Path, int | None, float | None], Product]]:
     """What makes the product of each kind of network, by the 'kind' in its model.json."""
     return {"encoder": _encoder, "classifier": _classifier, "separator": _separator}
+
+
+def open_product(
+    model: str | Path, step: int | None = None, hop_seconds: float | None = None
+) -> Product:
+    """Opens what a run has made, ready to be written; see `write_saved_model`.
+
+    Raises:
+      SepconError: `model` is no such run, lacks the step, or is of a kind that has no SavedModel.
+    """
+    if not has_saved_model(model):
+        raise SepconError(
+            f"{model} holds a network of kind {_kind(model)!r}, of which no SavedModel is defined, "
+            f"only of kind {', '.join(_makers())}; its weights are under states/"
+        )
+    # Of a folder without a description too: loading an encoder tells what is wrong with it.
+    return _makers()[_kind(model) or "encoder"](model, step, hop_seconds)
 
 
 def _kind(model: str | Path) -> str | None:

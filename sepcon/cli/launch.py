@@ -1,0 +1,107 @@
+"""What a verb that starts other verbs hands on to them, and how it reads their configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sepcon.cli import configurables
+from sepcon.cli.arguments import argument_flags, flags_of, given_arguments
+from sepcon.cli.bindings import Configuration
+from sepcon.cli.configuration import read_configuration
+from sepcon.cli.reach import check_values, reach
+from sepcon.runs.launch import Launch
+from sepcon.verbs.registry import VERBS
+
+
+def launch_of(
+    verb: str,
+    configuration: Configuration,
+    *,
+    gin_files: Sequence[str],
+    gin_bindings: Sequence[str],
+    search_path: Sequence[str],
+) -> Launch:
+    """Returns how a verb starts others.
+
+    Args:
+      verb: its name.
+      configuration: what its own command line says.
+      gin_files: as given on it, like what follows.
+      gin_bindings: those that bind the verb itself, or what its arguments are made of, are not
+        handed on: other verbs have no use for them.
+      search_path: folders in which gin files are sought.
+    """
+    own = _own_configurables(verb, configuration)
+    words = (
+        # What one verb reads, the others need not.
+        "--shared_config",
+        *[f"--gin_search_path={folder}" for folder in search_path],
+        *[f"--gin_file={file}" for file in gin_files],
+        *[f"--gin_bindings={each}" for each in gin_bindings if not _is_of(each, own)],
+    )
+    return Launch(words, bound_by, tuple(gin_files), tuple(gin_bindings))
+
+
+def bound_by(words: Sequence[str]) -> dict[str, Any]:
+    """What the words of a command bind of its verb; see `sepcon.runs.launch.Launch.bound`."""
+    name, *given_words = words
+    verb = VERBS[name]
+    values = flags_of(verb)
+    values(["sepcon", *given_words])
+    configuration = read_configuration(
+        name, values.gin_file, values.gin_bindings, values.gin_search_path
+    )
+    selector = configurables.selector_of(verb.function)
+    by_caller = {*given_arguments(verb, values), "run_dir", "config_text"}
+    flags = argument_flags(verb, values)
+    check_values(reach(configuration, selector, given=by_caller), name, flags)
+    return _bound_below(configuration.gin, selector, "")
+
+
+def _bound_below(gin: Any, selector: str, prefix: str) -> dict[str, Any]:
+    """What is bound of a configurable, and of those that its arguments refer to."""
+    bound = {}
+    for name, value in gin.get_bindings(selector, resolve_references=False).items():
+        value = _without_macros(gin, value)
+        bound[prefix + name] = _plain(value)
+        if isinstance(value, gin.config.ConfigurableReference):
+            bound |= _bound_below(gin, value.configurable.selector, f"{prefix}{name}.")
+    return bound
+
+
+def _without_macros(gin: Any, value: Any) -> Any:
+    """A bound value in which macros are replaced by what they are bound to."""
+    if isinstance(value, gin.config.ConfigurableReference) and repr(value).startswith("%"):
+        return _without_macros(gin, gin.query_parameter(repr(value)))
+    if isinstance(value, Mapping):
+        return {_without_macros(gin, k): _without_macros(gin, v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_without_macros(gin, each) for each in value)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """A value in which references stand as gin writes them."""
+    if isinstance(value, Mapping):
+        return {_plain(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(each) for each in value)
+    return repr(value) if type(value).__name__ == "ConfigurableReference" else value
+
+
+def _own_configurables(verb: str, configuration: Configuration) -> list[str]:
+    """The selectors of a verb and of what its arguments are made of."""
+    selector = configurables.selector_of(VERBS[verb].function)
+    gin = configuration.gin
+    bound = gin.get_bindings(selector, resolve_references=False)
+    reference = gin.config.ConfigurableReference
+    made = [each.configurable.selector for each in bound.values() if isinstance(each, reference)]
+    return [selector, *made]
+
+
+def _is_of(binding: str, selectors: Sequence[str]) -> bool:
+    """Whether a binding is of a parameter of one of these configurables."""
+    match = re.match(r"\s*(?:[\w./]*/)?([\w.]+)\.\w+\s*=", binding)
+    return match is not None and any(f".{name}".endswith(f".{match[1]}") for name in selectors)
