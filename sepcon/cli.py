@@ -7,6 +7,7 @@ plain Python function. A verb may have flags of its own for what is asked of it 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util  # gin 0.5 uses it without importing it.
 import os
@@ -358,14 +359,17 @@ def _is_of(binding: str, names: Sequence[str]) -> bool:
     return match is not None and any(f".{name}".endswith(f".{match[1]}") for name in names)
 
 
-def _bound(words: Sequence[str]) -> dict[str, Any]:
+def _bound(words: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
     """See `sepcon.runs.launch.Launch.bound`."""
-    verb = VERBS[words[0]]
-    values = _flags(verb)
+    values = _flags(VERBS[words[0]])
     values(["sepcon", *words[1:]])
     gin = _parse_gin(values.gin_file, values.gin_bindings, values.gin_search_path)
-    bound = gin.get_bindings(_registered[verb.function], resolve_references=False)
-    return {name: _plain(gin, value) for name, value in bound.items()}
+    found = {}
+    for name in names:
+        # gin says that nothing is bound by a ValueError.
+        with contextlib.suppress(ValueError):
+            found[name] = _plain(gin, gin.query_parameter(name))
+    return found
 
 
 def _plain(gin: Any, value: Any) -> Any:
