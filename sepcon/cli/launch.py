@@ -44,8 +44,8 @@ def launch_of(
     return Launch(words, bound_by, tuple(gin_files), tuple(gin_bindings))
 
 
-def bound_by(words: Sequence[str]) -> dict[str, Any]:
-    """What the words of a command bind of its verb; see `sepcon.runs.launch.Launch.bound`."""
+def bound_by(words: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    """What the words of a command bind; see `sepcon.runs.launch.Launch.bound`."""
     name, *given_words = words
     verb = VERBS[name]
     values = flags_of(verb)
@@ -53,22 +53,17 @@ def bound_by(words: Sequence[str]) -> dict[str, Any]:
     configuration = read_configuration(
         name, values.gin_file, values.gin_bindings, values.gin_search_path
     )
-    selector = configurables.selector_of(verb.function)
     by_caller = {*given_arguments(verb, values), "run_dir", "config_text"}
-    flags = argument_flags(verb, values)
-    check_values(reach(configuration, selector, given=by_caller), name, flags)
-    return _bound_below(configuration.gin, selector, "")
-
-
-def _bound_below(gin: Any, selector: str, prefix: str) -> dict[str, Any]:
-    """What is bound of a configurable, and of those that its arguments refer to."""
-    bound = {}
-    for name, value in gin.get_bindings(selector, resolve_references=False).items():
-        value = _without_macros(gin, value)
-        bound[prefix + name] = _plain(value)
-        if isinstance(value, gin.config.ConfigurableReference):
-            bound |= _bound_below(gin, value.configurable.selector, f"{prefix}{name}.")
-    return bound
+    found = reach(configuration, configurables.selector_of(verb.function), given=by_caller)
+    check_values(found, name, argument_flags(verb, values))
+    nothing = object()
+    bound = {each: configuration.bound(each, nothing) for each in names}
+    gin = configuration.gin
+    return {
+        each: _plain(_without_macros(gin, value))
+        for each, value in bound.items()
+        if value is not nothing
+    }
 
 
 def _without_macros(gin: Any, value: Any) -> Any:

@@ -14,17 +14,17 @@ class Launch:
     Attributes:
       words: flags that hand on the verb's own gin files, bindings and search path, without what is
         bound of the verb itself and of what its arguments are made of: others have no use for it.
-      bound: given the words of a command, reads its gin files and bindings as `sepcon` will, and
-        returns what they bind of the arguments of its verb: macros by their values, other
-        references as gin writes them (`@name()`), and what is bound of such a reference as
-        `argument.parameter`. Raises a SepconError where `sepcon` would.
+      bound: given the words of a command and names, parameters of configurables or macros with %
+        before them, reads gin files and bindings of the command as `sepcon` will, and returns the
+        values of those names that are bound. References to macros are followed, others are given
+        as gin writes them (`@name()`). Raises a SepconError where `sepcon` would.
       gin_files: those of the command line, for the record.
       gin_bindings: those of the command line, all of them.
       command: what the words of a command are given to; None for `sepcon` itself.
     """
 
     words: tuple[str, ...]
-    bound: Callable[[Sequence[str]], Mapping[str, Any]]
+    bound: Callable[[Sequence[str], Sequence[str]], Mapping[str, Any]]
     gin_files: tuple[str, ...] = ()
     gin_bindings: tuple[str, ...] = ()
     command: tuple[str, ...] | None = None

@@ -18,6 +18,8 @@ from sepcon.runs.jobs import Job
 from sepcon.studies.plan import Measure, Plan, Result, Study
 from sepcon.studies.rows import StudyRow
 
+_START = "finetune.start"
+
 
 @dataclasses.dataclass(frozen=True)
 class FinetuningPlan(Plan):
@@ -27,6 +29,7 @@ class FinetuningPlan(Plan):
     """
 
     verb: ClassVar[str] = "finetune"
+    asks: ClassVar[Sequence[str]] = (_START,)
     measure: ClassVar[Measure] = Measure(
         mean_column("accuracy"),
         "accuracy, mean over folds",
@@ -53,10 +56,10 @@ class FinetuningPlan(Plan):
 
     def check(self, study: Study) -> None:
         for row in study.rows:
-            start = str(row.bound.get("start") or "")
+            start = str(row.bound.get(_START) or "")
             if start and not Path(start).expanduser().exists():
                 raise SepconError(
-                    f"row {row.name!r}: finetune.start: {start} is not there; check the path"
+                    f"row {row.name!r}: {_START}: {start} is not there; check the path"
                 )
 
     def jobs(self, study: Study) -> list[Job]:

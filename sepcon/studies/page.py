@@ -59,7 +59,7 @@ def _final_section(
         plan.heading,
         [
             *measure.paragraphs,
-            f"Differences are to {study.baseline}, or to what the table says, paired by seed.",
+            f"{study.compared_with('what the table says')}, paired by seed.",
         ],
         table=comparison.table(
             summaries, comparison.compared_columns(measure.column, measure.beside)
@@ -117,8 +117,8 @@ def _selection_section(
     return Section(
         "Selection",
         [
-            f"{words}: all that settings may be chosen by. Differences are to {study.baseline}, or "
-            "to what the table says, seed by seed.",
+            f"{words}: all that settings may be chosen by. "
+            f"{study.compared_with('what the table says')}, seed by seed.",
             *measure.paragraphs,
         ],
         table=comparison.table(selection, (*columns, *measure.further)),

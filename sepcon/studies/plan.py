@@ -62,6 +62,7 @@ class Study:
       rows: of the study, each read and found to be right.
       launch: how other verbs are started.
       baseline: name of the row that others are compared with.
+      against: rows that are compared with another row -> its name, their own for none.
       threads: of each command.
       expected_seconds: verb -> seconds of a command on one core, for the time left.
     """
@@ -70,8 +71,18 @@ class Study:
     rows: tuple[StudyRow, ...]
     launch: Launch
     baseline: str = ""
+    against: Mapping[str, str] = dataclasses.field(default_factory=dict)
     threads: int = 1
     expected_seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def compared_with(self, others: str) -> str:
+        """Returns what differences are to, as a sentence without its full stop.
+
+        Args:
+          others: where the row is named that another than the baseline is compared with.
+        """
+        others = f", or to {others}" if self.against else ""
+        return f"Differences are to {self.baseline}{others}"
 
     def job(
         self,
@@ -148,14 +159,28 @@ def command_words(
     )
 
 
-def checked_row(verb: str, row: StudyRow, launch: Launch, bindings: Sequence[str] = ()) -> StudyRow:
-    """Returns a row with what its gin files and bindings bind of the arguments of the verb.
+def checked_row(
+    verb: str,
+    row: StudyRow,
+    launch: Launch,
+    *,
+    asks: Sequence[str] = (),
+    bindings: Sequence[str] = (),
+) -> StudyRow:
+    """Returns a row with what the plan asks of its configuration.
+
+    Args:
+      verb: what the row's gin files and bindings are given to.
+      row: to check.
+      launch: of the study.
+      asks: names, see `Launch.bound`.
+      bindings: further ones, see `Study.job`.
 
     Raises:
-      SepconError: the verb would refuse them.
+      SepconError: the verb would refuse its gin files or bindings.
     """
     try:
-        bound = launch.bound(command_words(verb, row, launch, bindings))
+        bound = launch.bound(command_words(verb, row, launch, bindings), asks)
     except SepconError as error:
         raise SepconError(f"row {row.name!r}: {str(error).splitlines()[0]}") from None
     return dataclasses.replace(row, bound=bound)
@@ -166,6 +191,8 @@ class Plan(abc.ABC):
 
     Attributes:
       verb: what the gin files and bindings of a row are written for.
+      asks: what the plan wants to know of the configuration of a row, and finds in its `bound`:
+        parameters, and macros with % before their names.
       measure: what rows are compared by in the end.
       selection: what settings may be chosen by; nothing of it has seen the test.
       heading: of the first table on the page.
@@ -174,6 +201,7 @@ class Plan(abc.ABC):
     """
 
     verb: ClassVar[str]
+    asks: ClassVar[Sequence[str]] = ()
     measure: ClassVar[Measure]
     selection: ClassVar[Measure]
     heading: ClassVar[str] = "What the rows are worth"

@@ -23,6 +23,7 @@ from sepcon.runs.jobs import Job
 from sepcon.studies.map import map_section
 from sepcon.studies.plan import Measure, Plan, Result, Study
 from sepcon.studies.pretraining_commands import (
+    ASKED_OF_ROWS,
     PretrainingCommands,
     PretrainingSettings,
     World,
@@ -48,6 +49,7 @@ class PretrainingPlan(PretrainingSettings, Plan):
     """
 
     verb: ClassVar[str] = "pretrain"
+    asks: ClassVar[Sequence[str]] = ASKED_OF_ROWS
     heading: ClassVar[str] = "What the embeddings are worth"
     # A further number of the benchmark takes a column here.
     measure: ClassVar[Measure] = Measure(

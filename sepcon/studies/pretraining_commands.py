@@ -16,6 +16,9 @@ from sepcon.studies.rows import StudyRow, folder_name
 
 # Where the benchmark of what it measures beside the rows goes; no row may have its folder.
 _BASELINES = "baselines"
+_CHANNELS, _OBJECTIVE = "%CHANNELS", "pretrain.objective"
+# What these commands depend on of what is bound for a row.
+ASKED_OF_ROWS = (_CHANNELS, _OBJECTIVE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,12 +96,12 @@ def channels_of(row: StudyRow) -> tuple[str, ...]:
 
     They are separator states of the study, or kinds of `sepcon control_channels`.
     """
-    return tuple(row.bound.get("examples.channels") or ())
+    return tuple(row.bound.get(_CHANNELS, ()))
 
 
 def is_supervised(row: StudyRow) -> bool:
     """Whether a row learns from labels: the upper end of the scale."""
-    return row.bound.get("objective") == "@supervised()"
+    return row.bound.get(_OBJECTIVE) == "@supervised()"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +134,7 @@ class PretrainingCommands:
             )
         for bindings in settings.rotations.values():
             if bindings:
-                checked_row("pretrain", rows[0], self.study.launch, bindings)
+                checked_row("pretrain", rows[0], self.study.launch, bindings=bindings)
 
     def runs(self) -> list[Run]:
         """All pretrainings, seed by seed; rows without a separator are in each rotation once."""

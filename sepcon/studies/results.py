@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sepcon.reports import comparison
@@ -23,18 +23,14 @@ _LAST_COLUMNS = ("seconds", "steps", "commit", "gin_files", "gin_bindings")
 
 
 def summarize(
-    plan: Plan,
-    study: Study,
-    results: Sequence[Result],
-    measure: Measure,
-    against: Mapping[str, str],
+    plan: Plan, study: Study, results: Sequence[Result], measure: Measure
 ) -> list[comparison.Summary]:
     """Returns one summary for each name of the results, by one of the plan's measures."""
     untrained, supervised = plan.ends(study)
     return comparison.summarize(
         plan.runs(results),
         baseline=study.baseline,
-        against=against,
+        against=study.against,
         measure=measure.key,
         untrained=untrained,
         supervised=supervised,
@@ -65,7 +61,8 @@ def provenance(plan: Plan, study: Study, results: Sequence[Result], *, final: bo
         f"{' and rotation' if rotations else ''}; p is two-sided and not corrected for the number "
         "of rows"
     )
-    parts.append(f"Differences are to {study.baseline}, or to what stands under 'against'")
+    if len(study.rows) > 1:
+        parts.append(study.compared_with("what stands under 'against'"))
     if any(f"{plan.measure.key}_low" in result for result in results):
         parts.append(
             "How much other test clips would change a figure is in study.csv, run by run: the "

@@ -23,7 +23,7 @@ class StudyRow:
       name: what the tables call it.
       gin_files: that its command gets before the study's.
       gin_bindings: that its command gets before those of the command line.
-      bound: what all of that binds of the arguments of the plan's verb, see
+      bound: what its command has bound of what the plan asks for, see
         `sepcon.runs.launch.Launch.bound`; empty before the row has been checked.
     """
 

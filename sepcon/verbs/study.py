@@ -81,24 +81,24 @@ def study(
         libraries of the extra `report` are missing; or the folder cannot be written.
     """
     _check_files(plan, launch)
-    every = study_rows(rows or {}, grid)
-    drawn = _figures(every, figures or {})
-    others = _others(every, against or {})
-    chosen = _chosen(every, only)
+    all_rows = study_rows(rows or {}, grid)
+    drawn = _figures(all_rows, figures or {})
+    chosen = _chosen(all_rows, only)
     planned = Study(
         root=Path(run_dir).expanduser().resolve(),
-        rows=tuple(checked_row(plan.verb, row, launch) for row in chosen),
+        rows=tuple(checked_row(plan.verb, row, launch, asks=plan.asks) for row in chosen),
         launch=launch,
         baseline=baseline or chosen[0].name,
+        against=_others(all_rows, against or {}),
         threads=threads,
         expected_seconds={**plan.expected_seconds, **(expected_seconds or {})},
     )
-    _check_compared(planned, others)
+    _check_compared(planned)
     plan.check(planned)
     require_libraries()
     run_folder.begin(planned.root, config_text=config_text)
     _run(plan, planned, workers)
-    return _conclude(plan, planned, title=title, figures=drawn, against=others, final=final)
+    return _conclude(plan, planned, title=title, figures=drawn, final=final)
 
 
 def _check_files(plan: Plan, launch: Launch) -> None:
@@ -139,11 +139,15 @@ def _others(rows: Sequence[StudyRow], against: Mapping[str, str]) -> dict[str, s
     }
 
 
-def _check_compared(planned: Study, others: Mapping[str, str]) -> None:
+def _check_compared(planned: Study) -> None:
     """Raises a SepconError if a row is compared with one that is not run."""
     run = [row.name for row in planned.rows]
     compared = {"study.baseline": planned.baseline}
-    compared |= {f"study.against of {name!r}": others[name] for name in run if name in others}
+    compared |= {
+        f"study.against of {name!r}": other
+        for name, other in planned.against.items()
+        if name in run
+    }
     for setting, name in compared.items():
         if name not in run:
             raise SepconError(
@@ -171,12 +175,11 @@ def _conclude(
     *,
     title: str,
     figures: Mapping[str, Sequence[str]],
-    against: Mapping[str, str],
     final: bool,
 ) -> list[Result]:
     results = plan.results(planned)
-    selection = summarize(plan, planned, results, plan.selection, against)
-    summaries = summarize(plan, planned, results, plan.measure, against) if final else []
+    selection = summarize(plan, planned, results, plan.selection)
+    summaries = summarize(plan, planned, results, plan.measure) if final else []
     origin = provenance(plan, planned, results, final=final)
     root = planned.root
     write_results(plan, root, results, selection=selection, summaries=summaries, origin=origin)

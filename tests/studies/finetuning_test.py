@@ -63,9 +63,10 @@ ROWS = {
 }
 
 
-def bound(words: Sequence[str]) -> dict[str, str]:
+def bound(words: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    assert names == ("finetune.start",)
     starts = [word.removeprefix("--gin_bindings=START=") for word in words if "START=" in word]
-    return {"start": ast.literal_eval(starts[-1])} if starts else {}
+    return {"finetune.start": ast.literal_eval(starts[-1])} if starts else {}
 
 
 def run(folder: Path, **changes: Any) -> list[dict[str, Any]]:
@@ -185,7 +186,7 @@ def test_one_seed_has_no_interval():
     results = [{"name": name, **training} for name in ("a", "b")]
     plan = FinetuningPlan()
     frame = Study(Path(), (), Launch((), bound), baseline="a")
-    summaries = summarize(plan, frame, results, plan.measure, {})
+    summaries = summarize(plan, frame, results, plan.measure)
     table = comparison.table(summaries, comparison.compared_columns(plan.measure.column))
     assert table[0] == ["row", "seeds", "accuracy", "difference, by seed"]
     assert table[2][2:] == ["0.500", "+0.000"]

@@ -46,7 +46,9 @@ def read(*files: str) -> tuple[tuple[StudyRow, ...], dict[str, Any], Launch]:
         words = [f"--gin_file={file}" for file in files]
         started = launch(*words, *[f"--gin_bindings={binding}" for binding in BINDINGS])
         rows = study_rows(bound.get("rows", {}), bound.get("grid", ()))
-        checked = tuple(checked_row(bound["plan"].verb, row, started) for row in rows)
+        plan = bound["plan"]
+        asks = (*plan.asks, "%LABELS_PER_CLASS")
+        checked = tuple(checked_row(plan.verb, row, started, asks=asks) for row in rows)
         BOUND[files] = checked, bound, started
     return BOUND[files]
 
@@ -117,9 +119,9 @@ def test_the_rows_of_soundclr_can_be_read(name):
     rows, bound, _ = read(f"papers/soundclr2021/{name}.gin")
     names = [row.name for row in rows]
     assert other_names(bound, names) <= set(names)
-    weights = {row.name: row.bound["labels_per_class"] for row in rows}
+    weights = {row.name: row.bound["%LABELS_PER_CLASS"] for row in rows}
     assert set(weights.values()) == ({None} if name == "esc10" else {1, 4, 8, None})
-    starts = {row.bound["start"] for row in rows}
+    starts = {row.bound["finetune.start"] for row in rows}
     assert starts == ({""} if name == "esc10" else {"", "x"})
 
 
@@ -131,7 +133,7 @@ def test_a_row_that_would_fail_is_told_by_its_name(tmp_path):
         checked_row("pretrain", row, started)
     row = StudyRow("plain", gin_files=("views/mixture_mixture.gin",))
     with pytest.raises(SepconError, match=r"row 'plain': configuration: .*tset_fold"):
-        checked_row("pretrain", row, started, ("SceneRecipe.tset_fold = 1",))
+        checked_row("pretrain", row, started, bindings=("SceneRecipe.tset_fold = 1",))
 
 
 def test_a_row_sees_what_its_command_will_see():
@@ -141,12 +143,18 @@ def test_a_row_sees_what_its_command_will_see():
         "--gin_bindings=BATCH_SIZE=7",
     )
     bindings = ("BATCH_SIZE=5", "PATCH_SECONDS=1.5", "CHANNELS=['a', 'b']", "STEPS=3")
-    row = checked_row("pretrain", StudyRow("row", gin_bindings=bindings), started)
-    # The command line wins over the row, and the row's bindings over the study's files.
-    assert (row.bound["batch_size"], row.bound["num_steps"]) == (7, 3)
-    assert row.bound["examples.channels"] == ["a", "b"]
-    # What is made of something is told as gin writes it, and not made.
-    assert (row.bound["views"], row.bound["encoder"]) == ("@LogMelViews()", "@small_cnn")
+    asks = ("%CHANNELS", "pretrain.batch_size", "pretrain.num_steps", "pretrain.views")
+    asks += ("pretrain.encoder", "ClipExamples.clip_seconds")
+    row = checked_row("pretrain", StudyRow("row", gin_bindings=bindings), started, asks=asks)
+    assert row.bound == {
+        "%CHANNELS": ["a", "b"],
+        # The command line wins over the row, and the row's bindings over the study's files.
+        "pretrain.batch_size": 7,
+        "pretrain.num_steps": 3,
+        # What is made of something is told as gin writes it, and not made.
+        "pretrain.views": "@LogMelViews()",
+        "pretrain.encoder": "@small_cnn",
+    }
 
 
 def test_what_is_bound_of_the_study_itself_is_not_handed_on():

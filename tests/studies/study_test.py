@@ -46,13 +46,14 @@ class HeightPlan(Plan):
     """A third kind of study: things are cut, then measured with a ruler that all of them share."""
 
     verb: ClassVar[str] = "cut"
+    asks: ClassVar[Sequence[str]] = ("%STRETCH",)
     measure: ClassVar[Measure] = Measure(mean_column("height"), "height in m", further=(SECONDS,))
     selection: ClassVar[Measure] = Measure(mean_column("shadow"), "length of the shadow in m")
     heading: ClassVar[str] = "How tall things are"
     seeds: Sequence[int] = (0, 1, 2)
 
     def check(self, study: Study) -> None:
-        if any(row.bound["stretch"] < 0 for row in study.rows):
+        if any(row.bound.get("%STRETCH", 1) < 0 for row in study.rows):
             raise SepconError("a thing cannot be stretched below nothing")
 
     def jobs(self, study: Study) -> list[Any]:
@@ -96,12 +97,13 @@ ROWS = {
 }
 
 
-def bound(words: Sequence[str]) -> dict[str, Any]:
-    """Reads a command as `cut` would, whose only argument is `stretch`."""
+def bound(words: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    """Reads a command as `cut` would, which knows of nothing but STRETCH."""
+    assert tuple(names) == ("%STRETCH",)
     if "--gin_file=wrong.gin" in words:
         raise SepconError("configuration: wrong.gin: no such gin file")
     given = [word for word in words if word.startswith("--gin_bindings=STRETCH=")]
-    return {"stretch": ast.literal_eval(given[-1].rpartition("=")[2]) if given else 1}
+    return {"%STRETCH": ast.literal_eval(given[-1].rpartition("=")[2])} if given else {}
 
 
 def run(folder: Path, **changes: Any) -> list[Result]:
