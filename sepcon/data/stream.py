@@ -59,6 +59,11 @@ class TrainingStream:
             raise ValueError(f"shuffle_buffer: got {self.shuffle_buffer}, expected 1 or more")
         _ = self._read  # What is wrong with the examples is told at once.
 
+    @property
+    def identity(self) -> str:
+        """The name and the number of the examples: what a run must find again to go on."""
+        return f"{self.examples.num_examples} examples of {self.examples.name}"
+
     def batches(self, start_step: int) -> tf.data.Dataset:
         """Returns the batches from that of `start_step` on, for ever.
 

@@ -111,8 +111,8 @@ def fit(
 
     Raises:
       SepconError: `run_dir` cannot be written to or is in use, holds a checkpoint of another
-        architecture, the disk is full, the loss is not finite, the memory does not suffice, or an
-        argument is wrong. The last good checkpoint stays.
+        architecture or of other examples, the disk is full, the loss is not finite, the memory does
+        not suffice, or an argument is wrong. The last good checkpoint stays.
       ValueError: task, optimizer or stream cannot be trained under this strategy.
     """
     rhythm = Rhythm(
@@ -182,6 +182,7 @@ class _Run:
         )
         reached = checkpoints.restore()
         self._check_workers_agree(reached.step)
+        self._check_same_examples(reached)
         self._step = self._saved_step = reached.step
         self._seconds_before, self._started = reached.seconds, time.monotonic()
         self._averages = Averages(reached.notes.get("averages"))
@@ -234,7 +235,7 @@ class _Run:
         raise SepconError(
             f"{name} is {value} in step {step} (counted from 0), batch: "
             f"{self._stream.describe(step)}; {kept}; lower the learning rate, set "
-            "gradient_clip_norm, or look at these clips"
+            "gradient_clip_norm, or look at these examples"
         )
 
     def _tell(self, optimizer: keras.optimizers.Optimizer, validate: Validation | None) -> None:
@@ -269,7 +270,11 @@ class _Run:
             return
         self._saved_step = self._step
         if self._chief:
-            notes = {"averages": self._averages.state(), "metrics": self._metrics}
+            notes = {
+                "averages": self._averages.state(),
+                "metrics": self._metrics,
+                "examples": self._stream.identity,
+            }
             self._checkpoints.save(Progressed(self._step, self._seconds(), notes))
 
     def _end(self, progress: Progress, signal_name: str) -> FitResult:
@@ -302,6 +307,15 @@ class _Run:
     def _anyone(self, wish: bool) -> bool:
         """Whether any worker wants to stop: they must do it after the same step."""
         return bool(sum_over_workers(self._strategy, int(wish)))
+
+    def _check_same_examples(self, reached: Progressed) -> None:
+        """A batch is found by its step: among other examples it would be another one."""
+        before = reached.notes.get("examples", self._stream.identity)  # Earlier runs say nothing.
+        if before != self._stream.identity:
+            raise SepconError(
+                f"{self._run_dir} was trained on {before} up to step {reached.step}, but is given "
+                f"{self._stream.identity}; give those it began with, or another run_dir"
+            )
 
     def _check_workers_agree(self, step: int) -> None:
         workers = num_workers(self._strategy)

@@ -63,6 +63,10 @@ class Task(Protocol):
 class Stream(Protocol):
     """Endless batches that are a pure function of the step."""
 
+    @property
+    def identity(self) -> str:
+        """Tells what is trained on from other examples: a run goes on with the same alone."""
+
     def batches(self, start_step: int) -> tf.data.Dataset:
         """The global batches of steps `start_step`, `start_step + 1`, ...; static shapes."""
 

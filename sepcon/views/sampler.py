@@ -1,7 +1,7 @@
 """Views: from a clip and its separated channels to pairs of patches that belong together.
 
-To change what a pair is, change `PAIRS` and `ViewSampler`; tests/views_test.py holds the same rules
-written as loops over single examples, and tells whether the two still agree.
+To change what a pair is, change `PAIRS` and `ViewSampler`; tests/views/sampler_test.py holds the
+same rules written as loops over single examples, and tells whether the two still agree.
 """
 
 from __future__ import annotations

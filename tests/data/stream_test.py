@@ -240,6 +240,12 @@ def test_describe_names_the_examples_of_the_step() -> None:
     assert stream().describe(6) == f"step 6 of toy: examples {expected}"
 
 
+def test_a_stream_is_known_by_its_examples() -> None:
+    assert stream().identity == "7 examples of toy"
+    assert stream(seed=9, batch_size=2).identity == stream().identity
+    assert stream(clips=make_clips([9, 9])).identity == "2 examples of toy"
+
+
 @pytest.mark.parametrize(
     "field, value",
     [("batch_size", 0), ("num_uniforms", -1), ("threads", 0), ("shuffle_buffer", 0)],

@@ -82,6 +82,7 @@ class ToyStream:
     seed: int = 0
     bad_step: int = -1
     seconds_per_batch: float = 0.0
+    identity: str = "toy examples"
 
     def batches(self, start_step):
         steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)

@@ -13,7 +13,8 @@ from toy_training import ToyStream, ToyTask, toy_setup, values_of
 
 from sepcon.errors import SepconError
 from sepcon.models.weights import list_states, read_weights, state_folder
-from sepcon.training.logs import peak_normalized
+from sepcon.training.checkpoints import Checkpoints, Progressed, named_variables
+from sepcon.training.logs import Averages, peak_normalized
 from sepcon.training.loop import fit
 
 
@@ -54,6 +55,8 @@ class LinearTask:
 
 
 class LinearStream:
+    identity = "linear examples"
+
     def __init__(self):
         rng = np.random.default_rng(5)
         self.x = rng.normal(size=(7, 4, 3)).astype(np.float32)
@@ -119,6 +122,27 @@ def test_result_does_not_depend_on_steps_per_call_or_on_stops(tmp_path):
     for one, two, three in zip(*values, strict=True):
         np.testing.assert_array_equal(one, two)
         np.testing.assert_array_equal(one, three)
+
+
+def test_a_run_does_not_go_on_with_other_examples(tmp_path):
+    train(tmp_path, 4)
+    checkpoint = tmp_path / "checkpoints" / "step-00000004.npz"
+    before = checkpoint.read_bytes()
+    message = "was trained on toy examples up to step 4, but is given pictures; give those it began"
+    with pytest.raises(SepconError, match=message):
+        train(tmp_path, 6, stream=ToyStream(identity="pictures"))
+    assert checkpoint.read_bytes() == before
+    _, result = train(tmp_path, 6)
+    assert result.step == 6
+
+
+def test_a_checkpoint_from_before_examples_were_noted_goes_on(tmp_path):
+    task, optimizer = toy_setup()
+    optimizer.build(task.model.trainable_variables)
+    earlier = Checkpoints(tmp_path, named_variables(task.model, optimizer))
+    earlier.save(Progressed(3, 1.0, {"averages": Averages().state(), "metrics": {}}))
+    _, result = train(tmp_path, 6, stream=ToyStream(identity="pictures"))
+    assert result.step == 6
 
 
 def test_finished_run_changes_nothing(tmp_path, capsys):
