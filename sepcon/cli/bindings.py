@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sepcon.errors import SepconError
@@ -54,11 +54,13 @@ class Configuration:
       gin: the gin module, which holds these bindings until others are read.
       values: what is bound; references are not resolved.
       origins: where each value was bound last.
+      asked_for: what some file has bound to %gin.REQUIRED, whatever came after.
     """
 
     gin: Any
     values: Mapping[Key, Any]
     origins: Mapping[Key, Origin]
+    asked_for: Collection[Key] = ()
 
     def text(self) -> str:
         """All bindings as a gin file."""

@@ -57,7 +57,10 @@ def read_configuration(
     for binding in gin_bindings:
         reader.read_binding(binding)
     configuration = Configuration(
-        gin, MappingProxyType(reader.values), MappingProxyType(reader.origins)
+        gin,
+        MappingProxyType(reader.values),
+        MappingProxyType(reader.origins),
+        frozenset(reader.asked_for),
     )
     check_names(configuration)
     return configuration

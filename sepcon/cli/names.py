@@ -8,6 +8,8 @@ from typing import Any
 from sepcon.cli.bindings import MACRO, Configuration, ConfigurationError
 from sepcon.cli.gin_files import nearest, project_files
 
+_REQUIRED = ["gin.REQUIRED"]
+
 
 def references(value: Any) -> Iterator[Any]:
     """All references of gin in a bound value, also in lists, tuples and dictionaries."""
@@ -20,6 +22,11 @@ def references(value: Any) -> Iterator[Any]:
             yield from references(content)
     elif hasattr(value, "scoped_configurable_fn"):
         yield value
+
+
+def is_required(value: Any) -> bool:
+    """Whether a value is %gin.REQUIRED, gin's mark of what has to be given."""
+    return any(reference.scopes == _REQUIRED for reference in references(value))
 
 
 def check_names(configuration: Configuration) -> None:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from sepcon.cli import configurables
 from sepcon.cli.bindings import MACRO, Configuration, ConfigurationError, Key
 from sepcon.cli.gin_files import files_that_bind, purpose
-from sepcon.cli.names import references
+from sepcon.cli.names import is_required, references
 
-_REQUIRED = ["gin.REQUIRED"]
 # What is missing of data comes by a file, never by a single binding.
 _DATA_FOLDERS = {"data", "import"}
 
@@ -74,7 +72,7 @@ class _Walk:
         self._seen.add((selector, scope, called_by_gin))
         bound = self._bound(selector, scopes)
         if selector == MACRO:
-            if not bound or _is_required(self._values[bound["value"]]):
+            if not bound or is_required(self._values[bound["value"]]):
                 self._found.missing.setdefault(scope, reader)
         else:
             self._found.calls.append((selector, scope))
@@ -98,7 +96,7 @@ class _Walk:
     def _read(self, key: Key, scopes: list[str]) -> None:
         self._found.read.add(key)
         value = self._values[key]
-        if key.selector != MACRO and _is_required(value):
+        if key.selector != MACRO and is_required(value):
             self._found.unbound.append(key)
         for reference in references(value):
             selector = reference.configurable.selector
@@ -109,11 +107,6 @@ class _Walk:
             around = [scopes] if reference.evaluate else [scopes, []]
             for inner in [reference.scopes] if reference.scopes else around:
                 self.visit(selector, list(inner), called_by_gin=reference.evaluate, reader=str(key))
-
-
-def _is_required(value: Any) -> bool:
-    """Whether a value is %gin.REQUIRED, gin's mark of what has to be given."""
-    return any(reference.scopes == _REQUIRED for reference in references(value))
 
 
 def check_values(found: Reach, name: str, flags: dict[str, str] | None = None) -> None:
@@ -175,7 +168,8 @@ def check_read(
       ConfigurationError: it does not read one.
     """
     for key, origin in configuration.origins.items():
-        if origin.file or key in found.read:
+        # What a file asks for may be given also to a verb that does without.
+        if origin.file or key in found.read or key in configuration.asked_for:
             continue
         raise ConfigurationError(
             f"configuration: {key} is bound on the command line, but this run of {name} does not "

@@ -16,6 +16,7 @@ from typing import Any
 from sepcon.cli import configurables
 from sepcon.cli.bindings import MACRO, ConfigurationError, Key, Origin
 from sepcon.cli.gin_files import find, missing_file, nearest, project_folder, shown_name
+from sepcon.cli.names import is_required
 from sepcon.errors import SepconError, one_line
 
 
@@ -25,6 +26,7 @@ class Reader:
     def __init__(self, gin: Any, folders: Sequence[str]) -> None:
         self.values: dict[Key, Any] = {}
         self.origins: dict[Key, Origin] = {}
+        self.asked_for: set[Key] = set()
         self._gin, self._folders = gin, folders
         self._delegate = _delegate(gin)
         self._open: list[Path] = []
@@ -106,6 +108,8 @@ class Reader:
                 f"{selector}.{parameter} cannot be bound: it is given by what calls {selector}"
             ) from None
         self.values[key], self.origins[key] = value, origin
+        if is_required(value):
+            self.asked_for.add(key)
 
     def _complete(self, selector: str) -> str:
         """The full name of a configurable."""

@@ -175,6 +175,14 @@ def test_a_binding_of_the_command_line_that_is_read_is_none(binding):
     checked("pretrain", SCENES, bindings=(binding,))
 
 
+def test_what_a_file_asks_for_may_be_given_to_a_verb_that_does_without():
+    given = ("AUDIOSET_TRAIN = 'a'", "AUDIOSET_EVAL = 'b'")
+    checked("pretrain", "data/audioset.gin", bindings=given)
+    checked("pretrain", "data/audioset.gin", bindings=given[:1])
+    with pytest.raises(ConfigurationError, match=r"AUDIOSET_EVAL is bound .* does not read it"):
+        checked("pretrain", SCENES, bindings=given[1:])
+
+
 def test_a_value_that_replaces_what_is_missing_is_enough():
     # TRAIN_CLIPS is not read any more.
     checked(

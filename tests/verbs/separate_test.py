@@ -260,7 +260,7 @@ def test_the_command_line_needs_no_gin_file(run, sounds, tmp_path, capsys):
     assert json.loads((tmp_path / "out" / LIST_FILE).read_text())["made_by"]["step"] == 3
     assert (tmp_path / "out" / "a.wav" / "channel_0.flac").is_file()
     # Flags come before what gin says.
-    gin = ["--gin_file=runs/separate.gin", "--gin_bindings=SEPARATOR='nowhere'", "--shared_config"]
+    gin = ["--gin_file=runs/separate.gin", "--gin_bindings=SEPARATOR='nowhere'"]
     assert cli.main([*words, *options, *gin]) == 0
     assert "(1 by an earlier run)" in capsys.readouterr().out
 
