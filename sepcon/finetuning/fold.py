@@ -16,7 +16,7 @@ from sepcon.audio.log_mel import LogMel
 from sepcon.data.clips import ClipDataset, fit_length, map_in_order, select, to_float
 from sepcon.data.folds import FoldedClips, FoldSplit
 from sepcon.data.stream import TrainingStream
-from sepcon.metrics.predictions import Predictions
+from sepcon.finetuning.predictions import Predictions
 from sepcon.models.classifier import Classifier, describe, save_classifier_config, write_selected
 from sepcon.models.encoder_files import load_encoder, save_encoder_config
 from sepcon.models.encoders import with_frames

@@ -15,7 +15,7 @@ import pytest
 from scipy import stats
 
 from sepcon.errors import SepconError
-from sepcon.metrics.predictions import Predictions
+from sepcon.finetuning.predictions import Predictions
 from sepcon.reports import comparison
 from sepcon.studies.rows import Launch
 from sepcon.verbs.finetune_study import finetune_study, summarize
@@ -24,7 +24,7 @@ CHILD = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from sepcon.metrics.predictions import Predictions
+from sepcon.finetuning.predictions import Predictions
 from sepcon.runs import run_folder
 
 folder, words = Path(sys.argv[1]), sys.argv[2:]

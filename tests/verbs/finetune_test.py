@@ -14,7 +14,7 @@ from sepcon.data.clips import to_float
 from sepcon.errors import SepconError
 from sepcon.finetuning.fold import Selection, predict
 from sepcon.finetuning.page import ensemble_accuracy, fold_table, summary
-from sepcon.metrics.predictions import Predictions
+from sepcon.finetuning.predictions import Predictions
 from sepcon.models.classifier import load_classifier
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.products.classification import ClassificationModel
