@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import sepcon
-from sepcon.errors import SepconError, one_line
-from sepcon.runs.whole_file import whole_file
+from sepcon.errors import SepconError
+from sepcon.runs.whole_file import told_if_unwritable, whole_file
 
 CONFIG_FILE = "config.gin"
 RECORD_FILE = "run.json"
@@ -43,17 +44,13 @@ def begin(run_dir: Path, *, config_text: str) -> bool:
             file=sys.stderr,
         )
         return False
-    try:
+    with told_if_unwritable(run_dir, cure="take another --run_dir"):
         run_dir.mkdir(parents=True, exist_ok=True)
         if config_text:
             _warn_of_changes(run_dir / CONFIG_FILE, config_text)
             write_text(run_dir / CONFIG_FILE, config_text)
         elif not os.access(run_dir, os.W_OK):
-            raise PermissionError(f"no permission to write in {run_dir}")
-    except OSError as error:
-        raise SepconError(
-            f"run folder {run_dir} cannot be written: {one_line(error)}; take another --run_dir"
-        ) from None
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(run_dir))
     return True
 
 
@@ -99,9 +96,13 @@ def read_record(run_dir: Path) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Writes a file whole or not at all.
+
+    Raises:
+      WriteError: it cannot be written; what was there stays.
+    """
+    with whole_file(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
 
 
 def write_model_file(path: Path, text: str) -> None:

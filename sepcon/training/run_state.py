@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sepcon.errors import SepconError, one_line
-from sepcon.training.checkpoints import replacing, told_if_disk_fails
+from sepcon.runs.run_folder import write_text
 
 DONE_FILE = "done.json"
 
@@ -31,8 +31,7 @@ def finished(run_dir: Path) -> dict[str, Any] | None:
 
 def finish(run_dir: Path, record: Mapping[str, Any]) -> None:
     """Marks the run as finished."""
-    with told_if_disk_fails(run_dir, DONE_FILE), replacing(run_dir / DONE_FILE) as file:
-        file.write((json.dumps(dict(record), indent=2) + "\n").encode())
+    write_text(run_dir / DONE_FILE, json.dumps(dict(record), indent=2) + "\n")
 
 
 @contextlib.contextmanager
@@ -44,9 +43,6 @@ def claimed(run_dir: Path) -> Iterator[None]:
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        with replacing(run_dir / ".writable") as file:
-            file.write(b"tried\n")
-        (run_dir / ".writable").unlink()
         folder = os.open(run_dir, os.O_RDONLY)
     except OSError as error:
         raise SepconError(

@@ -28,6 +28,7 @@ from sepcon.models.products.saved_model import (
 )
 from sepcon.runs import run_folder
 from sepcon.runs.progress import track
+from sepcon.runs.whole_file import told_if_unwritable
 
 CSV_FILE = "classes.csv"
 
@@ -210,8 +211,6 @@ def _write(path: Path, rows: Sequence[Sequence[str]], count: int) -> None:
         head += [f"class_{place}", f"probability_{place}"]
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([head, *rows])
-    try:
+    with told_if_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        run_folder.write_text(path, table.getvalue())
-    except OSError as error:
-        raise SepconError(f"{path} cannot be written: {one_line(error)}") from error
+    run_folder.write_text(path, table.getvalue())

@@ -7,7 +7,6 @@ import dataclasses
 import datetime
 import io
 import json
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 import sepcon
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import SepconError, one_line, write_error
 from sepcon.models.classifier import load_classifier
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.fingerprint import encoder_fingerprint
@@ -26,6 +25,7 @@ from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.products.saved_model import CLASS_MAP_FILE, MODEL_CARD_FILE, SAVED_MODEL_FOLDER
 from sepcon.models.products.separation import SeparationModel, separator_fingerprint
 from sepcon.models.separator.network import MODEL_FILE, chosen_step, load_separator
+from sepcon.runs.whole_file import whole_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,10 +84,7 @@ def write_saved_model(
         _check_same_model(target, card)
         print(f"{target} is there already and is this very model: nothing to do.")
         return target
-    try:
-        _write(product, card, Path(model) / MODEL_FILE, target)
-    except (OSError, tf.errors.OpError) as error:
-        raise SepconError(f"cannot write {target}: {one_line(error)}") from error
+    _write(product, card, Path(model) / MODEL_FILE, target)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     print(
         f"Wrote {target} ({size / 1e6:.1f} MB): step {card['training_step']} of {model}, "
@@ -238,23 +235,19 @@ def _check_same_model(target: Path, card: dict[str, Any]) -> None:
 
 
 def _write(product: Product, card: dict[str, Any], config_file: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{target.name}.tmp")  # Of a killed export too: made anew.
-    shutil.rmtree(temporary, ignore_errors=True)
-    module = product.module
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            texts = {MODEL_CARD_FILE: json.dumps(card, indent=1), **product.files}
-            paths = {name: Path(folder) / name for name in texts}
-            for name, text in texts.items():
-                paths[name].write_text(text)
-            # As assets they move along when a user saves the loaded model inside another.
-            for path in (*paths.values(), config_file):
-                setattr(module, _asset_name(path), tf.saved_model.Asset(str(path)))
-            tf.saved_model.save(module, str(temporary), signatures=module.signatures)
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    module, texts = product.module, {MODEL_CARD_FILE: json.dumps(card, indent=1), **product.files}
+    # The assets' originals stand in the scratch, so that one disk alone can be full.
+    with whole_folder(target) as scratch, tempfile.TemporaryDirectory(dir=scratch) as originals:
+        paths = {name: Path(originals) / name for name in texts}
+        for name, text in texts.items():
+            paths[name].write_text(text)
+        # As assets they move along when a user saves the loaded model inside another.
+        for path in (*paths.values(), config_file):
+            setattr(module, _asset_name(path), tf.saved_model.Asset(str(path)))
+        try:
+            tf.saved_model.save(module, str(scratch), signatures=module.signatures)
+        except tf.errors.OpError as error:
+            raise write_error(target, error) from error
 
 
 def _asset_name(path: Path) -> str:

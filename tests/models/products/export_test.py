@@ -135,7 +135,6 @@ def test_second_export_says_so_and_another_model_is_refused(run, tmp_path, capsy
 
 def test_an_interrupted_export_leaves_nothing(run, tmp_path, monkeypatch):
     def fail(module, folder, **_):
-        Path(folder).mkdir()
         (Path(folder) / "saved_model.pb").write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
