@@ -51,6 +51,12 @@ def test_where_folders_cannot_be_exchanged_the_old_one_makes_way(tmp_path, monke
     test_a_folder_takes_its_place_when_it_is_whole(tmp_path)
 
 
+def _write_half(writer, error):
+    with writer as scratch:
+        (scratch / "half" if scratch.is_dir() else scratch).write_text("half")
+        raise error
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, OSError])
 def test_whatever_is_raised_nothing_is_left_and_the_old_stays(tmp_path, error):
     (tmp_path / "file").write_text("old")
@@ -59,9 +65,8 @@ def test_whatever_is_raised_nothing_is_left_and_the_old_stays(tmp_path, error):
     before = tree(tmp_path)
     expected = WriteError if error is OSError else error
     for write, name in ((whole_file, "file"), (whole_folder, "folder")):
-        with pytest.raises(expected), write(tmp_path / name) as scratch:
-            (scratch if name == "file" else scratch / "half").write_text("half")
-            raise error
+        with pytest.raises(expected):
+            _write_half(write(tmp_path / name), error)
     assert tree(tmp_path) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
@@ -93,18 +98,22 @@ def test_all_of_it_reaches_the_disk_before_its_name_and_the_folder_after(tmp_pat
     assert events[-1] == ("sync", str(tmp_path))
 
 
+def _write_much(target, kind):
+    if kind == "file":
+        with whole_file(target) as scratch:
+            scratch.write_bytes(bytes(5000))
+    elif kind == "folder":
+        with whole_folder(target) as scratch, whole_file(scratch / "inner") as inner:
+            inner.write_bytes(bytes(5000))
+    else:
+        write_arrays(target, {"a": np.zeros(5000)})
+
+
 @pytest.mark.parametrize("kind", ["file", "folder", "arrays"])
 def test_a_full_disk_is_one_line_with_the_name_and_the_cure(tmp_path, kind):
     target = tmp_path / "saved"
     with pytest.raises(WriteError) as caught, full_disk(1000):
-        if kind == "file":
-            with whole_file(target) as scratch:
-                scratch.write_bytes(bytes(5000))
-        elif kind == "folder":
-            with whole_folder(target) as scratch, whole_file(scratch / "inner") as inner:
-                inner.write_bytes(bytes(5000))
-        else:
-            write_arrays(target, {"a": np.zeros(5000)})
+        _write_much(target, kind)
     assert str(caught.value) == (
         f"{target}: cannot be written (File too large); make room, then the same command goes on, "
         "or choose another folder"
@@ -117,15 +126,15 @@ def test_a_folder_without_permission_is_named_with_its_cure(tmp_path, monkeypatc
         raise PermissionError(13, "Permission denied", str(arguments[0]))
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(WriteError, match=r"/a: cannot be written \(Permission denied\); make it"):
-        with whole_file(tmp_path / "a"):
-            pass
+    told = pytest.raises(WriteError, match=r"/a: cannot be written \(Permission denied\); make it")
+    with told, whole_file(tmp_path / "a"):
+        pass
 
 
 def test_another_file_that_fails_meanwhile_is_named_too(tmp_path):
-    with pytest.raises(WriteError, match=r"a: cannot be written \(No such file .*: /no/where\)"):
-        with whole_file(tmp_path / "a"):
-            open("/no/where")
+    told = pytest.raises(WriteError, match=r"a: cannot be written \(No such file .*: /no/where\)")
+    with told, whole_file(tmp_path / "a"):
+        Path("/no/where").read_text()
 
 
 def test_what_lies_at_a_link_is_never_written(tmp_path, monkeypatch):

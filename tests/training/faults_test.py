@@ -228,7 +228,7 @@ def test_full_disk(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(loop.Checkpoints, "save", save_on_full_disk)
-        with pytest.raises(SepconError, match="step-00000004.npz: cannot be written") as caught:
+        with pytest.raises(SepconError, match=r"step-00000004.npz: cannot be written") as caught:
             train(tmp_path / "run", 6, checkpoint_every_steps=4)
     assert str(tmp_path / "run/checkpoints") in str(caught.value)
     assert "goes on from step 2" in str(caught.value)
