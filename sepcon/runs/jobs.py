@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import fcntl
 import functools
 import os
 import shlex
@@ -25,6 +24,7 @@ from typing import Any, Self
 from tqdm import tqdm
 
 from sepcon.errors import SepconError
+from sepcon.runs.claim import claimed
 from sepcon.runs.progress import PROGRESS_FILE_VARIABLE, ProgressState
 
 _SHOW_SECONDS = 0.5
@@ -98,16 +98,8 @@ def run_jobs(
     """
     _check(jobs)
     log_dir.mkdir(parents=True, exist_ok=True)
-    with open(log_dir / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SepconError(
-                f"{log_dir.parent}: another process runs its stages just now; wait until it ends, "
-                "or take another --run_dir"
-            ) from None
-        with _Stop() as stop:
-            _Pool(jobs, log_dir, workers, {**os.environ, **environment}, command, stop).run()
+    with claimed(log_dir.parent), _Stop() as stop:
+        _Pool(jobs, log_dir, workers, {**os.environ, **environment}, command, stop).run()
 
 
 class _Stop:

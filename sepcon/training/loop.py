@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from sepcon.errors import SepconError, one_line
 from sepcon.models.weights import read_weights, state_folder, write_weights
+from sepcon.runs.claim import claimed
 from sepcon.runs.progress import Progress
 from sepcon.training import run_state
 from sepcon.training.checkpoints import Checkpoints, Progressed, named_variables
@@ -130,7 +131,7 @@ def fit(
         state = state_folder(run_dir, before["step"])
         if state.is_dir():  # else it is written anew, from the last checkpoint
             return _finished_before(before, task, state, run_dir)
-    with run_state.claimed(run_dir) if is_chief(strategy) else contextlib.nullcontext():
+    with claimed(run_dir) if is_chief(strategy) else contextlib.nullcontext():
         check_setup(task=task, optimizer=optimizer, strategy=strategy)
         checkpoints = Checkpoints(
             run_dir, named_variables(task.model, optimizer), keep=keep_checkpoints

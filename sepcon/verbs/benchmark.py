@@ -9,8 +9,10 @@ from pathlib import Path
 from sepcon.reports.comparison import align
 from sepcon.reports.results import RESULTS_FILE, Results, Row, read_results
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 
 
+@claims_run_dir
 def benchmark(
     *, run_dir: str | Path, measure: Callable[[Path], Results], config_text: str = ""
 ) -> list[Row]:

@@ -27,6 +27,7 @@ from sepcon.models.products.saved_model import (
     read_model_card,
 )
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.progress import track
 from sepcon.runs.whole_file import told_if_unwritable
 
@@ -48,6 +49,7 @@ class Member:
     class_names: tuple[str, ...]
 
 
+@claims_run_dir
 def classify(
     *,
     run_dir: str | Path,

@@ -19,6 +19,7 @@ from sepcon.reports.comparison import align, markdown
 from sepcon.reports.page import require_libraries
 from sepcon.reports.results import RESULTS_FILE, write_csv
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 from sepcon.tasks.supervised import SupervisedObjective
 from sepcon.training.distribution import make_strategy
 from sepcon.training.loop import FitResult, fit
@@ -33,6 +34,7 @@ TABLE_FILE = "table.md"
 Row = dict[str, Any]
 
 
+@claims_run_dir
 def finetune(
     *,
     run_dir: str | Path,

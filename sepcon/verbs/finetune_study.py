@@ -17,6 +17,7 @@ from sepcon.reports import comparison
 from sepcon.reports.page import Section, interval_figure, require_libraries, write_report
 from sepcon.reports.results import RESULTS_FILE, read_results, write_csv
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.jobs import Job, run_jobs
 from sepcon.studies.rows import Launch
 
@@ -27,6 +28,7 @@ REPORT_FILE = "report.html"
 Row = dict[str, Any]
 
 
+@claims_run_dir
 def finetune_study(
     *,
     run_dir: str | Path,

@@ -25,6 +25,7 @@ from sepcon.importing.import_shard import convert_shard
 from sepcon.importing.manifest import Counts
 from sepcon.runs import run_folder
 from sepcon.runs.beam import Runner, check_runner
+from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.progress import Progress
 
 # The share of faults is looked at once this many clips have been tried, or all.
@@ -33,6 +34,7 @@ _SAMPLED_SHARDS = 4
 _SAMPLED_CLIPS = 4
 
 
+@claims_run_dir
 def import_clips(
     *,
     run_dir: str | Path,

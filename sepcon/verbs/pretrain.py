@@ -17,6 +17,7 @@ from sepcon.models.products.write import write_saved_model
 from sepcon.models.separator.network import load_separator
 from sepcon.models.weights import state_folder, write_weights
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.pretraining import PretrainingTask
 from sepcon.tasks.supervised import SupervisedTask
@@ -31,6 +32,7 @@ from sepcon.views.sampler import ViewSampler
 from sepcon.views.separator_front_end import SeparatorFrontEnd
 
 
+@claims_run_dir
 def pretrain(
     *,
     run_dir: str | Path,

@@ -12,6 +12,7 @@ from sepcon.reports import comparison
 from sepcon.reports.page import require_libraries
 from sepcon.reports.results import RESULTS_FILE
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.jobs import run_jobs
 from sepcon.studies.page import write_study_report
 from sepcon.studies.plan import ONE_ROTATION, Plan
@@ -25,6 +26,7 @@ SELECTION_FILE = "selection.md"
 _UNTRAINED = "untrained encoder"
 
 
+@claims_run_dir
 def study(
     *,
     run_dir: str | Path,

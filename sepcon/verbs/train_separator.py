@@ -18,6 +18,7 @@ from sepcon.models.separator.network import Separator, SeparatorConfig, load_sep
 from sepcon.models.separator.network import save_separator_config as save_config
 from sepcon.models.weights import list_states, read_weights, state_folder
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 from sepcon.separation.evaluate import evaluate_separation
 from sepcon.separation.examples import example_scenes, write_example
 from sepcon.tasks.separation import SeparationTask
@@ -29,6 +30,7 @@ MEASURES_FILE = "separation.json"
 EXAMPLES_FOLDER = "examples"
 
 
+@claims_run_dir
 def train_separator(
     *,
     run_dir: str | Path,

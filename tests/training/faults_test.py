@@ -18,6 +18,7 @@ from full_disk import full_disk
 from toy_training import ToyStream, toy_setup, values_of
 
 from sepcon.errors import SepconError
+from sepcon.runs.claim import CLAIM_FILE
 from sepcon.training import loop
 from sepcon.training.loop import fit
 
@@ -255,20 +256,17 @@ def test_full_disk_under_the_log(tmp_path, monkeypatch):
 def test_folder_that_cannot_be_written(tmp_path, monkeypatch, place):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setattr(loop, "check_setup", lambda **_: pytest.fail("something was done before"))
-    with pytest.raises(SepconError, match=r"cannot be written to .* give another one") as caught:
+    with pytest.raises(SepconError, match=r"cannot be written .* give another --run_dir") as caught:
         train(tmp_path / place)
     assert str(tmp_path / place) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_folder_in_use(tmp_path):
-    descriptor = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        with pytest.raises(SepconError, match="another process is training there"):
+    with open(tmp_path / CLAIM_FILE, "w") as claim:
+        fcntl.flock(claim, fcntl.LOCK_EX)
+        with pytest.raises(SepconError, match="another process writes there"):
             train(tmp_path)
-    finally:
-        os.close(descriptor)
     train(tmp_path)
 
 
