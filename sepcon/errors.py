@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -53,6 +54,23 @@ def _is_scratch_of(other: object, path: str | os.PathLike) -> bool:
     """Whether a file is the unfinished form of a path: its name would tell nobody anything."""
     folder = os.path.dirname(os.fspath(path))
     return isinstance(other, str) and (os.path.dirname(other) == folder or other == os.fspath(path))
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGTERM or Ctrl-C ended what was running; what was saved stays.
+
+    Args:
+      number: of the signal.
+      message: what the user is told, one line.
+
+    Attributes:
+      exit_code: what the process ends with, as shells and schedulers know it: 143 or 130.
+    """
+
+    def __init__(self, number: int, message: str = "") -> None:
+        name = signal.Signals(number).name
+        super().__init__(message or f"interrupted by {name}; the same command goes on from here")
+        self.exit_code = 128 + number
 
 
 def one_line(error: BaseException) -> str:

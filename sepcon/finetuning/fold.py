@@ -87,11 +87,14 @@ class FoldRun:
     folder: Path
     title: str
 
-    def train(self) -> Mapping[str, Any] | None:
+    def train(self) -> Mapping[str, Any]:
         """Trains and chooses; what is finished is not done again.
 
         Returns:
-          what the run says of itself (see `_record`), or None when a signal stopped it.
+          what the run says of itself, see `_record`.
+
+        Raises:
+          Interrupted: a signal stopped it; what was saved stays.
         """
         if run_folder.is_finished(self.folder):
             return run_folder.read_record(self.folder)
@@ -100,16 +103,12 @@ class FoldRun:
         objective, encoder, seconds = self.recipe.objective, self._new_encoder, 0.0
         if objective.contrastive_weight == 1:
             first = self._train_contrastive()
-            if first.interrupted:
-                return None
             seconds = first.seconds
             objective = dataclasses.replace(
                 objective, contrastive_weight=0.0, num_views=1, frozen_encoder=True
             )
             encoder = self._contrastive_encoder
         result = self._train_classifier(objective, encoder)
-        if result.interrupted:
-            return None
         record = self._record(result.seconds + seconds)
         if is_chief(self.recipe.strategy):
             for folder in (self.folder, self.folder / CONTRASTIVE_FOLDER):

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from sepcon.runs import stop
 from sepcon.runs.whole_file import whole_file
 
 PROGRESS_FILE_VARIABLE = "SEPCON_PROGRESS_FILE"
@@ -89,7 +90,12 @@ class Progress:
         self._write(force=True)
 
     def advance(self, units: int = 1, note: str = "") -> None:
-        """Counts `units` more; `note` (a loss, a file name) is shown behind the bar."""
+        """Counts `units` more; `note` (a loss, a file name) is shown behind the bar.
+
+        Raises:
+          Interrupted: see `sepcon.runs.stop.check`.
+        """
+        stop.check()
         self._done += units
         if note:
             self._note = note

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,10 +15,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import Interrupted, SepconError, one_line
 from sepcon.models.weights import read_weights, state_folder, write_weights
 from sepcon.runs.claim import claimed
 from sepcon.runs.progress import Progress
+from sepcon.runs.stop import StopRequest
 from sepcon.training import run_state
 from sepcon.training.checkpoints import Checkpoints, Progressed, named_variables
 from sepcon.training.distribution import (
@@ -29,7 +31,6 @@ from sepcon.training.distribution import (
 from sepcon.training.logs import Averages, RunLog
 from sepcon.training.preflight import check_setup, check_stream
 from sepcon.training.rhythm import Rhythm
-from sepcon.training.runtime import StopRequest
 from sepcon.training.step import StepFunction, StepValues
 from sepcon.training.task import Stream, Task
 
@@ -44,14 +45,12 @@ class FitResult:
       step: steps done, in all starts together.
       metrics: means over the last log interval, and the last validation.
       seconds: time spent, in all starts together.
-      interrupted: a signal ended it before the last step; the same call goes on from there.
       finished_before: it was finished when it was started; nothing was done.
     """
 
     step: int
     metrics: Mapping[str, float]
     seconds: float
-    interrupted: bool
     finished_before: bool = False
 
 
@@ -153,7 +152,7 @@ def _finished_before(
     step = record["step"]
     print(f"{run_dir}: training was finished before, at step {step}", file=sys.stderr)
     read_weights(task.product, state)
-    return FitResult(step, record["metrics"], record["seconds"], False, finished_before=True)
+    return FitResult(step, record["metrics"], record["seconds"], finished_before=True)
 
 
 class _Run:
@@ -202,13 +201,14 @@ class _Run:
         if self._chief:
             self._checkpoints.remove_remains()
         self._keep_state()  # the initial one, or one that was lost
-        with StopRequest() as stop, self._progress(description) as progress:
+        hint = "stopping soon; Ctrl-C again stops at once, without saving"
+        with StopRequest(hint) as stop, self._progress(description) as progress:
             batches = iter(distributed_batches(self._stream, self._step, self._strategy))
             while self._step < self._rhythm.num_steps and not self._anyone(bool(stop)):
                 self._advance(steps, batches, progress)
                 self._tell(optimizer, validate)
                 self._keep()
-            return self._end(progress, str(stop))
+            return self._end(stop)
 
     def _advance(self, steps: StepFunction, batches: Iterator[Any], progress: Progress) -> None:
         """Does the steps up to the next at which there is something to do."""
@@ -273,21 +273,23 @@ class _Run:
             notes = {"averages": self._averages.state(), "metrics": self._metrics}
             self._checkpoints.save(Progressed(self._step, self._seconds(), notes))
 
-    def _end(self, progress: Progress, signal_name: str) -> FitResult:
+    def _end(self, stop: StopRequest) -> FitResult:
         self._save()
         # None goes on, perhaps to the same run again, before the chief has saved.
         self._anyone(False)
         self._log.close()
-        interrupted = self._step < self._rhythm.num_steps
-        if interrupted:
-            progress.write(
-                f"{self._run_dir}: stopped by {signal_name} after step {self._step} and saved; "
-                "the same command goes on from there"
+        if self._step < self._rhythm.num_steps:
+            # Of workers that train together, it may be another that got the signal.
+            number = stop.number or signal.SIGTERM
+            raise Interrupted(
+                number,
+                f"{self._run_dir}: stopped by {signal.Signals(number).name} after step "
+                f"{self._step} and saved; the same command goes on from there",
             )
-        elif self._chief:
+        if self._chief:
             record = {"step": self._step, "seconds": self._seconds(), "metrics": self._metrics}
             run_state.finish(self._run_dir, record)
-        return FitResult(self._step, self._metrics, self._seconds(), interrupted)
+        return FitResult(self._step, self._metrics, self._seconds())
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started

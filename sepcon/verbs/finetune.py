@@ -61,7 +61,7 @@ def finetune(
     loop: Callable[..., FitResult] = fit,
     strategy: str = "default",
     config_text: str = "",
-) -> Row | None:
+) -> Row:
     """Trains a classifier for every test fold and seed, and says how well it does.
 
     After SoundCLR (Nasiri and Hu, 2021). With objective.contrastive_weight of 1 training has two
@@ -104,9 +104,10 @@ def finetune(
       config_text: the resolved configuration, kept in run_dir.
 
     Returns:
-      The content of results.json, or None when a signal stopped the run.
+      The content of results.json.
 
     Raises:
+      Interrupted: a signal stopped the run; the same call goes on.
       SepconError: an argument, a file or the disk is not as it must be; what was saved stays.
     """
     root = Path(run_dir)
@@ -150,8 +151,6 @@ def finetune(
     rows: list[Row] = []
     for run in runs:
         record = run.train()
-        if record is None:
-            return None
         rows.append({**record, "folder": str(run.folder.relative_to(root))})
     return _conclude(root, rows, clips, config_text)
 

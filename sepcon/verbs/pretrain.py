@@ -103,9 +103,10 @@ def pretrain(
       config_text: the resolved configuration, kept in run_dir.
 
     Returns:
-      The SavedModel folder, or None when a signal stopped the run.
+      The SavedModel folder; None for a worker that is not the first of several.
 
     Raises:
+      Interrupted: a signal stopped the run; the same call goes on.
       SepconError: an argument, a file or the disk is not as it must be; what was saved stays.
     """
     folder, log_mel = Path(run_dir), log_mel or LogMel()
@@ -168,7 +169,7 @@ def pretrain(
         config_text=config_text,
         description=f"pretraining on {clips.name}",
     )
-    if result.interrupted or not is_chief(scope):
+    if not is_chief(scope):
         return None
     if recalibration_batches:
         patches.recalibrate(network, stream.batches(num_steps).take(recalibration_batches))

@@ -85,6 +85,7 @@ def train_separator(
       The run folder.
 
     Raises:
+      Interrupted: a signal stopped the run; the same call goes on.
       SepconError: an argument, a file or the disk is not as it must be; what was saved stays.
     """
     folder, config = Path(run_dir), separator or SeparatorConfig()
@@ -125,7 +126,7 @@ def train_separator(
         config_text=config_text,
         description=f"separator on {clips.name}",
     )
-    if result.interrupted or not is_chief(scope):
+    if not is_chief(scope):
         return folder
     if measure_on is not None:
         _measure(folder, measure_on, max_measured_clips)

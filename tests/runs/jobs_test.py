@@ -151,4 +151,5 @@ run_jobs([job], log_dir=Path("logs"), workers=1, environment={{}}, command=(sys.
         words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=40
     )
     assert process.returncode != 0
-    assert process.stderr.rstrip().endswith("KeyboardInterrupt")
+    name = signal.Signals(number).name
+    assert f"sepcon.errors.Interrupted: interrupted by {name}" in process.stderr.splitlines()[-1]

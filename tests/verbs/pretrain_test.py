@@ -1,6 +1,7 @@
 """What `pretrain` and `train_separator` say of arguments that do not fit, before any training."""
 
-from typing import Any
+import signal
+from typing import Any, NoReturn
 
 import keras
 import pytest
@@ -8,10 +9,9 @@ import tensorflow as tf
 
 from sepcon.audio.log_mel import LogMel
 from sepcon.data.clips import ClipDataset, from_reader
-from sepcon.errors import SepconError
+from sepcon.errors import Interrupted, SepconError
 from sepcon.models.encoders import small_cnn
 from sepcon.models.separator.network import SeparatorConfig
-from sepcon.training.loop import FitResult
 from sepcon.training.task import Task
 from sepcon.verbs.pretrain import pretrain
 from sepcon.verbs.train_separator import train_separator
@@ -75,12 +75,14 @@ def test_arguments_that_do_not_fit(tmp_path, changes, message):
 def test_heads_are_as_wide_as_they_are_told(tmp_path):
     tasks = []
 
-    def loop(*, task: Task, **_: Any) -> FitResult:
+    def loop(*, task: Task, **_: Any) -> NoReturn:
         tasks.append(task)
-        return FitResult(step=0, metrics={}, seconds=0.0, interrupted=True)
+        raise Interrupted(signal.SIGTERM)
 
     sizes = {"projection_hidden_sizes": (7,), "coincidence_hidden_sizes": (5, 3, 2)}
-    call(tmp_path, loop=loop, **sizes)
+    with pytest.raises(Interrupted):
+        call(tmp_path, loop=loop, **sizes)
+    assert not (tmp_path / "run" / "run.json").exists()
     model = tasks[0].model
     assert [weight.shape[-1] for weight in model.projection.trainable_weights] == [7] * 3 + [
         128
