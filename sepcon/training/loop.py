@@ -17,10 +17,10 @@ import tensorflow as tf
 
 from sepcon.errors import Interrupted, SepconError, one_line
 from sepcon.models.weights import read_weights, state_folder, write_weights
+from sepcon.runs import run_folder
 from sepcon.runs.claim import claimed
 from sepcon.runs.progress import Progress
 from sepcon.runs.stop import StopRequest
-from sepcon.training import run_state
 from sepcon.training.checkpoints import Checkpoints, Progressed, named_variables
 from sepcon.training.distribution import (
     distributed_batches,
@@ -83,7 +83,7 @@ def fit(
 
     The folder of the run receives checkpoints/ (the last ones, to resume), states/ (weights of
     the task's product, for ever; always those of the last step), metrics.jsonl, tensorboard/,
-    and done.json in the end.
+    and in the end run.json, which says that the training is over.
 
     Args:
       task: made inside the strategy's scope.
@@ -125,7 +125,9 @@ def fit(
         keep_state_steps=tuple(keep_state_steps),
     )
     run_dir, strategy = Path(run_dir), strategy or tf.distribute.get_strategy()
-    before = run_state.finished(run_dir)
+    before = run_folder.training_record(run_dir)
+    if before is not None:
+        _check_asks_for_more(run_dir, before["step"], num_steps)
     if before is not None and before["step"] >= num_steps:
         state = state_folder(run_dir, before["step"])
         if state.is_dir():  # else it is written anew, from the last checkpoint
@@ -181,6 +183,7 @@ class _Run:
             replicas=strategy.num_replicas_in_sync,
         )
         reached = checkpoints.restore()
+        _check_asks_for_more(run_dir, reached.step, rhythm.num_steps)
         self._check_workers_agree(reached.step)
         self._step = self._saved_step = reached.step
         self._seconds_before, self._started = reached.seconds, time.monotonic()
@@ -288,7 +291,7 @@ class _Run:
             )
         if self._chief:
             record = {"step": self._step, "seconds": self._seconds(), "metrics": self._metrics}
-            run_state.finish(self._run_dir, record)
+            run_folder.note_training(self._run_dir, record)
         return FitResult(self._step, self._metrics, self._seconds())
 
     def _seconds(self) -> float:
@@ -313,6 +316,15 @@ class _Run:
                 f"run_dir {self._run_dir}: the workers find different checkpoints there (this one "
                 f"that of step {step}); give a folder on a disk that all workers share"
             )
+
+
+def _check_asks_for_more(run_dir: Path, step: int, num_steps: int) -> None:
+    """Refuses what would be called by fewer steps than its weights have seen."""
+    if step > num_steps:
+        raise SepconError(
+            f"{run_dir}: has done {step} steps, asked for {num_steps}; ask for {step} or more, or "
+            "give another --run_dir"
+        )
 
 
 @contextlib.contextmanager

@@ -120,7 +120,7 @@ def test_signal_ends_the_call_and_saves(tmp_path, number):
         train(tmp_path, 8, steps_per_call=2, validate=interrupt, validate_every_steps=4)
     assert caught.value.exit_code == 128 + number
     assert checkpoint_steps(tmp_path) == [4]
-    assert not (tmp_path / "done.json").exists()
+    assert not (tmp_path / "run.json").exists()
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
     task, result = train(tmp_path, 8)
     assert result.step == 8
@@ -150,7 +150,7 @@ def test_signal_in_the_last_step_is_too_late(tmp_path):
         return {}
 
     assert train(tmp_path, 4, validate=interrupt)[1].step == 4
-    assert (tmp_path / "done.json").exists()
+    assert (tmp_path / "run.json").exists()
 
 
 def test_trains_outside_the_main_thread(tmp_path):
@@ -278,8 +278,8 @@ def test_folder_in_use(tmp_path):
 
 
 def test_done_file_that_cannot_be_read(tmp_path):
-    (tmp_path / "done.json").write_text("{")
-    with pytest.raises(SepconError, match="remove it to go on"):
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(SepconError, match=r"run.json: is damaged .*remove it, then the same"):
         train(tmp_path)
 
 

@@ -69,7 +69,7 @@ CHANNEL = ViewSampler(pairs=("mixture-channel",), patch_seconds=0.5)
 def test_arguments_that_do_not_fit(tmp_path, changes, message):
     with pytest.raises((SepconError, ValueError), match=message):
         call(tmp_path, **changes)
-    assert not (tmp_path / "run" / "done.json").exists()
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_heads_are_as_wide_as_they_are_told(tmp_path):

@@ -7,7 +7,6 @@ import dataclasses
 import datetime
 import io
 import json
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.products.saved_model import CLASS_MAP_FILE, MODEL_CARD_FILE, SAVED_MODEL_FOLDER
 from sepcon.models.products.separation import SeparationModel, separator_fingerprint
 from sepcon.models.separator.network import MODEL_FILE, chosen_step, load_separator
+from sepcon.runs.revision import running_revision
 from sepcon.runs.whole_file import whole_folder
 
 
@@ -191,34 +191,17 @@ def _separator(model: str | Path, step: int | None, hop_seconds: float | None) -
 
 def model_card(product: Product, *, config_text: str = "") -> dict[str, Any]:
     """Returns what a user of the SavedModel must know, as JSON-able values."""
+    revision = running_revision()
     return {
         **product.facts,
         "waveform": "float32 in [-1, 1], [batch, samples] or [samples]",
         "sepcon_version": sepcon.__version__,
         "tensorflow_version": tf.__version__,
-        **git_revision(),
+        "git_revision": revision.commit,
+        "git_dirty": revision.dirty,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "gin": config_text,
     }
-
-
-def git_revision() -> dict[str, Any]:
-    """Returns {'git_revision', 'git_dirty'} of the running source, None where there is no git."""
-    package = Path(sepcon.__file__).resolve().parent
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(package), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        # An installed copy inside somebody else's checkout must not claim that one's revision.
-        git("ls-files", "--error-unmatch", "__init__.py")
-        return {
-            "git_revision": git("rev-parse", "HEAD"),
-            "git_dirty": bool(git("status", "--porcelain", "--", ".")),
-        }
-    except (OSError, subprocess.CalledProcessError):
-        return {"git_revision": None, "git_dirty": None}
 
 
 def _check_same_model(target: Path, card: dict[str, Any]) -> None:
