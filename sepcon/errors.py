@@ -1,4 +1,14 @@
-"""The one exception whose message is meant for the person at the terminal."""
+"""What is told to the person at the terminal in one line, and nothing else."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+_IN_THE_WAY = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENOTEMPTY}
 
 
 class SepconError(Exception):
@@ -7,6 +17,60 @@ class SepconError(Exception):
     The message says what went wrong, where (file, argument, step), what was found, what was
     expected and how to cure it. The command line prints it without a traceback.
     """
+
+
+class WriteError(SepconError):
+    """A file or folder that a run makes cannot be written. It concerns the run, not one input."""
+
+
+def write_error(
+    path: str | os.PathLike, cause: BaseException | None, *, cure: str = ""
+) -> WriteError:
+    """Returns the error that names what cannot be written, why, and what helps.
+
+    Args:
+      path: the file or folder.
+      cause: what the system, or a library that writes, has raised.
+      cure: what helps, and what comes then; by default it follows from the cause.
+    """
+    number = getattr(cause, "errno", None)
+    reason = getattr(cause, "strerror", None) or one_line(cause or OSError("unknown"))
+    other = getattr(cause, "filename", None)
+    if other is not None and number not in _NO_ROOM and not _is_scratch_of(other, path):
+        reason = f"{reason}: {printable(os.fsdecode(other))}"
+    if not cure:
+        first = "see to the disk"
+        if number is None or number in _NO_ROOM:
+            first = "make room"
+        elif number in _NO_PERMISSION:
+            first = "make it writable"
+        elif number in _IN_THE_WAY:
+            first = "clear the way"
+        cure = f"{first}, then the same command goes on, or choose another folder"
+    return WriteError(f"{printable(os.fspath(path))}: cannot be written ({reason}); {cure}")
+
+
+def _is_scratch_of(other: object, path: str | os.PathLike) -> bool:
+    """Whether a file is the unfinished form of a path: its name would tell nobody anything."""
+    folder = os.path.dirname(os.fspath(path))
+    return isinstance(other, str) and (os.path.dirname(other) == folder or other == os.fspath(path))
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGTERM or Ctrl-C ended what was running; what was saved stays.
+
+    Args:
+      number: of the signal.
+      message: what the user is told, one line.
+
+    Attributes:
+      exit_code: what the process ends with, as shells and schedulers know it: 143 or 130.
+    """
+
+    def __init__(self, number: int, message: str = "") -> None:
+        name = signal.Signals(number).name
+        super().__init__(message or f"interrupted by {name}; the same command goes on from here")
+        self.exit_code = 128 + number
 
 
 def one_line(error: BaseException) -> str:

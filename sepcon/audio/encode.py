@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,7 +14,7 @@ import numpy.typing as npt
 import soundfile
 
 from sepcon.audio.files import AudioHeader
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import one_line, write_error
 
 Format = Literal["same", "wav", "flac"]
 FORMATS = get_args(Format)
@@ -22,10 +24,7 @@ _WAV_BYTES = (1 << 32) - (1 << 20)
 # What the header of a FLAC frame can say: any rate to 65,535 Hz, tens of Hz to 655,350 Hz.
 _FLAC_RATES_HZ = (65_535, 655_350)
 _FLAC_FULL_SCALE = 1 << 23
-
-
-class TrackWriteError(SepconError):
-    """Tracks cannot be written: the disk is full or gone, and would be for the next file too."""
+_FULL_DISK_BYTES = 1 << 20
 
 
 def chosen_format(wanted: Format, header: AudioHeader) -> Literal["wav", "flac"]:
@@ -81,14 +80,15 @@ class TrackWriter:
                 file = soundfile.SoundFile(os.fsencode(path), "w", rate_hz, 1, subtype, None, kind)
             except (OSError, soundfile.LibsndfileError) as error:
                 self.close()
-                raise self._error(error) from error
+                cause = self._cause(error)
+                raise write_error(self._folder, cause) from cause
             self._files.append(file)
 
     def write(self, tracks: npt.NDArray[np.float32]) -> None:
         """Appends [track, samples] float32.
 
         Raises:
-          TrackWriteError: they cannot be written.
+          WriteError: they cannot be written.
         """
         self.num_samples += tracks.shape[1]
         data = self._to_24_bits(tracks) if self._format == "flac" else tracks
@@ -97,7 +97,8 @@ class TrackWriter:
                 file.write(np.ascontiguousarray(track))
         # soundfile tells of a write that fell short by an assertion.
         except (OSError, soundfile.LibsndfileError, AssertionError) as error:
-            raise self._error(error) from error
+            cause = self._cause(error)
+            raise write_error(self._folder, cause) from cause
 
     def _to_24_bits(self, tracks: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
         scaled = np.rint(tracks.astype(np.float64) * _FLAC_FULL_SCALE)
@@ -106,23 +107,26 @@ class TrackWriter:
         self.num_clipped += int(np.count_nonzero(np.abs(scaled - held) > 1.0))
         return held.astype(np.int32) << 8  # libsndfile takes 24 bits left-justified in 32.
 
-    def _error(self, error: Exception) -> TrackWriteError:
-        return TrackWriteError(
-            f"{self._folder}: channels cannot be written ({one_line(error)}); make room on the "
-            "disk, then the same command goes on"
-        )
+    def _cause(self, error: Exception) -> Exception:
+        """What happened: libsndfile says no more than "System error.", of a full disk too."""
+        if isinstance(error, OSError) or not self._folder.is_dir():
+            return error
+        free = shutil.disk_usage(self._folder).free
+        number = errno.ENOSPC if free < _FULL_DISK_BYTES else errno.EIO
+        return OSError(number, f"{one_line(error)} {free / 1e6:.1f} MB are free there")
 
     def close(self) -> None:
         """Finishes the files; their last samples reach the disk here.
 
         Raises:
-          TrackWriteError: they cannot be written.
+          WriteError: they cannot be written.
         """
         try:
             while self._files:
                 self._files.pop().close()
         except (OSError, soundfile.LibsndfileError) as error:
-            raise self._error(error) from error
+            cause = self._cause(error)
+            raise write_error(self._folder, cause) from cause
 
     def __enter__(self) -> TrackWriter:
         return self

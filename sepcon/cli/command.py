@@ -36,7 +36,8 @@ from sepcon.cli.launch import launch_of
 from sepcon.cli.listing import listing
 from sepcon.cli.print_config import print_config
 from sepcon.cli.reach import Reach, check_read, check_values, reach
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import Interrupted, SepconError, one_line
+from sepcon.runs.stop import interruptible
 from sepcon.verbs.registry import VERBS, Verb
 
 USAGE_ERROR = 2
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: the command line without the program's name; `sys.argv` by default.
 
     Returns:
-      The exit code: 0 done, 1 an error told in one line, 2 a wrong command line, 130 interrupted.
+      The exit code: 0 done, 1 an error told in one line, 2 a wrong command line, 130 or
+      143 interrupted by Ctrl-C or SIGTERM.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("--help", "-h", "help"):
@@ -62,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if words[0] == "list":
             print(listing(words[1:]))
             return 0
-        return _run(words[0], words[1:])
+        with interruptible():
+            return _run(words[0], words[1:])
     except SepconError as error:
         # gin appends where the value was bound; the first line is the message itself.
         print(f"sepcon: error: {str(error).splitlines()[0]}", file=sys.stderr)
@@ -72,9 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _UsageError as error:
         print(f"sepcon: error: {error}", file=sys.stderr)
         return USAGE_ERROR
-    except KeyboardInterrupt:
-        print("sepcon: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+    except Interrupted as error:
+        print(f"sepcon: {error}", file=sys.stderr)
+        return error.exit_code
 
 
 class _UsageError(Exception):

@@ -21,7 +21,8 @@ from sepcon.audio.samples import SAMPLE_RATE_HZ, to_int16
 from sepcon.data.clips import ClipDataset
 from sepcon.data.example_bytes import serialize_example, write_record
 from sepcon.errors import SepconError
-from sepcon.runs.whole_file import remove_leftovers, whole_file
+from sepcon.runs.run_folder import write_text
+from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable, whole_file
 
 INDEX = "index.json"
 _FORMAT = 1
@@ -124,13 +125,11 @@ class ChannelShards:
             step=step,
             shard_clips=shard_clips,
         )
-        try:
+        with told_if_unwritable(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            if (self.folder / INDEX).exists():
-                self._index = self._continued(read_index(self.folder))
-            self.note_finished()
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
+        if (self.folder / INDEX).exists():
+            self._index = self._continued(read_index(self.folder))
+        self.note_finished()
 
     @property
     def index(self) -> ChannelIndex:
@@ -154,14 +153,13 @@ class ChannelShards:
         """Enters into the index what has been written.
 
         Raises:
-          OSError: it cannot be written.
+          WriteError: it cannot be written.
         """
         first_missing = next(iter(self.missing()), self.num_shards)
         sizes = tuple(len(self.clips_of(number)) for number in range(first_missing))
         self._index = dataclasses.replace(self._index, shards=sizes)
         text = json.dumps(dataclasses.asdict(self._index), indent=1) + "\n"
-        with whole_file(self.folder / INDEX) as temporary:
-            temporary.write_text(text)
+        write_text(self.folder / INDEX, text)
 
     def _continued(self, found: ChannelIndex) -> ChannelIndex:
         wanted = dataclasses.replace(
@@ -191,17 +189,11 @@ def write_channel_shard(
     Raises:
       SepconError: if a sample is not a number, or the disk is full.
     """
-    try:
-        with (
-            whole_file(shard_path(folder, number)) as temporary,
-            open(temporary, "wb") as records,
-        ):
-            for identifier, channels in clips:
-                samples = _checked(folder, identifier, channels).astype("<i2", copy=False)
-                features = {"id": identifier, "channels": samples.tobytes()}
-                write_record(records, serialize_example(features))
-    except OSError as error:
-        raise _unwritable(Path(folder), error) from error
+    with whole_file(shard_path(folder, number)) as scratch, open(scratch, "wb") as records:
+        for identifier, channels in clips:
+            samples = _checked(folder, identifier, channels).astype("<i2", copy=False)
+            features = {"id": identifier, "channels": samples.tobytes()}
+            write_record(records, serialize_example(features))
 
 
 def _checked(folder: str | Path, identifier: bytes, channels: np.ndarray) -> np.ndarray:
@@ -284,15 +276,5 @@ class ChannelWriter:
 
     def _finish_shard(self) -> None:
         write_channel_shard(self._shards.folder, len(self._shards.index.shards), self._pending)
-        try:
-            self._shards.note_finished()
-        except OSError as error:
-            raise _unwritable(self._shards.folder, error) from error
+        self._shards.note_finished()
         self._pending.clear()
-
-
-def _unwritable(folder: Path, error: Exception) -> SepconError:
-    reason = getattr(error, "strerror", None) or error
-    return SepconError(
-        f"{folder}: channels cannot be written ({reason}); make room or choose another folder"
-    )

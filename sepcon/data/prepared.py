@@ -70,13 +70,19 @@ def prepare_once(
         return directory
     if _ONLY_OPEN.get():
         raise NotPreparedError(builder.info.full_name, directory)
-    with _locked(directory):
+    with _locked(directory) as alone:
         if is_prepared(directory):
             return directory
         print(f"Preparing {builder.info.full_name} in {directory}", file=sys.stderr)
-        for leftover in directory.parent.glob(f"incomplete.*_{directory.name}"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        _prepare(builder, manual_dir)
+        if alone:
+            for leftover in directory.parent.glob(f"incomplete.*_{directory.name}"):
+                shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            _prepare(builder, manual_dir)
+        except SepconError:
+            # Without a lock another process may have been first: what it has made is the same.
+            if alone or not is_prepared(directory):
+                raise
     return directory
 
 
@@ -116,8 +122,13 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Holds a file lock beside `directory`; the system frees it when the process dies."""
+def _locked(directory: Path) -> Iterator[bool]:
+    """Holds a file lock beside `directory`; the system frees it when the process dies.
+
+    Yields:
+      Whether there is a lock: some network file systems have none. Then two processes may prepare
+      the same at once, each in a folder of its own, until one of them gives it the name.
+    """
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         file: IO[str] = open(directory.parent / f".{directory.name}.lock", "w")  # noqa: SIM115
@@ -126,12 +137,15 @@ def _locked(directory: Path) -> Iterator[None]:
             f"{directory.parent}: cannot be written ({error.strerror}); choose another data_dir"
         ) from error
     with file:
+        alone = True
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"Waiting for another process that prepares {directory}", file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        except OSError:
+            alone = False
+        yield alone
 
 
 def ordered_key(index: int, total: int) -> int:

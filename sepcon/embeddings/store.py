@@ -19,6 +19,7 @@ import numpy as np
 from sepcon.embeddings.archive import DAMAGE, read_archive
 from sepcon.errors import SepconError, one_line
 from sepcon.runs.run_folder import write_text
+from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable, write_arrays
 
 INDEX_FILE = "index.json"
 _FORMAT = 1
@@ -198,8 +199,7 @@ class EmbeddingWriter:
       layout: what it is to hold.
 
     Raises:
-      SepconError: the folder holds embeddings of something else.
-      OSError: it cannot be written.
+      SepconError: the folder holds embeddings of something else, or cannot be written.
     """
 
     def __init__(self, folder: str | Path, layout: StoreLayout) -> None:
@@ -207,7 +207,9 @@ class EmbeddingWriter:
             raise ValueError(f"layout must have clips and a positive shard size, got {layout}.")
         self.folder = Path(folder)
         self.layout = layout
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with told_if_unwritable(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.folder)
         index = _read_index(self.folder)
         if index is None:
             self._write_index(dim=None, shard_rows=None)
@@ -241,6 +243,9 @@ class EmbeddingWriter:
           embedding: [rows, dim] float32.
           labels: [clips, classes] uint8.
           patches: [clips] int32, rows of each clip, where the layout has patches.
+
+        Raises:
+          WriteError: it cannot be written.
         """
         arrays = {
             "ids": np.asarray(ids, np.str_),
@@ -251,10 +256,7 @@ class EmbeddingWriter:
             arrays["patches"] = np.asarray(patches, np.int32)
         _check_shard(arrays, self.layout, shard)
         path = self.folder / self.layout.file_name(shard)
-        temporary = path.with_suffix(".tmp")
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-        temporary.replace(path)
+        write_arrays(path, arrays)
 
     def finish(self) -> EmbeddingStore:
         """Marks the store as finished and opens it.

@@ -13,7 +13,7 @@ from sepcon.audio.resampling import resampled
 from sepcon.data.clips import ClipDataset, to_float
 from sepcon.embeddings.embedder import ClipEmbedder
 from sepcon.embeddings.store import EmbeddingStore, EmbeddingWriter, StoreLayout
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import SepconError
 from sepcon.runs.progress import Progress
 
 # A batch of long recordings is cut to this many samples (17 minutes), and clips of odd lengths
@@ -54,14 +54,11 @@ def write_embeddings(
     layout = StoreLayout(
         clips.name, embedder.fingerprint, clips.class_names, clips.num_clips, shard_size, patches
     )
-    try:
-        writer = EmbeddingWriter(folder, layout)
-        missing = set(writer.missing_shards())
-        if missing:
-            _write_missing(writer, missing, embedder, clips, batch_size, description)
-        return writer.finish()
-    except OSError as error:
-        raise SepconError(f"cannot write embeddings to {folder}: {one_line(error)}") from error
+    writer = EmbeddingWriter(folder, layout)
+    missing = set(writer.missing_shards())
+    if missing:
+        _write_missing(writer, missing, embedder, clips, batch_size, description)
+    return writer.finish()
 
 
 def _write_missing(

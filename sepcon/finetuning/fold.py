@@ -17,7 +17,7 @@ from sepcon.data.clips import ClipDataset, fit_length, select, to_float
 from sepcon.data.examples import map_in_order
 from sepcon.data.folds import FoldedClips, FoldSplit
 from sepcon.data.stream import TrainingStream
-from sepcon.metrics.predictions import Predictions
+from sepcon.finetuning.predictions import Predictions
 from sepcon.models.classifier import Classifier, describe, save_classifier_config, write_selected
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.encoders import with_frames
@@ -82,11 +82,14 @@ class FoldRun:
     folder: Path
     title: str
 
-    def train(self) -> Mapping[str, Any] | None:
+    def train(self) -> Mapping[str, Any]:
         """Trains and chooses; what is finished is not done again.
 
         Returns:
-          what the run says of itself (see `_record`), or None when a signal stopped it.
+          what the run says of itself, see `_record`.
+
+        Raises:
+          Interrupted: a signal stopped it; what was saved stays.
         """
         if run_folder.is_finished(self.folder):
             return run_folder.read_record(self.folder)
@@ -95,16 +98,12 @@ class FoldRun:
         objective, encoder, seconds = self.recipe.objective, self._new_encoder, 0.0
         if objective.contrastive_weight == 1:
             first = self._train_contrastive()
-            if first.interrupted:
-                return None
             seconds = first.seconds
             objective = dataclasses.replace(
                 objective, contrastive_weight=0.0, num_views=1, frozen_encoder=True
             )
             encoder = self._contrastive_encoder
         result = self._train_classifier(objective, encoder)
-        if result.interrupted:
-            return None
         record = self._record(result.seconds + seconds)
         if is_chief(self.recipe.strategy):
             for folder in (self.folder, self.folder / CONTRASTIVE_FOLDER):

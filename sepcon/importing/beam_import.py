@@ -13,10 +13,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from sepcon.errors import SepconError, one_line
 from sepcon.importing.clip_source import AudioReader, ClipReference, ClipSource, shards_of
 from sepcon.importing.import_folder import Plan, unfinished_shards, write_shard
 from sepcon.runs.beam import run_pieces
+from sepcon.runs.whole_file import scratch_folder, told_if_unwritable, whole_file
 
 _LISTS = "lists"
 
@@ -39,14 +39,11 @@ def write_shards(
     root = root.resolve()
     missing = unfinished_shards(root, plan)
     shards = shards_of(source.references, plan.clips_per_shard)
-    try:
-        (root / _LISTS).mkdir(exist_ok=True)
-        for number in missing:
-            _list_path(root, number).write_bytes(pickle.dumps(list(shards[number])))
-    except OSError as error:
-        raise SepconError(
-            f"{root}: cannot be written ({one_line(error)}); make room or choose another --run_dir"
-        ) from error
+    with told_if_unwritable(root):
+        scratch_folder(root / _LISTS)
+    for number in missing:
+        with whole_file(_list_path(root, number), durable=False) as scratch:
+            scratch.write_bytes(pickle.dumps(list(shards[number])))
     work = functools.partial(_write_listed_shard, str(root), source.read)
     run_pieces(work, missing, shared_dir=root, pipeline_options=pipeline_options)
     shutil.rmtree(root / _LISTS, ignore_errors=True)

@@ -11,19 +11,23 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sepcon.audio.files import quiet_decoder
 from sepcon.data.example_bytes import write_record
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import SepconError
 from sepcon.importing.clip_source import AudioReader, ClipReference, ClipSource, fingerprint
 from sepcon.importing.import_shard import convert_shard
 from sepcon.importing.manifest import COLUMNS, Counts, count, open_table, read_rows, write_rows
 from sepcon.runs import run_folder
-from sepcon.runs.whole_file import remove_leftovers, whole_file
+from sepcon.runs.whole_file import (
+    remove_leftovers,
+    scratch_folder,
+    told_if_unwritable,
+    whole_file,
+)
 
 MANIFEST = "manifest.csv"
 CLASSES = "classes.csv"
@@ -81,14 +85,14 @@ def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
                     f"{root}: holds an unfinished import with {field.name} {old}, now it is {new}; "
                     "bring the source and settings back, or choose another --run_dir"
                 )
-    with _writing(root):
-        (root / _PARTS).mkdir(parents=True, exist_ok=True)
-        for folder in (root, root / _PARTS):
-            remove_leftovers(folder)
-        with whole_file(root / CLASSES) as temporary, open_table(temporary, "w") as file:
-            rows = enumerate(source.class_names)
-            csv.writer(file, lineterminator="\n").writerows([("index", "display_name"), *rows])
-        run_folder.write_text(root / PLAN, json.dumps(dataclasses.asdict(plan), indent=1) + "\n")
+    with told_if_unwritable(root):
+        scratch_folder(root / _PARTS)
+    for folder in (root, root / _PARTS):
+        remove_leftovers(folder)
+    with whole_file(root / CLASSES) as scratch, open_table(scratch, "w") as file:
+        rows = enumerate(source.class_names)
+        csv.writer(file, lineterminator="\n").writerows([("index", "display_name"), *rows])
+    run_folder.write_text(root / PLAN, json.dumps(dataclasses.asdict(plan), indent=1) + "\n")
     return plan
 
 
@@ -146,13 +150,13 @@ def write_shard(
       SepconError: it cannot be written.
     """
     rows = []
-    with _writing(root), quiet_decoder():
-        with whole_file(shard_path(root, number)) as temporary, open(temporary, "wb") as records:
+    with quiet_decoder():
+        with whole_file(shard_path(root, number)) as scratch, open(scratch, "wb") as records:
             for row, record in convert_shard(read, references):
                 rows.append(row)
                 if record is not None:
                     write_record(records, record)
-        with whole_file(_part_path(root, number)) as temporary, open_table(temporary, "w") as part:
+        with whole_file(_part_path(root, number)) as scratch, open_table(scratch, "w") as part:
             write_rows(part, rows)
     return count(rows)
 
@@ -160,16 +164,15 @@ def write_shard(
 def finish(root: Path, plan: Plan) -> Counts:
     """Makes the manifest of the parts, once all shards are there; returns its counts."""
     parts = [_part_path(root, number) for number in range(plan.num_shards)]
-    with _writing(root):
-        if not (root / MANIFEST).exists():
-            with whole_file(root / MANIFEST) as temporary, open_table(temporary, "w") as file:
-                csv.writer(file, lineterminator="\n").writerow(COLUMNS)
-                for part in parts:
-                    with open_table(part, "r") as rows:
-                        shutil.copyfileobj(rows, file)
-        shutil.rmtree(root / _PARTS, ignore_errors=True)
-        # A worker may outlive its killed parent by a moment, and begin a file in it.
-        remove_leftovers(root)
+    if not (root / MANIFEST).exists():
+        with whole_file(root / MANIFEST) as scratch, open_table(scratch, "w") as file:
+            csv.writer(file, lineterminator="\n").writerow(COLUMNS)
+            for part in parts:
+                with open_table(part, "r") as rows:
+                    shutil.copyfileobj(rows, file)
+    shutil.rmtree(root / _PARTS, ignore_errors=True)
+    # A worker may outlive its killed parent by a moment, and begin a file in it.
+    remove_leftovers(root)
     return count(read_rows(root / MANIFEST))
 
 
@@ -229,14 +232,3 @@ def run_record(root: Path, counts: Counts) -> dict[str, Any]:
         "left_out": dict(counts.left_out()),
         "manifest": digest,
     }
-
-
-@contextmanager
-def _writing(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SepconError(
-            f"{root}: cannot be written ({one_line(error)}); make room or choose another "
-            "--run_dir, the same command goes on"
-        ) from error

@@ -18,6 +18,7 @@ from sepcon.runs.run_folder import write_model_file
 
 KIND = "classifier"
 SELECTED_FOLDER = "selected"
+STEP_FILE = "step.txt"
 
 
 class Classifier(keras.Model):
@@ -135,13 +136,13 @@ def load_classifier(run_dir: str | Path, step: int | None = None) -> LoadedClass
 
 def write_selected(model: Classifier, run_dir: Path, step: int) -> None:
     """Keeps the weights that validation has chosen so far, in place of those before."""
-    weights.write_weights(model, run_dir / SELECTED_FOLDER)
-    (run_dir / SELECTED_FOLDER / "step.txt").write_text(f"{step}\n")
+    notes = {STEP_FILE: f"{step}\n"}
+    weights.write_weights(model, run_dir / SELECTED_FOLDER, notes=notes)
 
 
 def read_selected_step(run_dir: str | Path) -> int:
     """Returns the step whose weights are kept as the chosen ones."""
-    path = Path(run_dir) / SELECTED_FOLDER / "step.txt"
+    path = Path(run_dir) / SELECTED_FOLDER / STEP_FILE
     try:
         return int(path.read_text())
     except (OSError, ValueError) as error:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
 
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import SepconError, one_line, write_error
+from sepcon.runs.whole_file import whole_folder
 
 _PREFIX = "weights"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -27,30 +29,29 @@ def list_states(run_dir: str | os.PathLike) -> list[int]:
     return sorted(int(match.group(1)) for match in matches if match)
 
 
-def write_weights(model: tf.Module, folder: str | os.PathLike) -> None:
+def write_weights(
+    model: tf.Module, folder: str | os.PathLike, *, notes: Mapping[str, str] | None = None
+) -> None:
     """Writes the weights of a model into a folder, replacing what is there in one step.
 
     Args:
       model: anything `tf.train.Checkpoint` can track.
       folder: created; no part of it is ever seen unfinished.
+      notes: text files that stand beside the weights, by their names.
 
     Raises:
-      SepconError: it cannot be written (no space, no permission); what was there stays.
+      WriteError: it cannot be written (no space, no permission); what was there stays.
       ValueError: the model holds variables that TensorFlow does not find.
     """
     folder = Path(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-            written = Path(scratch) / "new"
-            written.mkdir()
-            stored = _shapes(tf.train.Checkpoint(model=model).write(str(written / _PREFIX)))
-            _check_complete(model, stored)
-            if folder.exists():
-                folder.rename(Path(scratch) / "old")
-            written.rename(folder)
-    except (OSError, tf.errors.OpError) as error:
-        raise SepconError(f"{folder}: weights cannot be written: {one_line(error)}") from error
+    with whole_folder(folder) as scratch:
+        try:
+            stored = _shapes(tf.train.Checkpoint(model=model).write(str(scratch / _PREFIX)))
+        except tf.errors.OpError as error:
+            raise write_error(folder, error) from error
+        _check_complete(model, stored)
+        for name, text in (notes or {}).items():
+            (scratch / name).write_text(text, encoding="utf-8")
 
 
 def read_weights(model: tf.Module, folder: str | os.PathLike) -> None:

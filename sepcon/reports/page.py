@@ -16,6 +16,7 @@ import soundfile
 import soxr
 
 from sepcon.errors import SepconError
+from sepcon.runs.run_folder import write_text
 
 _FFT_SAMPLES = 512
 _MOST_PLAYED_HZ = 48_000
@@ -71,7 +72,8 @@ def write_report(path: Path, *, title: str, subtitle: str, sections: Sequence[Se
     """Writes the page, whole or not at all.
 
     Raises:
-      SepconError: the libraries of the extra `report` are not installed.
+      SepconError: the libraries of the extra `report` are not installed, or the page cannot be
+        written.
     """
     jinja2 = library("jinja2")
     environment = jinja2.Environment(
@@ -82,9 +84,7 @@ def write_report(path: Path, *, title: str, subtitle: str, sections: Sequence[Se
     page = environment.get_template("page.html").render(
         title=title, subtitle=subtitle, sections=sections
     )
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, page)
 
 
 def require_libraries() -> None:

@@ -31,16 +31,13 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Writes rows of the same keys as a table, the keys as its head.
 
     Raises:
-      SepconError: the file cannot be written.
+      WriteError: the file cannot be written.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    try:
-        run_folder.write_text(path, text.getvalue())
-    except OSError as error:
-        raise SepconError(f"{path} cannot be written: {one_line(error)}") from error
+    run_folder.write_text(path, text.getvalue())
 
 
 def read_results(path: Path) -> Any:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sepcon.errors import SepconError, one_line
+from sepcon.runs.whole_file import whole_file
 
 Runner = Literal["local", "beam"]
 _WORK = ".work.pickle"
@@ -52,7 +53,8 @@ def run_pieces(
         return
     path = shared_dir.resolve() / _WORK
     try:
-        path.write_bytes(cloudpickle.dumps(work))
+        with whole_file(path) as scratch:
+            scratch.write_bytes(cloudpickle.dumps(work))
         pipeline = beam.Pipeline(argv=list(pipeline_options) or list(_ALONE))
         # Spread first: a runner may keep together what comes from one list.
         _ = (

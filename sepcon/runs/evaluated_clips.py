@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sepcon.errors import SepconError, one_line
 from sepcon.runs import run_folder
 
 IDS_FILE = "test_ids.txt"
@@ -35,17 +34,12 @@ def write_evaluated_clips(
       For the rows: test_ids_sha256, of the file of ids; num_missing_test_clips, None if unknown.
 
     Raises:
-      SepconError: a file cannot be written.
+      WriteError: a file cannot be written.
     """
     text = "".join(f"{name}\n" for name in sorted(ids))
-    try:
-        run_folder.write_text(folder / IDS_FILE, text)
-        if left_out is not None:
-            run_folder.write_text(folder / MISSING_FILE, _missing_table(left_out))
-    except OSError as error:
-        raise SepconError(
-            f"{folder}: the list of evaluated clips cannot be written: {one_line(error)}"
-        ) from error
+    run_folder.write_text(folder / IDS_FILE, text)
+    if left_out is not None:
+        run_folder.write_text(folder / MISSING_FILE, _missing_table(left_out))
     return {
         "test_ids_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "num_missing_test_clips": None if left_out is None else len(left_out),

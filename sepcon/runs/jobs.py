@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import fcntl
 import functools
 import os
 import shlex
@@ -19,13 +18,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any, Self
 
 from tqdm import tqdm
 
-from sepcon.errors import SepconError
+from sepcon.errors import Interrupted, SepconError
+from sepcon.runs.claim import claimed
 from sepcon.runs.progress import PROGRESS_FILE_VARIABLE, ProgressState
+from sepcon.runs.stop import StopRequest
 
 _SHOW_SECONDS = 0.5
 _POLL_SECONDS = 0.02
@@ -93,52 +92,14 @@ def run_jobs(
 
     Raises:
       SepconError: a job failed, the others were ended and can be resumed by the same call; or
-        another process runs jobs with this log_dir.
+        another process holds the folder around log_dir.
+      Interrupted: a signal came; the running jobs were ended first.
       ValueError: a job needs one that is not in the list, or two share a name.
     """
     _check(jobs)
     log_dir.mkdir(parents=True, exist_ok=True)
-    with open(log_dir / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SepconError(
-                f"{log_dir.parent}: another process runs its stages just now; wait until it ends, "
-                "or take another --run_dir"
-            ) from None
-        with _Stop() as stop:
-            _Pool(jobs, log_dir, workers, {**os.environ, **environment}, command, stop).run()
-
-
-class _Stop:
-    """SIGTERM and Ctrl-C, which leave through the same door, so that children are ended.
-
-    The first is but noted: an exception that is raised wherever a signal happens to come can be
-    lost. In the hooks around a fork Python prints and forgets it. The second is raised at once.
-
-    Attributes:
-      asked: whether a signal came.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._previous: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # A shell ignores Ctrl-C for what runs in its background; so it stays.
-            if signal.getsignal(number) != signal.SIG_IGN:
-                self._previous[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+    with claimed(log_dir.parent), StopRequest() as stop:
+        _Pool(jobs, log_dir, workers, {**os.environ, **environment}, command, stop).run()
 
 
 def _check(jobs: Sequence[Job]) -> None:
@@ -161,7 +122,7 @@ class _Pool:
         workers: int,
         environment: Mapping[str, str],
         command: Sequence[str],
-        stop: _Stop,
+        stop: StopRequest,
     ) -> None:
         self._stop = stop
         self._log_dir = log_dir
@@ -181,8 +142,8 @@ class _Pool:
                 self._start_ready()
                 self._wait()
                 self._collect()
-                if self._stop.asked:
-                    raise KeyboardInterrupt
+                if self._stop.number is not None:
+                    raise Interrupted(self._stop.number)
                 self._display.update(self._running, self._seconds_left())
         except BaseException:
             self._end_all()
@@ -195,7 +156,7 @@ class _Pool:
         until = time.monotonic() + _SHOW_SECONDS
         while (
             time.monotonic() < until
-            and not self._stop.asked
+            and not self._stop
             and all(each.process.poll() is None for each in self._running)
         ):
             time.sleep(_POLL_SECONDS)

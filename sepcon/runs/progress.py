@@ -19,6 +19,9 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from sepcon.runs import stop
+from sepcon.runs.whole_file import whole_file
+
 PROGRESS_FILE_VARIABLE = "SEPCON_PROGRESS_FILE"
 _LOG_SECONDS = 30.0
 _FILE_SECONDS = 0.5
@@ -87,7 +90,12 @@ class Progress:
         self._write(force=True)
 
     def advance(self, units: int = 1, note: str = "") -> None:
-        """Counts `units` more; `note` (a loss, a file name) is shown behind the bar."""
+        """Counts `units` more; `note` (a loss, a file name) is shown behind the bar.
+
+        Raises:
+          Interrupted: see `sepcon.runs.stop.check`.
+        """
+        stop.check()
         self._done += units
         if note:
             self._note = note
@@ -125,9 +133,8 @@ class Progress:
         if self._total is not None and done_here > 0:
             left = elapsed / done_here * (self._total - self._done)
         state = ProgressState(self._description, self._done, self._total, left, self._note)
-        temporary = Path(f"{self._file}.{os.getpid()}")
-        temporary.write_text(json.dumps(dataclasses.asdict(state)))
-        temporary.replace(self._file)
+        with whole_file(Path(self._file), durable=False) as scratch:
+            scratch.write_text(json.dumps(dataclasses.asdict(state)))
 
 
 def track(

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import functools
+import errno
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import sepcon
-from sepcon.errors import SepconError, one_line
-from sepcon.runs.whole_file import whole_file
+from sepcon.errors import SepconError
+from sepcon.runs.json_file import read_json, told_if_damaged
+from sepcon.runs.revision import running_revision
+from sepcon.runs.whole_file import told_if_unwritable, whole_file
 
 CONFIG_FILE = "config.gin"
 RECORD_FILE = "run.json"
+# Where versions before this one noted that a training is over.
+_EARLIER_FILE = "done.json"
+_FINISHED, _TRAINING = "finished", "training"
+_DAMAGE_CURE = "remove it, then the same command goes on from what is saved"
 
 
 def begin(run_dir: Path, *, config_text: str) -> bool:
@@ -43,65 +47,92 @@ def begin(run_dir: Path, *, config_text: str) -> bool:
             file=sys.stderr,
         )
         return False
-    try:
+    with told_if_unwritable(run_dir, cure="take another --run_dir"):
         run_dir.mkdir(parents=True, exist_ok=True)
         if config_text:
             _warn_of_changes(run_dir / CONFIG_FILE, config_text)
             write_text(run_dir / CONFIG_FILE, config_text)
         elif not os.access(run_dir, os.W_OK):
-            raise PermissionError(f"no permission to write in {run_dir}")
-    except OSError as error:
-        raise SepconError(
-            f"run folder {run_dir} cannot be written: {one_line(error)}; take another --run_dir"
-        ) from None
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(run_dir))
     return True
 
 
 def finish(run_dir: Path, record: Mapping[str, Any]) -> None:
     """Marks the run as finished and keeps what it has to say of itself, and the code's commit."""
-    record = {**record, "commit": commit()}
-    write_text(run_dir / RECORD_FILE, json.dumps(record, indent=2) + "\n")
-
-
-@functools.cache
-def commit() -> str:
-    """Returns the commit of the checkout this code runs from; its version outside of one.
-
-    Code that differs from the commit is marked: `-dirty`.
-    """
-    # "--match" a tag that is none: the commit alone, in full.
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="]
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / ".git").exists():
-        return sepcon.__version__
-    try:
-        output = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return sepcon.__version__
-    return output.stdout.strip()
+    training = training_record(run_dir)
+    content = {**record, "commit": str(running_revision())}
+    _write_record(run_dir, content | ({} if training is None else {_TRAINING: training}))
 
 
 def is_finished(run_dir: Path) -> bool:
-    """Tells whether the folder holds a finished run."""
-    return (run_dir / RECORD_FILE).is_file()
+    """Tells whether the folder holds a finished run.
+
+    Raises:
+      SepconError: its record is damaged.
+    """
+    return _read(run_dir).get(_FINISHED, False)
 
 
 def read_record(run_dir: Path) -> dict[str, Any]:
     """Returns what a finished run said of itself.
 
     Raises:
-      SepconError: there is no finished run in the folder.
+      SepconError: there is no finished run in the folder, or its record is damaged.
     """
-    try:
-        return json.loads((run_dir / RECORD_FILE).read_text())
-    except (OSError, ValueError):
-        raise SepconError(f"{run_dir} holds no finished run ({RECORD_FILE} is missing)") from None
+    record = _read(run_dir)
+    if not record.pop(_FINISHED, False):
+        raise SepconError(f"{run_dir} holds no finished run ({RECORD_FILE} is missing)")
+    record.pop(_TRAINING, None)
+    return record
+
+
+def note_training(run_dir: Path, training: Mapping[str, Any]) -> None:
+    """Notes that the training of a run is over, of which the run has still to make something.
+
+    A start after that goes on behind the training.
+    """
+    _write_record(run_dir, {_FINISHED: False, _TRAINING: dict(training)})
+
+
+def training_record(run_dir: Path) -> dict[str, Any] | None:
+    """Returns what `note_training` was given, also where the run was finished since; or None.
+
+    Raises:
+      SepconError: it is damaged.
+    """
+    path = run_dir / RECORD_FILE
+    training = _read(run_dir).get(_TRAINING)
+    if training is None and (run_dir / _EARLIER_FILE).is_file():
+        path = run_dir / _EARLIER_FILE
+        training = read_json(path, cure=_DAMAGE_CURE)
+    if training is not None:
+        with told_if_damaged(path, cure=_DAMAGE_CURE):
+            # What every training notes.
+            int(training["step"]), float(training["seconds"]), dict(training["metrics"])
+    return training
+
+
+def _read(run_dir: Path) -> dict[str, Any]:
+    """The record, with whether the run is finished; empty where there is none."""
+    path = run_dir / RECORD_FILE
+    if not path.is_file():
+        return {}
+    # Records written before trainings stood in them are of finished runs.
+    return {_FINISHED: True, **read_json(path, cure=_DAMAGE_CURE)}
+
+
+def _write_record(run_dir: Path, content: Mapping[str, Any]) -> None:
+    write_text(run_dir / RECORD_FILE, json.dumps(content, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Writes a file whole or not at all.
+
+    Raises:
+      WriteError: it cannot be written; what was there stays.
+    """
+    with whole_file(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
 
 
 def write_model_file(path: Path, text: str) -> None:

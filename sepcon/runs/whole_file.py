@@ -1,40 +1,208 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all: the one way in which sepcon writes results.
+
+What is written stands under a scratch name first, which begins with a dot, is random, and is nobody
+else's, on other machines neither. It is brought to the disk, takes its place in one step, and the
+folder around it is brought to the disk too: what is seen under its name is whole, after a power cut
+as well. Whatever goes wrong, the scratch is removed and what was there before stays.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import errno
 import os
 import re
+import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Gives the name of a temporary file, which becomes `path` when all goes well.
+from sepcon.errors import SepconError, WriteError, write_error
 
-    The name begins with a dot and that of `path`, and is nobody else's, on other machines neither.
+_SCRATCH = re.compile(
+    r"\..+\.[0-9a-f]{32}"
+    # What versions before this one have left where they were killed.
+    r"|\.step-\d+\.\w{8}|\..+\.\d+\.part|\..+\.\d+\.npz|\.unfinished|\.work\.pickle"
+    r"|embeddings-\d+-of-\d+\.tmp"
+)
+# Some file systems cannot bring a folder to the disk by itself, and say so.
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Gives an empty scratch file, which becomes `path` when all goes well.
+
+    Args:
+      path: the file; its folder is there. A link of that name is replaced, not followed.
+      durable: whether it is brought to the disk, which takes some milliseconds; False for what
+        nobody wants back after a power cut.
 
     Raises:
-      OSError: it cannot be written.
+      WriteError: it cannot be written; what was there stays.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with told_if_unwritable(path):
+        scratch = _scratch_beside(path.parent)
+        try:
+            # Anew, so that nothing that is there is written into, be it by a link.
+            os.close(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            yield scratch
+            if durable:
+                _to_disk(scratch, os.O_NOFOLLOW)
+            os.replace(scratch, path)
+        finally:
+            with contextlib.suppress(OSError):
+                scratch.unlink(missing_ok=True)
+        if durable:
+            _to_disk(path.parent)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path, *, scratch_in: Path | None = None) -> Iterator[Path]:
+    """Gives an empty scratch folder, which becomes `path` when all goes well.
+
+    A folder that is there is exchanged for it in one step, where the system can do that.
+
+    Args:
+      path: the folder; those around it are made.
+      scratch_in: where the scratch stands meanwhile, on the same disk; beside `path` by default.
+
+    Raises:
+      WriteError: it cannot be written; what was there stays.
+    """
+    with told_if_unwritable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = _scratch_beside(scratch_in or path.parent)
+        scratch.mkdir()
+        try:
+            with _told_as(path):
+                yield scratch
+            for folder, _, names in os.walk(scratch):
+                for name in [*names, "."]:
+                    _to_disk(Path(folder, name))
+            _put_in_place(scratch, path)
+        finally:
+            _remove(scratch)
+        _to_disk(path.parent)
+
+
+@contextlib.contextmanager
+def told_if_unwritable(path: str | os.PathLike, *, cure: str = "") -> Iterator[None]:
+    """Turns what the system raises of a full or broken disk into a `WriteError` that names `path`.
+
+    Args:
+      path: what is written.
+      cure: see `write_error`.
+    """
     try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        raise write_error(path, error, cure=cure) from error
+
+
+@contextlib.contextmanager
+def _told_as(path: Path) -> Iterator[None]:
+    """Names the folder that is to be in errors of what is written into its scratch."""
+    try:
+        yield
+    except WriteError as error:
+        raise write_error(path, error.__cause__ or error) from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays of numbers or text as `numpy.savez` does, whole or not at all.
+
+    `numpy.savez` itself leaves its archive open when the disk is full.
+
+    Raises:
+      WriteError: it cannot be written; what was there stays.
+    """
+    with whole_file(path) as scratch, zipfile.ZipFile(scratch, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+def scratch_folder(path: Path) -> Path:
+    """Makes a folder for what is in work, of a fixed name, which several processes write into.
+
+    Raises:
+      SepconError: a link stands there, and what is behind it is not ours to write or remove.
+      OSError: it cannot be made.
+    """
+    if path.is_symlink():
+        raise SepconError(f"{path}: is a link, expected a folder of the run; remove the link")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files of writers that were killed; nobody may be writing now.
+    """Removes the scratch files and folders of writers that were killed.
+
+    For the owner of the folder: nobody else may be writing there now.
 
     Raises:
-      OSError: one cannot be removed.
+      WriteError: the folder cannot be read.
     """
-    for path in folder.glob(".*"):
-        if re.fullmatch(r"\..+\.[0-9a-f]{32}", path.name):
+    if folder.is_dir():
+        with told_if_unwritable(folder):
+            for path in folder.iterdir():
+                if _SCRATCH.fullmatch(path.name):
+                    _remove(path)
+
+
+def _scratch_beside(folder: Path) -> Path:
+    return folder / f".scratch.{uuid.uuid4().hex}"
+
+
+def _to_disk(path: Path, flags: int = 0) -> None:
+    descriptor = os.open(path, os.O_RDONLY | flags)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if not (error.errno in _NO_FOLDER_SYNC and path.is_dir()):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _put_in_place(scratch: Path, path: Path) -> None:
+    """Renames a folder; afterwards `scratch` is gone, or is what was there before."""
+    if not os.path.lexists(path):
+        scratch.rename(path)
+        return
+    if _exchange(scratch, path):
+        return
+    before = _scratch_beside(scratch.parent)
+    path.rename(before)
+    try:
+        scratch.rename(path)
+    except OSError:
+        before.rename(path)
+        raise
+    _remove(before)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchanges two names in one step; False where the system or the disk cannot."""
+    try:
+        rename = _LIBC.renameat2
+    except AttributeError:
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    return rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
+
+
+def _remove(path: Path) -> None:
+    """Removes a scratch file or folder, of a link the link alone, as far as it goes."""
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)

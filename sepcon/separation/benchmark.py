@@ -15,13 +15,14 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.data.clips import ClipDataset, with_sources
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import SepconError
 from sepcon.models.products.saved_model import find_saved_model
 from sepcon.models.separator.network import MODEL_FILE, load_separator, load_separator_config
 from sepcon.models.weights import list_states, state_folder
 from sepcon.reports.page import require_libraries
 from sepcon.reports.results import Results, Row, write_csv
 from sepcon.runs import run_folder
+from sepcon.runs.whole_file import told_if_unwritable
 from sepcon.separation.benchmark_page import Example, table, write_page
 from sepcon.separation.evaluate import (
     SceneScores,
@@ -233,11 +234,9 @@ def _kept(
     scores, measures = score()
     measures = {**measures, "seconds": round(time.monotonic() - start, 2)}
     kept = {"scenes": [dataclasses.asdict(each) for each in scores], "measures": measures}
-    try:
+    with told_if_unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        run_folder.write_text(path, json.dumps(kept))
-    except OSError as error:
-        raise SepconError(f"{path} cannot be written: {one_line(error)}") from error
+    run_folder.write_text(path, json.dumps(kept))
     return scores, measures
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import soundfile
 
 from sepcon.data.clips import ClipDataset, to_float, with_sources
-from sepcon.errors import SepconError
+from sepcon.errors import write_error
+from sepcon.runs.whole_file import whole_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,15 +69,15 @@ def write_example(
       The files by their names without ending.
 
     Raises:
-      SepconError: a file cannot be written.
+      WriteError: they cannot be written.
     """
     tracks = {"mixture": scene.mixture}
     for prefix, waveforms in {"source": scene.sources, **channels}.items():
         tracks |= {f"{prefix}_{number}": waveform for number, waveform in enumerate(waveforms)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, track in tracks.items():
-            soundfile.write(folder / f"{name}.flac", track, sample_rate_hz)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise SepconError(f"{folder}: examples cannot be written: {error}") from error
+    with whole_folder(folder) as scratch:
+        try:
+            for name, track in tracks.items():
+                soundfile.write(scratch / f"{name}.flac", track, sample_rate_hz)
+        except soundfile.LibsndfileError as error:
+            raise write_error(folder, error) from error
     return {name: folder / f"{name}.flac" for name in tracks}

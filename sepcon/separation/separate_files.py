@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from sepcon.audio.encode import Format, TrackWriteError, TrackWriter, chosen_format
+from sepcon.audio.encode import Format, TrackWriter, chosen_format
 from sepcon.audio.files import AudioHeader, open_audio, quiet_decoder, read_header
 from sepcon.data.labels import survey_audio
-from sepcon.errors import SepconError, printable
+from sepcon.errors import SepconError, WriteError, printable
 from sepcon.runs.progress import Progress
 from sepcon.runs.run_folder import write_text
 from sepcon.separation.page import REPORT_FILE, write_separation_report
@@ -139,8 +139,8 @@ class _Run:
                 bar.begin(length, printable(recording.path.name))
                 try:
                     self.entries.append(self._one(recording.path, place, bar))
-                except TrackWriteError:
-                    raise
+                except WriteError:
+                    raise  # The disk is full or gone, and would be for the next recording too.
                 except SepconError as error:
                     bar.write(_line(str(error)))
                     self.entries.append(_failed(recording.path, str(error)))

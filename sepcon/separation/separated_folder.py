@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import SepconError
 from sepcon.runs import run_folder
+from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable, whole_folder
 
 LIST_FILE = "separated.json"
 RECORD_FILE = "recording.json"
-_UNFINISHED = ".unfinished"
 _NAME_BYTES = 255
 
 
@@ -47,12 +46,9 @@ class SeparatedFolder:
         self._before = [entry for entry in before.get("recordings", []) if self._is_there(entry)]
         self._places = {entry["recording"]: Path(entry["folder"]) for entry in self._before}
         self._owners = {_key(place): recording for recording, place in self._places.items()}
-        try:
+        with told_if_unwritable(root, cure="give another --out"):
             root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SepconError(
-                f"output folder {root} cannot be made: {one_line(error)}; give another --out"
-            ) from None
+        remove_leftovers(root)
         self.write_list([])
 
     def _is_there(self, entry: Mapping[str, Any]) -> bool:
@@ -98,22 +94,11 @@ class SeparatedFolder:
         """Gives an empty folder that becomes the one of a recording when all goes well.
 
         Raises:
-          SepconError: it cannot be given that name.
+          WriteError: it cannot be given that name.
         """
-        scratch, target = self.root / _UNFINISHED, self.root / place
-        shutil.rmtree(scratch, ignore_errors=True)  # Of a killed run.
-        try:
-            new = scratch / "new"
-            new.mkdir(parents=True)
-            yield new
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():
-                target.rename(scratch / "old")
-            new.rename(target)
-        except OSError as error:
-            raise SepconError(f"{target}: cannot be written: {one_line(error)}") from error
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        # At the root, where the next start finds what a killed one has left.
+        with whole_folder(self.root / place, scratch_in=self.root) as scratch:
+            yield scratch
 
     def write_list(self, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Writes separated.json: what was made by whom, and what became of each recording.
@@ -128,12 +113,7 @@ class SeparatedFolder:
         earlier = [entry for entry in self._before if entry["recording"] not in told]
         recordings = [*earlier, *map(dict, entries)]
         text = json.dumps({"made_by": self._made_by, "recordings": recordings}, indent=1)
-        try:
-            run_folder.write_text(self.root / LIST_FILE, text + "\n")
-        except OSError as error:
-            raise SepconError(
-                f"output folder {self.root} cannot be written: {one_line(error)}"
-            ) from None
+        run_folder.write_text(self.root / LIST_FILE, text + "\n")
         return recordings
 
 

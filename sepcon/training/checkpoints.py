@@ -1,16 +1,14 @@
 """Checkpoints: everything a run needs to go on to the very step, in one file each.
 
 A checkpoint is an uncompressed .npz file: the weights and the optimizer's variables by their
-position, and a JSON record that names them. It is written under another name, brought to the disk
-and then renamed, so that a file with a checkpoint's name is whole; zip checksums tell if it was
-damaged later.
+position, and a JSON record that names them. A file with a checkpoint's name is whole (see
+`sepcon.runs.whole_file`); zip checksums tell if it was damaged later.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import sys
 import zipfile
@@ -18,12 +16,13 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import SepconError, WriteError, one_line, write_error
+from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable, write_arrays
 
 _RECORD = "record"
 _UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
@@ -88,8 +87,7 @@ class Checkpoints:
         members[_RECORD] = np.frombuffer(json.dumps(record).encode(), np.uint8)
         with self._told_if_disk_fails(progressed.step, sum(a.nbytes for a in arrays)):
             self._folder.mkdir(exist_ok=True)
-            with replacing(self.path(progressed.step)) as file:
-                _write(file, members)
+            write_arrays(self.path(progressed.step), members)
             self._remove_old(progressed.step)
 
     def restore(self) -> Progressed:
@@ -122,8 +120,7 @@ class Checkpoints:
 
     def remove_remains(self) -> None:
         """Removes unfinished files of a run that was killed."""
-        for path in self._folder.glob(".*.part"):
-            path.unlink(missing_ok=True)
+        remove_leftovers(self._folder)
 
     def _remove_old(self, step: int) -> None:
         # A later one than the one just written is damaged, else the run had gone on from there.
@@ -151,15 +148,13 @@ class Checkpoints:
     @contextlib.contextmanager
     def _told_if_disk_fails(self, step: int, size: int) -> Iterator[None]:
         steps = self.steps()
-        cure = f"goes on from step {steps[-1]}" if steps else "starts anew"
+        next_start = f"goes on from step {steps[-1]}" if steps else "starts anew"
+        cure = f"make room for {size / 1e6:.1f} MB, then the same command {next_start}"
         try:
-            yield
-        except OSError as error:
-            raise SepconError(
-                f"{self._folder}: the checkpoint of step {step} cannot be written "
-                f"({error.strerror or one_line(error)}); make room for {size / 1e6:.1f} MB, then "
-                f"the same command {cure}"
-            ) from error
+            with told_if_unwritable(self.path(step), cure=cure):
+                yield
+        except WriteError as error:
+            raise write_error(self.path(step), error.__cause__, cure=cure) from error
 
 
 def named_variables(model: Any, optimizer: Any) -> dict[str, Any]:
@@ -175,47 +170,13 @@ def named_variables(model: Any, optimizer: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes its place under `path` when it is whole and on the disk."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-@contextlib.contextmanager
 def told_if_disk_fails(run_dir: Path, what: str) -> Iterator[None]:
     """Turns what a full or broken disk raises, in Python or TensorFlow, into a SepconError."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
-        raise SepconError(
-            f"{run_dir}: {what} cannot be written ({one_line(error)}); see to the disk, then the "
-            "same command goes on from the last checkpoint"
-        ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write(file: IO[bytes], members: Mapping[str, np.ndarray]) -> None:
-    """Like `numpy.savez`, which leaves its archive open when the disk is full."""
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in members.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+        cure = "see to the disk, then the same command goes on from the last checkpoint"
+        raise write_error(run_dir / what, error, cure=cure) from error
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:

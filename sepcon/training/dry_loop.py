@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import tensorflow as tf
 
-from sepcon.training.loop import FitResult
 from sepcon.training.preflight import check_setup, check_stream
 from sepcon.training.rhythm import Rhythm
 from sepcon.training.step_memory import StepMemory, step_memory, variable_bytes
@@ -62,10 +61,14 @@ class Training:
         ]
 
 
-class DryLoop:
-    """Takes the arguments of `fit`, checks them, and says of the run that it was interrupted.
+class TrainingChecked(Exception):  # noqa: N818 - it tells of no error
+    """Ends a verb where its training would begin, see `DryLoop`."""
 
-    So the verb does what it does until its training begins, and then ends.
+
+class DryLoop:
+    """Takes the arguments of `fit`, checks them, and ends the verb by a `TrainingChecked`.
+
+    So the verb does what it does until its training begins.
 
     Args:
       settings: arguments of `fit` that the run's own loop is bound to.
@@ -85,11 +88,12 @@ class DryLoop:
         strategy: tf.distribute.Strategy | None = None,
         description: str = "training",
         **_: Any,
-    ) -> FitResult:
+    ) -> NoReturn:
         """Looks at one batch and at the graph of one step; see `fit` for the arguments.
 
         Raises:
           SepconError: a period of the loop is wrong, or an example cannot be read.
+          TrainingChecked: all is well.
           ValueError: as `fit`.
         """
         strategy = strategy or tf.distribute.get_strategy()
@@ -112,7 +116,7 @@ class DryLoop:
                     name: f"{tuple(each.shape)} {each.dtype.name}" for name, each in batch.items()
                 },
                 num_steps=num_steps,
-                num_examples=getattr(getattr(stream, "clips", None), "num_clips", None),
+                num_examples=getattr(getattr(stream, "examples", None), "num_examples", None),
                 batch_size=size,
                 num_weights=sum(int(tf.size(each)) for each in weights),
                 memory=memory,
@@ -120,7 +124,7 @@ class DryLoop:
                 + len(rhythm.states) * variable_bytes(product),
             )
         )
-        return FitResult(step=0, metrics={}, seconds=0.0, interrupted=True)
+        raise TrainingChecked
 
     def _rhythm(self, num_steps: int) -> Rhythm:
         """Checks the periods as `fit` would."""

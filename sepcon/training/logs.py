@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from sepcon.training.checkpoints import replacing, told_if_disk_fails
+from sepcon.runs.run_folder import write_text
+from sepcon.training.checkpoints import told_if_disk_fails
 from sepcon.training.step import StepValues
 from sepcon.training.task import Summaries
 
@@ -75,7 +76,7 @@ class RunLog:
         self._run_dir = run_dir
         if run_dir is None:
             return
-        with told_if_disk_fails(run_dir, "the log"):
+        with told_if_disk_fails(run_dir, METRICS_FILE):
             _drop_lines_after(run_dir / METRICS_FILE, start_step)
             self._writer = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
             if config_text:
@@ -87,7 +88,7 @@ class RunLog:
         if self._run_dir is None:
             return
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        with told_if_disk_fails(self._run_dir, "the log"):
+        with told_if_disk_fails(self._run_dir, METRICS_FILE):
             with open(self._run_dir / METRICS_FILE, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **finite}) + "\n")
             with self._writer.as_default(step=step):
@@ -100,7 +101,7 @@ class RunLog:
         if self._run_dir is None:
             return
         with (
-            told_if_disk_fails(self._run_dir, "the log"),
+            told_if_disk_fails(self._run_dir, METRICS_FILE),
             self._writer.as_default(step=step),
         ):
             for name, (waveforms, rate) in summaries.audio.items():
@@ -112,7 +113,7 @@ class RunLog:
 
     def close(self) -> None:
         if self._run_dir is not None:
-            with told_if_disk_fails(self._run_dir, "the log"):
+            with told_if_disk_fails(self._run_dir, METRICS_FILE):
                 self._writer.close()
 
 
@@ -128,8 +129,7 @@ def _drop_lines_after(path: Path, step: int) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if _step_of(line) <= step]
     if kept != lines or os.path.getsize(path) != sum(len(line.encode()) + 1 for line in kept):
-        with replacing(path) as file:
-            file.write("".join(f"{line}\n" for line in kept).encode())
+        write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def _step_of(line: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,10 +15,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import Interrupted, SepconError, one_line
 from sepcon.models.weights import read_weights, state_folder, write_weights
+from sepcon.runs import run_folder
+from sepcon.runs.claim import claimed
 from sepcon.runs.progress import Progress
-from sepcon.training import run_state
+from sepcon.runs.stop import StopRequest
 from sepcon.training.checkpoints import Checkpoints, Progressed, named_variables
 from sepcon.training.distribution import (
     distributed_batches,
@@ -28,7 +31,6 @@ from sepcon.training.distribution import (
 from sepcon.training.logs import Averages, RunLog
 from sepcon.training.preflight import check_setup, check_stream
 from sepcon.training.rhythm import Rhythm
-from sepcon.training.runtime import StopRequest
 from sepcon.training.step import StepFunction, StepValues
 from sepcon.training.task import Stream, Task
 
@@ -43,14 +45,12 @@ class FitResult:
       step: steps done, in all starts together.
       metrics: means over the last log interval, and the last validation.
       seconds: time spent, in all starts together.
-      interrupted: a signal ended it before the last step; the same call goes on from there.
       finished_before: it was finished when it was started; nothing was done.
     """
 
     step: int
     metrics: Mapping[str, float]
     seconds: float
-    interrupted: bool
     finished_before: bool = False
 
 
@@ -83,7 +83,7 @@ def fit(
 
     The folder of the run receives checkpoints/ (the last ones, to resume), states/ (weights of
     the task's product, for ever; always those of the last step), metrics.jsonl, tensorboard/,
-    and done.json in the end.
+    and in the end run.json, which says that the training is over.
 
     Args:
       task: made inside the strategy's scope.
@@ -125,12 +125,14 @@ def fit(
         keep_state_steps=tuple(keep_state_steps),
     )
     run_dir, strategy = Path(run_dir), strategy or tf.distribute.get_strategy()
-    before = run_state.finished(run_dir)
+    before = run_folder.training_record(run_dir)
+    if before is not None:
+        _check_asks_for_more(run_dir, before["step"], num_steps)
     if before is not None and before["step"] >= num_steps:
         state = state_folder(run_dir, before["step"])
         if state.is_dir():  # else it is written anew, from the last checkpoint
             return _finished_before(before, task, state, run_dir)
-    with run_state.claimed(run_dir) if is_chief(strategy) else contextlib.nullcontext():
+    with claimed(run_dir) if is_chief(strategy) else contextlib.nullcontext():
         check_setup(task=task, optimizer=optimizer, strategy=strategy)
         checkpoints = Checkpoints(
             run_dir, named_variables(task.model, optimizer), keep=keep_checkpoints
@@ -152,7 +154,7 @@ def _finished_before(
     step = record["step"]
     print(f"{run_dir}: training was finished before, at step {step}", file=sys.stderr)
     read_weights(task.product, state)
-    return FitResult(step, record["metrics"], record["seconds"], False, finished_before=True)
+    return FitResult(step, record["metrics"], record["seconds"], finished_before=True)
 
 
 class _Run:
@@ -181,6 +183,7 @@ class _Run:
             replicas=strategy.num_replicas_in_sync,
         )
         reached = checkpoints.restore()
+        _check_asks_for_more(run_dir, reached.step, rhythm.num_steps)
         self._check_workers_agree(reached.step)
         self._check_same_examples(reached)
         self._step = self._saved_step = reached.step
@@ -202,13 +205,14 @@ class _Run:
         if self._chief:
             self._checkpoints.remove_remains()
         self._keep_state()  # the initial one, or one that was lost
-        with StopRequest() as stop, self._progress(description) as progress:
+        hint = "stopping soon; Ctrl-C again stops at once, without saving"
+        with StopRequest(hint) as stop, self._progress(description) as progress:
             batches = iter(distributed_batches(self._stream, self._step, self._strategy))
             while self._step < self._rhythm.num_steps and not self._anyone(bool(stop)):
                 self._advance(steps, batches, progress)
                 self._tell(optimizer, validate)
                 self._keep()
-            return self._end(progress, str(stop))
+            return self._end(stop)
 
     def _advance(self, steps: StepFunction, batches: Iterator[Any], progress: Progress) -> None:
         """Does the steps up to the next at which there is something to do."""
@@ -277,21 +281,23 @@ class _Run:
             }
             self._checkpoints.save(Progressed(self._step, self._seconds(), notes))
 
-    def _end(self, progress: Progress, signal_name: str) -> FitResult:
+    def _end(self, stop: StopRequest) -> FitResult:
         self._save()
         # None goes on, perhaps to the same run again, before the chief has saved.
         self._anyone(False)
         self._log.close()
-        interrupted = self._step < self._rhythm.num_steps
-        if interrupted:
-            progress.write(
-                f"{self._run_dir}: stopped by {signal_name} after step {self._step} and saved; "
-                "the same command goes on from there"
+        if self._step < self._rhythm.num_steps:
+            # Of workers that train together, it may be another that got the signal.
+            number = stop.number or signal.SIGTERM
+            raise Interrupted(
+                number,
+                f"{self._run_dir}: stopped by {signal.Signals(number).name} after step "
+                f"{self._step} and saved; the same command goes on from there",
             )
-        elif self._chief:
+        if self._chief:
             record = {"step": self._step, "seconds": self._seconds(), "metrics": self._metrics}
-            run_state.finish(self._run_dir, record)
-        return FitResult(self._step, self._metrics, self._seconds(), interrupted)
+            run_folder.note_training(self._run_dir, record)
+        return FitResult(self._step, self._metrics, self._seconds())
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started
@@ -324,6 +330,15 @@ class _Run:
                 f"run_dir {self._run_dir}: the workers find different checkpoints there (this one "
                 f"that of step {step}); give a folder on a disk that all workers share"
             )
+
+
+def _check_asks_for_more(run_dir: Path, step: int, num_steps: int) -> None:
+    """Refuses what would be called by fewer steps than its weights have seen."""
+    if step > num_steps:
+        raise SepconError(
+            f"{run_dir}: has done {step} steps, asked for {num_steps}; ask for {step} or more, or "
+            "give another --run_dir"
+        )
 
 
 @contextlib.contextmanager

@@ -1,15 +1,9 @@
-"""The process: threads, seeds, determinism, and the wish to stop.
+"""The process: threads, seeds, determinism.
 
 `configure_threads` must come before anything else uses TensorFlow.
 """
 
 from __future__ import annotations
-
-import signal
-import sys
-import threading
-from types import FrameType, TracebackType
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -46,41 +40,3 @@ def make_deterministic(seed: int) -> None:
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-
-
-class StopRequest:
-    """While entered, SIGTERM and the first Ctrl-C ask for a stop instead of making one.
-
-    Outside the main thread, where Python takes no signals, it is never set.
-    """
-
-    def __init__(self) -> None:
-        self._received: str | None = None
-        self._previous: dict[signal.Signals, Any] = {}
-
-    def __bool__(self) -> bool:
-        return self._received is not None
-
-    def __str__(self) -> str:
-        return self._received or "nothing"
-
-    def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._received = signal.Signals(number).name
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            print("\nstopping soon; Ctrl-C again stops at once, without saving", file=sys.stderr)

@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from sepcon.errors import SepconError, one_line
 from sepcon.reports.comparison import align
 from sepcon.reports.results import RESULTS_FILE, Results, Row, read_results
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 
 
+@claims_run_dir
 def benchmark(
     *, run_dir: str | Path, measure: Callable[[Path], Results], config_text: str = ""
 ) -> list[Row]:
@@ -34,11 +35,7 @@ def benchmark(
     if not run_folder.begin(folder, config_text=config_text):
         return read_results(folder / RESULTS_FILE)
     results = measure(folder)
-    try:
-        text = json.dumps(results.rows, indent=1) + "\n"
-        run_folder.write_text(folder / RESULTS_FILE, text)
-        run_folder.finish(folder, {"rows": len(results.rows)})
-    except OSError as error:
-        raise SepconError(f"cannot write results to {folder}: {one_line(error)}") from error
+    run_folder.write_text(folder / RESULTS_FILE, json.dumps(results.rows, indent=1) + "\n")
+    run_folder.finish(folder, {"rows": len(results.rows)})
     print(align(results.table))
     return results.rows

@@ -13,6 +13,7 @@ from sepcon.errors import SepconError
 from sepcon.models.separator.network import load_separator
 from sepcon.reports.comparison import align
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 
 _BYTES_PER_SAMPLE = 2  # int16, see data/channels.py
 _REPEATS = 3
@@ -33,6 +34,7 @@ class ChannelCost:
     on_the_fly_seconds: float
 
 
+@claims_run_dir
 def channel_cost(
     *,
     run_dir: str | Path,

@@ -27,7 +27,9 @@ from sepcon.models.products.saved_model import (
     read_model_card,
 )
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.progress import track
+from sepcon.runs.whole_file import told_if_unwritable
 
 CSV_FILE = "classes.csv"
 
@@ -47,6 +49,7 @@ class Member:
     class_names: tuple[str, ...]
 
 
+@claims_run_dir
 def classify(
     *,
     run_dir: str | Path,
@@ -219,8 +222,6 @@ def _write(path: Path, rows: Sequence[Sequence[str]], count: int) -> None:
         head += [f"class_{place}", f"probability_{place}"]
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([head, *rows])
-    try:
+    with told_if_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        run_folder.write_text(path, table.getvalue())
-    except OSError as error:
-        raise SepconError(f"{path} cannot be written: {one_line(error)}") from error
+    run_folder.write_text(path, table.getvalue())

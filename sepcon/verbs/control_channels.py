@@ -9,11 +9,13 @@ from sepcon.data.channels import stored_channels
 from sepcon.data.clips import ClipDataset, with_sources
 from sepcon.errors import SepconError
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.progress import Progress
 from sepcon.separation.controls import KINDS, TRUE_SOURCES, random_masks, true_sources
 from sepcon.separation.random_masks import RandomMasks
 
 
+@claims_run_dir
 def control_channels(
     *,
     run_dir: str | Path,

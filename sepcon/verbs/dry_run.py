@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import os
@@ -18,7 +19,7 @@ from sepcon.errors import SepconError
 from sepcon.importing.clip_source import ClipSource
 from sepcon.runs import run_folder
 from sepcon.separation.recording_separator import RecordingSeparator
-from sepcon.training.dry_loop import DryLoop, size_text
+from sepcon.training.dry_loop import DryLoop, TrainingChecked, size_text
 
 Rows = list[tuple[str, str]]
 _BYTES_PER_SAMPLE = 2  # int16, see data/channels.py
@@ -85,7 +86,7 @@ def _of_training(
     train: Callable[..., Any], run_dir: Path, loop_settings: Mapping[str, Any]
 ) -> Rows:
     loop = DryLoop(loop_settings)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(TrainingChecked):
         train(run_dir=Path(folder) / "run", loop=loop)
     rows: Rows = []
     for training in loop.trainings:

@@ -9,10 +9,12 @@ from sepcon.embeddings.embedders import Model, load_embedder
 from sepcon.embeddings.store import EmbeddingStore
 from sepcon.embeddings.write import write_embeddings
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 
 EMBEDDINGS_FOLDER = "embeddings"
 
 
+@claims_run_dir
 def embed(
     *,
     run_dir: str | Path,

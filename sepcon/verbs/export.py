@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from sepcon.models.products.write import write_saved_model
+from sepcon.runs.claim import claims_run_dir
 
 
+@claims_run_dir
 def export(
     *,
     run_dir: str | Path,

@@ -20,6 +20,7 @@ from sepcon.reports.comparison import align, markdown
 from sepcon.reports.page import require_libraries
 from sepcon.reports.results import RESULTS_FILE, write_csv
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.supervised import SupervisedObjective
 from sepcon.training.distribution import make_strategy
@@ -32,6 +33,7 @@ TABLE_FILE = "table.md"
 Row = dict[str, Any]
 
 
+@claims_run_dir
 def finetune(
     *,
     run_dir: str | Path,
@@ -55,7 +57,7 @@ def finetune(
     loop: Callable[..., FitResult] = fit,
     strategy: str = "default",
     config_text: str = "",
-) -> Row | None:
+) -> Row:
     """Trains a classifier for every test fold and seed, and says how well it does.
 
     After SoundCLR (Nasiri and Hu, 2021). With objective.contrastive_weight of 1 training has two
@@ -95,9 +97,10 @@ def finetune(
       config_text: the resolved configuration, kept in run_dir.
 
     Returns:
-      The content of results.json, or None when a signal stopped the run.
+      The content of results.json.
 
     Raises:
+      Interrupted: a signal stopped the run; the same call goes on.
       SepconError: an argument, a file or the disk is not as it must be; what was saved stays.
     """
     root = Path(run_dir)
@@ -140,8 +143,6 @@ def finetune(
     rows: list[Row] = []
     for run in runs:
         record = run.train()
-        if record is None:
-            return None
         rows.append({**record, "folder": str(run.folder.relative_to(root))})
     return _conclude(root, rows, clips, config_text)
 

@@ -9,11 +9,11 @@ import itertools
 import multiprocessing
 import os
 import shutil
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from sepcon.audio.files import quiet_decoder
@@ -25,7 +25,9 @@ from sepcon.importing.import_shard import convert_shard
 from sepcon.importing.manifest import Counts
 from sepcon.runs import run_folder
 from sepcon.runs.beam import Runner, check_runner
+from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.progress import Progress
+from sepcon.runs.stop import leave_signals_to_parent, signals_wait
 
 # The share of faults is looked at once this many clips have been tried, or all.
 _FAULTS_AFTER_CLIPS = 1000
@@ -33,6 +35,7 @@ _SAMPLED_SHARDS = 4
 _SAMPLED_CLIPS = 4
 
 
+@claims_run_dir
 def import_clips(
     *,
     run_dir: str | Path,
@@ -146,7 +149,10 @@ class _Import:
         context = multiprocessing.get_context("spawn")
         pool = concurrent.futures.ProcessPoolExecutor(processes, context, _begin_worker)
         try:
-            tasks = [pool.submit(self._task(number)) for number in numbers]
+            # Otherwise it would take Ctrl-C for itself just where workers begin.
+            resource_tracker.ensure_running()
+            with signals_wait():
+                tasks = [pool.submit(self._task(number)) for number in numbers]
             for task in concurrent.futures.as_completed(tasks):
                 yield task.result()
         except concurrent.futures.process.BrokenProcessPool as error:
@@ -179,8 +185,8 @@ class _Import:
 
 
 def _begin_worker() -> None:
-    """Leaves Ctrl-C to the parent, and ends with it even if that was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leaves signals to the parent, and ends with it even if that was killed."""
+    leave_signals_to_parent()
     parent = multiprocessing.parent_process()
     assert parent is not None
 

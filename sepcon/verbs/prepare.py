@@ -7,8 +7,10 @@ from pathlib import Path
 
 from sepcon.data.clips import ClipDataset
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 
 
+@claims_run_dir
 def prepare(
     *, run_dir: str | Path, clips: Sequence[ClipDataset], config_text: str = ""
 ) -> Sequence[ClipDataset]:

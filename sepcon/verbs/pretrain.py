@@ -14,6 +14,7 @@ from sepcon.models.products.saved_model import SAVED_MODEL_FOLDER
 from sepcon.models.products.write import has_saved_model, write_saved_model
 from sepcon.models.weights import state_folder, write_weights
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 from sepcon.tasks.batch_views import BatchViews, recalibrate
 from sepcon.tasks.objective import Objective
 from sepcon.training.distribution import is_chief, make_strategy
@@ -21,6 +22,7 @@ from sepcon.training.loop import FitResult, fit
 from sepcon.training.runtime import make_deterministic
 
 
+@claims_run_dir
 def pretrain(
     *,
     run_dir: str | Path,
@@ -62,10 +64,11 @@ def pretrain(
       config_text: the resolved configuration, kept in run_dir.
 
     Returns:
-      The SavedModel folder; None when a signal stopped the run, or where no SavedModel of such an
-      encoder is defined.
+      The SavedModel folder; None for a worker that is not the first of several, or where no
+      SavedModel of such an encoder is defined.
 
     Raises:
+      Interrupted: a signal stopped the run; the same call goes on.
       SepconError: an argument, a file or the disk is not as it must be; what was saved stays.
     """
     folder = Path(run_dir)
@@ -98,7 +101,7 @@ def pretrain(
         config_text=config_text,
         description=f"pretraining on {examples.name}",
     )
-    if result.interrupted or not is_chief(scope):
+    if not is_chief(scope):
         return None
     if recalibration_batches:
         recalibrate(network, views, stream.batches(num_steps).take(recalibration_batches))

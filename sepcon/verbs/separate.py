@@ -10,11 +10,13 @@ from sepcon.data.clips import ClipDataset
 from sepcon.errors import SepconError
 from sepcon.runs import run_folder
 from sepcon.runs.beam import Runner
+from sepcon.runs.claim import claims_run_dir
 from sepcon.separation.recording_separator import load_recording_separator
 from sepcon.separation.separate_dataset import separate_dataset
 from sepcon.separation.separate_files import separate_files
 
 
+@claims_run_dir
 def separate(
     *,
     run_dir: str | Path,

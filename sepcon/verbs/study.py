@@ -9,6 +9,7 @@ from sepcon.errors import SepconError
 from sepcon.reports import comparison
 from sepcon.reports.page import require_libraries
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.jobs import run_jobs
 from sepcon.runs.launch import Launch
 from sepcon.studies.page import REPORT_FILE, write_study_report
@@ -17,6 +18,7 @@ from sepcon.studies.results import CSV_FILE, provenance, summarize, write_result
 from sepcon.studies.rows import Entries, StudyRow, matching, study_rows
 
 
+@claims_run_dir
 def study(
     *,
     run_dir: str | Path,

@@ -19,6 +19,7 @@ from sepcon.models.separator.network import Separator, SeparatorConfig, load_sep
 from sepcon.models.separator.network import save_separator_config as save_config
 from sepcon.models.weights import list_states, read_weights, state_folder
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 from sepcon.separation.evaluate import evaluate_separation
 from sepcon.separation.examples import example_scenes, write_example
 from sepcon.tasks.separation import SeparationTask
@@ -30,6 +31,7 @@ MEASURES_FILE = "separation.json"
 EXAMPLES_FOLDER = "examples"
 
 
+@claims_run_dir
 def train_separator(
     *,
     run_dir: str | Path,
@@ -84,6 +86,7 @@ def train_separator(
       The run folder.
 
     Raises:
+      Interrupted: a signal stopped the run; the same call goes on.
       SepconError: an argument, a file or the disk is not as it must be; what was saved stays.
     """
     folder, config = Path(run_dir), separator or SeparatorConfig()
@@ -122,7 +125,7 @@ def train_separator(
         config_text=config_text,
         description=f"separator on {clips.name}",
     )
-    if result.interrupted or not is_chief(scope):
+    if not is_chief(scope):
         return folder
     if measure_on is not None:
         _measure(folder, measure_on, max_measured_clips)

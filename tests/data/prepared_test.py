@@ -1,3 +1,8 @@
+import errno
+import fcntl
+import threading
+import time
+import types
 from pathlib import Path
 
 import pytest
@@ -6,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_datasets.core import shuffle
 
-from sepcon.data.prepared import open_builder, ordered_key, parse
+from sepcon.data.prepared import open_builder, ordered_key, parse, prepare_once
 from sepcon.errors import SepconError
 
 
@@ -68,3 +73,52 @@ def test_parse_takes_what_is_asked_and_leaves_the_rest() -> None:
     assert set(got) == {"audio", "name", "fold"}
     assert got["audio"].numpy().tolist() == [1, -1]
     assert (got["name"].numpy(), got["fold"].numpy()) == (b"x", 3)
+
+
+class Toy:
+    """What of a builder of TFDS is used to prepare one."""
+
+    name = "toy"
+    info = types.SimpleNamespace(full_name="toy/1.0.0")
+
+    def __init__(self, folder: Path, *, somebody_is_first: bool = False) -> None:
+        self.data_dir = str(folder / "1.0.0")
+        self.somebody_is_first = somebody_is_first
+
+    def download_and_prepare(self, **_: object) -> None:
+        Path(self.data_dir).mkdir(parents=True)
+        (Path(self.data_dir) / "dataset_info.json").write_text("{}")
+        if self.somebody_is_first:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+
+def test_without_locks_nobody_is_disturbed_and_whoever_is_first_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    theirs = tmp_path / "incomplete.ABC_1.0.0"
+    theirs.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", no_locks)
+        made = prepare_once(lambda: Toy(tmp_path, somebody_is_first=True))
+    assert made == tmp_path / "1.0.0"
+    assert theirs.exists()
+
+
+def test_one_prepares_and_the_other_waits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    leftover = tmp_path / "incomplete.ABC_1.0.0"
+    leftover.mkdir()
+    with open(tmp_path / ".1.0.0.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made: list[Path] = []
+        thread = threading.Thread(target=lambda: made.append(prepare_once(lambda: Toy(tmp_path))))
+        thread.start()
+        while "Waiting for another process" not in capsys.readouterr().err:
+            time.sleep(0.01)
+        assert not (tmp_path / "1.0.0").exists()
+        assert leftover.exists()
+    thread.join()
+    assert made == [tmp_path / "1.0.0"]
+    assert not leftover.exists()

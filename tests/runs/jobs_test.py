@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sepcon.errors import SepconError
+from sepcon.runs.claim import CLAIM_FILE
 from sepcon.runs.jobs import Job, pace_so_far, run_jobs
 
 PYTHON = (sys.executable, "-c")
@@ -105,10 +106,9 @@ def test_a_signal_ends_parent_and_children(tmp_path, number):
 
 
 def test_two_at_once_are_refused(tmp_path):
-    (tmp_path / "logs").mkdir()
-    with open(tmp_path / "logs" / ".lock", "w") as lock:
+    with open(tmp_path / CLAIM_FILE, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(SepconError, match="another process runs its stages"):
+        with pytest.raises(SepconError, match="another process writes there"):
             run([Job("a", (append(tmp_path / "f", "x"),))], tmp_path)
     assert not (tmp_path / "f").exists()
     run([Job("a", (append(tmp_path / "f", "x"),))], tmp_path)
@@ -151,4 +151,5 @@ run_jobs([job], log_dir=Path("logs"), workers=1, environment={{}}, command=(sys.
         words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=40
     )
     assert process.returncode != 0
-    assert process.stderr.rstrip().endswith("KeyboardInterrupt")
+    name = signal.Signals(number).name
+    assert f"sepcon.errors.Interrupted: interrupted by {name}" in process.stderr.splitlines()[-1]

@@ -18,7 +18,7 @@ import pytest
 from scipy import stats
 
 from sepcon.errors import SepconError
-from sepcon.metrics.predictions import Predictions
+from sepcon.finetuning.predictions import Predictions
 from sepcon.reports import comparison
 from sepcon.runs.launch import Launch
 from sepcon.studies.finetuning import FinetuningPlan
@@ -30,7 +30,7 @@ CHILD = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from sepcon.metrics.predictions import Predictions
+from sepcon.finetuning.predictions import Predictions
 from sepcon.runs import run_folder
 
 folder, words = Path(sys.argv[1]), sys.argv[2:]

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from sepcon.errors import SepconError
+from sepcon.errors import Interrupted, SepconError
 from sepcon.training.runtime import configure_threads, make_deterministic
 
 configure_threads(1)  # before anything else uses TensorFlow
@@ -33,10 +33,13 @@ def main() -> int:
             checkpoint_every_steps=2,
             log_every_steps=7,
         )
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     except SepconError as error:
         print(error, file=sys.stderr)
         return 1
-    print(json.dumps({"step": result.step, "interrupted": result.interrupted}))
+    print(json.dumps({"step": result.step}))
     return 0
 
 

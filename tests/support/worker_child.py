@@ -12,6 +12,7 @@ strategy = make_strategy("multi_worker")  # before anything else uses TensorFlow
 
 from toy_training import ToyStream, toy_setup, values_of  # noqa: E402
 
+from sepcon.errors import Interrupted  # noqa: E402
 from sepcon.training.loop import fit  # noqa: E402
 
 
@@ -25,21 +26,24 @@ def main(run_dir: Path) -> None:
 
     results = []
     for validate in (stop_the_second, None):
-        result = fit(
-            task=task,
-            stream=ToyStream(),
-            optimizer=optimizer,
-            num_steps=6,
-            run_dir=run_dir,
-            strategy=strategy,
-            steps_per_call=2,
-            gradient_clip_norm=0.5,
-            log_every_steps=1,
-            keep_state_steps=[0],
-            validate=validate,
-            validate_every_steps=4,
-        )
-        results.append([result.step, result.interrupted])
+        try:
+            result = fit(
+                task=task,
+                stream=ToyStream(),
+                optimizer=optimizer,
+                num_steps=6,
+                run_dir=run_dir,
+                strategy=strategy,
+                steps_per_call=2,
+                gradient_clip_norm=0.5,
+                log_every_steps=1,
+                keep_state_steps=[0],
+                validate=validate,
+                validate_every_steps=4,
+            )
+            results.append(result.step)
+        except Interrupted as error:
+            results.append(str(error))
     weights = [value.tolist() for value in values_of(task.model)]
     print(json.dumps({"results": results, "weights": weights, "chief": is_chief(strategy)}))
 

@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import random
-import resource
+import re
 import signal
 import subprocess
 import sys
@@ -15,13 +15,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from full_disk import full_disk
 from toy_training import ToyStream, toy_setup, values_of
 
-from sepcon.errors import SepconError
+from sepcon.errors import Interrupted, SepconError
+from sepcon.runs.claim import CLAIM_FILE
 from sepcon.training import loop
 from sepcon.training.loop import fit
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
+
+
+@pytest.fixture(autouse=True)
+def heard():
+    """Ctrl-C is heard, also where these tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def train(run_dir, num_steps=6, *, hidden=16, stream=None, **arguments):
@@ -78,15 +88,13 @@ def test_killed_at_random_moments(tmp_path):
     codes = [stop_at_random(parts, signal.SIGKILL, generator)[0] for _ in range(2)]
     assert codes == [-signal.SIGKILL] * 2, "the run was over before it could be killed"
     code, output, errors = stop_at_random(parts, signal.SIGTERM, generator)
-    assert code == 0, errors
-    stopped = json.loads(output)
-    assert stopped["interrupted"]
-    assert 0 < stopped["step"] < 240
-    assert checkpoint_steps(parts)[-1] == stopped["step"]
-    assert "stopped by SIGTERM" in errors
+    assert (code, output) == (143, ""), errors
+    stopped = int(re.search(r"stopped by SIGTERM after step (\d+) and saved", errors)[1])
+    assert 0 < stopped < 240
+    assert checkpoint_steps(parts)[-1] == stopped
     for process in (start(parts), whole):
         output, errors = process.communicate()
-        assert json.loads(output) == {"step": 240, "interrupted": False}, errors
+        assert json.loads(output) == {"step": 240}, errors
     name = "checkpoints/step-00000240.npz"
     one, two = arrays_of(tmp_path / "whole" / name), arrays_of(parts / name)
     assert one.keys() == two.keys()
@@ -108,13 +116,14 @@ def test_signal_ends_the_call_and_saves(tmp_path, number):
         os.kill(os.getpid(), number)
         return {"x": 1.0}
 
-    _, result = train(tmp_path, 8, steps_per_call=2, validate=interrupt, validate_every_steps=4)
-    assert (result.step, result.interrupted) == (4, True)
+    with pytest.raises(Interrupted, match=r"stopped by SIG.* after step 4 and saved") as caught:
+        train(tmp_path, 8, steps_per_call=2, validate=interrupt, validate_every_steps=4)
+    assert caught.value.exit_code == 128 + number
     assert checkpoint_steps(tmp_path) == [4]
-    assert not (tmp_path / "done.json").exists()
+    assert not (tmp_path / "run.json").exists()
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
     task, result = train(tmp_path, 8)
-    assert (result.step, result.interrupted) == (8, False)
+    assert result.step == 8
     whole, _ = train(tmp_path / "whole", 8)
     for one, two in zip(values_of(task.model), values_of(whole.model), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -140,9 +149,8 @@ def test_signal_in_the_last_step_is_too_late(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
         return {}
 
-    _, result = train(tmp_path, 4, validate=interrupt)
-    assert not result.interrupted
-    assert (tmp_path / "done.json").exists()
+    assert train(tmp_path, 4, validate=interrupt)[1].step == 4
+    assert (tmp_path / "run.json").exists()
 
 
 def test_trains_outside_the_main_thread(tmp_path):
@@ -220,20 +228,15 @@ def test_full_disk(tmp_path, monkeypatch):
     whole, _ = train(tmp_path / "whole", 6)
     train(tmp_path / "run", 2)
     good = (tmp_path / "run/checkpoints/step-00000002.npz").read_bytes()
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    assert signal.getsignal(signal.SIGXFSZ) == signal.SIG_IGN  # Python does that
     save = loop.Checkpoints.save
 
     def save_on_full_disk(self, progressed):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (len(good) // 2, hard))
-        try:
+        with full_disk(len(good) // 2):
             save(self, progressed)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
     with monkeypatch.context() as patch:
         patch.setattr(loop.Checkpoints, "save", save_on_full_disk)
-        with pytest.raises(SepconError, match="checkpoint of step 4 cannot be written") as caught:
+        with pytest.raises(SepconError, match=r"step-00000004.npz: cannot be written") as caught:
             train(tmp_path / "run", 6, checkpoint_every_steps=4)
     assert str(tmp_path / "run/checkpoints") in str(caught.value)
     assert "goes on from step 2" in str(caught.value)
@@ -250,7 +253,9 @@ def test_full_disk_under_the_log(tmp_path, monkeypatch):
         raise tf.errors.ResourceExhaustedError(None, None, "No space left\non device")
 
     monkeypatch.setattr(tf.summary, "scalar", full)
-    with pytest.raises(SepconError, match=r"the log cannot be written .No space left on device"):
+    with pytest.raises(
+        SepconError, match=r"metrics.jsonl: cannot be written .No space left on device"
+    ):
         train(tmp_path, 2)
 
 
@@ -258,26 +263,23 @@ def test_full_disk_under_the_log(tmp_path, monkeypatch):
 def test_folder_that_cannot_be_written(tmp_path, monkeypatch, place):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setattr(loop, "check_setup", lambda **_: pytest.fail("something was done before"))
-    with pytest.raises(SepconError, match=r"cannot be written to .* give another one") as caught:
+    with pytest.raises(SepconError, match=r"cannot be written .* give another --run_dir") as caught:
         train(tmp_path / place)
     assert str(tmp_path / place) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_folder_in_use(tmp_path):
-    descriptor = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        with pytest.raises(SepconError, match="another process is training there"):
+    with open(tmp_path / CLAIM_FILE, "w") as claim:
+        fcntl.flock(claim, fcntl.LOCK_EX)
+        with pytest.raises(SepconError, match="another process writes there"):
             train(tmp_path)
-    finally:
-        os.close(descriptor)
     train(tmp_path)
 
 
 def test_done_file_that_cannot_be_read(tmp_path):
-    (tmp_path / "done.json").write_text("{")
-    with pytest.raises(SepconError, match="remove it to go on"):
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(SepconError, match=r"run.json: is damaged .*remove it, then the same"):
         train(tmp_path)
 
 

@@ -13,6 +13,7 @@ from toy_training import ToyStream, ToyTask, toy_setup, values_of
 
 from sepcon.errors import SepconError
 from sepcon.models.weights import list_states, read_weights, state_folder
+from sepcon.runs import run_folder
 from sepcon.training.checkpoints import Checkpoints, Progressed, named_variables
 from sepcon.training.logs import Averages, peak_normalized
 from sepcon.training.loop import fit
@@ -102,7 +103,6 @@ def test_equals_gradient_descent_on_paper(tmp_path, clip, jit_compile):
         weights = weights - 0.1 * gradient
     np.testing.assert_allclose(task.model.get_weights()[0][:, 0], weights, rtol=1e-4)
     assert result.step == 10
-    assert not result.interrupted
     assert bool(clip) == (clipped > 0)
 
 
@@ -153,7 +153,7 @@ def test_finished_run_changes_nothing(tmp_path, capsys):
     assert "finished before, at step 6" in capsys.readouterr().err
     assert second.finished_before
     assert not first.finished_before
-    assert (second.step, second.metrics, second.interrupted) == (6, first.metrics, False)
+    assert (second.step, second.metrics) == (6, first.metrics)
     for one, two in zip(values_of(task.model), values_of(again.model), strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -164,12 +164,34 @@ def test_lost_product_of_a_finished_run_comes_back(tmp_path, with_done):
     task, first = train(tmp_path, 6)
     shutil.rmtree(tmp_path / "states")
     if not with_done:
-        (tmp_path / "done.json").unlink()
+        (tmp_path / "run.json").unlink()
     again, second = train(tmp_path, 6)
     assert list_states(tmp_path) == [6]
     assert second.metrics == first.metrics
     for one, two in zip(values_of(task.model), values_of(again.model), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_a_training_that_an_earlier_version_has_finished_counts_as_such(tmp_path):
+    _, first = train(tmp_path, 6)
+    record = json.loads((tmp_path / "run.json").read_text())["training"]
+    (tmp_path / "run.json").unlink()
+    (tmp_path / "done.json").write_text(json.dumps(record))
+    shutil.rmtree(tmp_path / "checkpoints")  # As after a fold of `finetune`.
+    _, second = train(tmp_path, 6)
+    assert second.finished_before
+    assert second.metrics == first.metrics
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_fewer_steps_than_are_done_are_refused_and_nothing_changes(tmp_path, finished):
+    train(tmp_path, 6, keep_state_steps=[0])
+    if not finished:
+        (tmp_path / "run.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with pytest.raises(SepconError, match=r"has done 6 steps, asked for 4; ask for 6 or more"):
+        train(tmp_path, 4)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_states_are_kept_for_ever(tmp_path):
@@ -211,7 +233,8 @@ def test_lines_of_metrics(tmp_path):
     }
     last = {**lines[3], **lines[4]}
     assert result.metrics == {name: value for name, value in last.items() if name != "step"}
-    assert json.loads((tmp_path / "done.json").read_text())["metrics"] == result.metrics
+    assert run_folder.training_record(tmp_path)["metrics"] == result.metrics
+    assert not run_folder.is_finished(tmp_path)  # A verb may have more to make of it.
 
 
 def test_metrics_are_those_of_an_uninterrupted_run(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from tones_stub import CLASS_NAMES, finetune_tones, tones, views_of_tones
 
 from sepcon.audio.log_mel import LogMel
 from sepcon.data.clips import to_float
-from sepcon.errors import SepconError
+from sepcon.errors import Interrupted, SepconError
 from sepcon.finetuning.fold import Selection, predict
 from sepcon.finetuning.page import ensemble_accuracy, fold_table, summary
-from sepcon.metrics.predictions import Predictions
+from sepcon.finetuning.predictions import Predictions
 from sepcon.models.classifier import load_classifier
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.products.classification import ClassificationModel
@@ -146,9 +147,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_choice(run, tmp_path, monkey
 
 def test_a_signal_stops_it_and_writes_no_result(tmp_path):
     def interrupted(**given) -> FitResult:
-        return FitResult(0, {}, 0.0, interrupted=True)
+        raise Interrupted(signal.SIGTERM)
 
-    assert finetune_tones(tmp_path, loop=interrupted) is None
+    with pytest.raises(Interrupted):
+        finetune_tones(tmp_path, loop=interrupted)
     assert not (tmp_path / "results.json").exists()
 
 

@@ -1,6 +1,7 @@
 """What `pretrain` and `train_separator` say of arguments that do not fit, before any training."""
 
-from typing import Any
+import signal
+from typing import Any, NoReturn
 
 import keras
 import pytest
@@ -10,13 +11,12 @@ from sepcon.audio.log_mel import LogMel
 from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import ClipDataset, from_reader
 from sepcon.data.examples import ReadExample
-from sepcon.errors import SepconError
+from sepcon.errors import Interrupted, SepconError
 from sepcon.models.encoders import small_cnn
 from sepcon.models.separator.network import SeparatorConfig
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.pretraining import SimilarityAndCoincidence
 from sepcon.tasks.supervised import supervised
-from sepcon.training.loop import FitResult
 from sepcon.training.task import Task
 from sepcon.verbs.pretrain import pretrain
 from sepcon.verbs.train_separator import train_separator
@@ -104,18 +104,20 @@ CHANNEL = ViewSampler(pairs=("mixture-channel",), patch_seconds=0.5)
 def test_arguments_that_do_not_fit(tmp_path, changes, message):
     with pytest.raises((SepconError, ValueError), match=message):
         call(tmp_path, **changes)
-    assert not (tmp_path / "run" / "done.json").exists()
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_heads_are_as_wide_as_they_are_told(tmp_path):
     tasks = []
 
-    def loop(*, task: Task, **_: Any) -> FitResult:
+    def loop(*, task: Task, **_: Any) -> NoReturn:
         tasks.append(task)
-        return FitResult(step=0, metrics={}, seconds=0.0, interrupted=True)
+        raise Interrupted(signal.SIGTERM)
 
     sizes = {"projection_hidden_sizes": (7,), "coincidence_hidden_sizes": (5, 3, 2)}
-    call(tmp_path, loop=loop, **sizes)
+    with pytest.raises(Interrupted):
+        call(tmp_path, loop=loop, **sizes)
+    assert not (tmp_path / "run" / "run.json").exists()
     model = tasks[0].model
     assert [weight.shape[-1] for weight in model.projection.trainable_weights] == [7] * 3 + [
         128

@@ -209,7 +209,9 @@ def test_a_full_disk_ends_the_run_in_one_line(run, sounds, tmp_path, monkeypatch
         raise soundfile.LibsndfileError(2)
 
     monkeypatch.setattr(soundfile.SoundFile, "write", fail)
-    with pytest.raises(SepconError, match=r"channels cannot be written.*make room") as error:
+    with pytest.raises(
+        SepconError, match=r"out/a.wav: cannot be written .*MB are free there"
+    ) as error:
         separate(run_dir=tmp_path / "out", checkpoint=run, files=[sounds])
     assert "\n" not in str(error.value)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [LIST_FILE]

@@ -7,8 +7,6 @@ import dataclasses
 import datetime
 import io
 import json
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 import sepcon
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import SepconError, one_line, write_error
 from sepcon.models.classifier import load_classifier
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.fingerprint import encoder_fingerprint
@@ -26,6 +24,8 @@ from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.products.saved_model import CLASS_MAP_FILE, MODEL_CARD_FILE, SAVED_MODEL_FOLDER
 from sepcon.models.products.separation import SeparationModel, separator_fingerprint
 from sepcon.models.separator.network import MODEL_FILE, chosen_step, load_separator
+from sepcon.runs.revision import running_revision
+from sepcon.runs.whole_file import whole_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,10 +83,7 @@ def write_saved_model(
         _check_same_model(target, card)
         print(f"{target} is there already and is this very model: nothing to do.")
         return target
-    try:
-        _write(product, card, Path(model) / MODEL_FILE, target)
-    except (OSError, tf.errors.OpError) as error:
-        raise SepconError(f"cannot write {target}: {one_line(error)}") from error
+    _write(product, card, Path(model) / MODEL_FILE, target)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     print(
         f"Wrote {target} ({size / 1e6:.1f} MB): step {card['training_step']} of {model}, "
@@ -221,34 +218,17 @@ def _separator(model: str | Path, step: int | None, hop_seconds: float | None) -
 
 def model_card(product: Product, *, config_text: str = "") -> dict[str, Any]:
     """Returns what a user of the SavedModel must know, as JSON-able values."""
+    revision = running_revision()
     return {
         **product.facts,
         "waveform": "float32 in [-1, 1], [batch, samples] or [samples]",
         "sepcon_version": sepcon.__version__,
         "tensorflow_version": tf.__version__,
-        **git_revision(),
+        "git_revision": revision.commit,
+        "git_dirty": revision.dirty,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "gin": config_text,
     }
-
-
-def git_revision() -> dict[str, Any]:
-    """Returns {'git_revision', 'git_dirty'} of the running source, None where there is no git."""
-    package = Path(sepcon.__file__).resolve().parent
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(package), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        # An installed copy inside somebody else's checkout must not claim that one's revision.
-        git("ls-files", "--error-unmatch", "__init__.py")
-        return {
-            "git_revision": git("rev-parse", "HEAD"),
-            "git_dirty": bool(git("status", "--porcelain", "--", ".")),
-        }
-    except (OSError, subprocess.CalledProcessError):
-        return {"git_revision": None, "git_dirty": None}
 
 
 def _check_same_model(target: Path, card: dict[str, Any]) -> None:
@@ -265,23 +245,19 @@ def _check_same_model(target: Path, card: dict[str, Any]) -> None:
 
 
 def _write(product: Product, card: dict[str, Any], config_file: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{target.name}.tmp")  # Of a killed export too: made anew.
-    shutil.rmtree(temporary, ignore_errors=True)
-    module = product.module
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            texts = {MODEL_CARD_FILE: json.dumps(card, indent=1), **product.files}
-            paths = {name: Path(folder) / name for name in texts}
-            for name, text in texts.items():
-                paths[name].write_text(text)
-            # As assets they move along when a user saves the loaded model inside another.
-            for path in (*paths.values(), config_file):
-                setattr(module, _asset_name(path), tf.saved_model.Asset(str(path)))
-            tf.saved_model.save(module, str(temporary), signatures=module.signatures)
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    module, texts = product.module, {MODEL_CARD_FILE: json.dumps(card, indent=1), **product.files}
+    # The assets' originals stand in the scratch, so that one disk alone can be full.
+    with whole_folder(target) as scratch, tempfile.TemporaryDirectory(dir=scratch) as originals:
+        paths = {name: Path(originals) / name for name in texts}
+        for name, text in texts.items():
+            paths[name].write_text(text)
+        # As assets they move along when a user saves the loaded model inside another.
+        for path in (*paths.values(), config_file):
+            setattr(module, _asset_name(path), tf.saved_model.Asset(str(path)))
+        try:
+            tf.saved_model.save(module, str(scratch), signatures=module.signatures)
+        except tf.errors.OpError as error:
+            raise write_error(target, error) from error
 
 
 def _asset_name(path: Path) -> str:

@@ -21,6 +21,7 @@ from sepcon.models.separator.network import Separator, save_separator_config
 from sepcon.models.separator.reference_weights import config_from_reference, load_reference_weights
 from sepcon.models.weights import state_folder, write_weights
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claimed
 
 _NPZ_PREFIX = "var/"
 _STEP = "global_step"
@@ -70,11 +71,12 @@ def convert_reference_checkpoint(
         load_reference_weights(separator, read.variables)
     except SepconError as error:
         raise SepconError(f"{checkpoint}: {error}") from None
-    if not run_folder.begin(folder, config_text=""):
-        return None
-    save_separator_config(config, folder)
-    write_weights(separator, state_folder(folder, read.step))
-    run_folder.finish(folder, {"steps": read.step, "converted_from": str(checkpoint)})
+    with claimed(folder):
+        if not run_folder.begin(folder, config_text=""):
+            return None
+        save_separator_config(config, folder)
+        write_weights(separator, state_folder(folder, read.step))
+        run_folder.finish(folder, {"steps": read.step, "converted_from": str(checkpoint)})
     return read
 
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics
 
 from sepcon.errors import SepconError
-from sepcon.metrics.predictions import Predictions, ensemble
+from sepcon.finetuning.predictions import Predictions, ensemble
 
 
 def predictions(seed: int = 0, clips: int = 50, classes: int = 4) -> Predictions:

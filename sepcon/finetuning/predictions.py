@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sepcon.errors import SepconError, one_line
+from sepcon.runs.whole_file import write_arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,16 +48,18 @@ class Predictions:
         return counts
 
     def save(self, path: Path) -> None:
-        """Writes them whole or not at all."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-        np.savez(
-            temporary,
-            ids=np.array(self.ids),
-            labels=self.labels,
-            probabilities=self.probabilities,
-            step=self.step,
-        )
-        temporary.replace(path)
+        """Writes them whole or not at all.
+
+        Raises:
+          WriteError: they cannot be written; what was there stays.
+        """
+        arrays = {
+            "ids": np.array(self.ids),
+            "labels": self.labels,
+            "probabilities": self.probabilities,
+            "step": np.array(self.step),
+        }
+        write_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: Path) -> Predictions:

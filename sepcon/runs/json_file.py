@@ -1,0 +1,64 @@
+"""Reads what sepcon has written as JSON: one way, in which damage is one line that names the file.
+
+Files are cut off by full disks, edited by hand and mixed up between versions. Whatever is wrong
+with one, and whatever exception Python has for it, the user gets the file's name and the cure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sepcon.errors import SepconError, one_line, printable
+
+# What a reader meets in a file that is cut off, edited, or not of this kind at all.
+DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    csv.Error,
+)
+
+
+@contextlib.contextmanager
+def told_if_damaged(path: Path, *, cure: str) -> Iterator[None]:
+    """Turns what reading a damaged file raises into a SepconError that names it.
+
+    Args:
+      path: the file that is read.
+      cure: what the user can do.
+    """
+    try:
+        yield
+    except DAMAGE as error:
+        reason = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else str(error)
+        reason = one_line(ValueError(getattr(error, "strerror", None) or reason))
+        raise SepconError(
+            f"{printable(str(path))}: is damaged or of another version ({reason}); {cure}"
+        ) from error
+
+
+def read_json(path: Path, *, cure: str) -> dict[str, Any]:
+    """Reads a file that holds a JSON object.
+
+    Args:
+      path: the file, which is there.
+      cure: what the user can do if it is damaged.
+
+    Raises:
+      SepconError: it cannot be read, or holds something else; the file is named.
+    """
+    with told_if_damaged(path, cure=cure):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise TypeError(f"it holds a {type(content).__name__}, expected an object")
+        return content
