@@ -62,7 +62,7 @@ setup(
     package_dir={"sepcon.gin_files": "gin"},
     package_data={
         "sepcon": ["**/*.md", "**/*.bib", "**/*.txt", "**/*.html"],
-        "sepcon.gin_files": ["**/*.gin"],
+        "sepcon.gin_files": ["**/*.gin", "**/*.md"],
     },
     install_requires=REQUIRED,
     extras_require=EXTRAS,

@@ -18,7 +18,7 @@ class LogMel:
 
     With `range_db` an encoder is given decibels below the loudest value of its patch instead, as
     SoundCLR (Nasiri and Hu, 2021) has it: 0 at that value, -range_db for all that is weaker still.
-    A floor of 1e-10 then has no say in it.
+    A floor as low as 1e-10 then changes nothing.
 
     The mel power is the squared magnitude of the short-time Fourier transform (periodic Hann
     window, not normalised) summed with triangular weights on the HTK mel scale. Noise of RMS 0.1

@@ -63,7 +63,14 @@ def nt_xent(*, anchor: tf.Tensor, positive: tf.Tensor, temperature: float = 0.2)
 
 
 def unit_rows(x: tf.Tensor) -> tf.Tensor:
-    """Returns the rows scaled to length one, in float32 unless they are float64."""
+    """Scales each row to length one.
+
+    Args:
+        x: [rows, dim] float.
+
+    Returns:
+        [rows, dim] float32 (float64 for float64 input); rows of zeros stay zero.
+    """
     return tf.math.l2_normalize(x if x.dtype == tf.float64 else tf.cast(x, tf.float32), axis=1)
 
 

@@ -15,10 +15,10 @@ def mixit_negative_snr_db(
     mixing_matrix: tf.Tensor,
     max_snr_db: float = 30.0,
 ) -> tf.Tensor:
-    """The MixIT loss relative to its references: 0 dB for silence, -max_snr_db for perfection.
+    """The MixIT loss divided by the level of each reference, in dB; lower is better.
 
-    A reference that is more than `max_snr_db` below the mixture has hardly a level of its own;
-    its error is measured against that level, which keeps silent clips out of the logarithm.
+    Silent estimates have about 0 dB, perfect ones -max_snr_db. The level of a reference is taken to
+    be at least that of the mixture less `max_snr_db`, as the logarithm of a silent one is infinite.
 
     Args:
       reference: [batch, reference, samples] float32.

@@ -11,7 +11,12 @@ import numpy as np
 
 
 def percentile_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Returns the bounds that leave out equal shares of `values` [resamples] at both ends."""
+    """Returns the percentiles of resampled values between which `confidence` of them lie.
+
+    Args:
+      values: [resamples] float.
+      confidence: share of the values within the bounds, in 0..1; as many lie below as above them.
+    """
     outside = 50 * (1 - confidence)
     lower, upper = np.percentile(values, [outside, 100 - outside])
     return float(lower), float(upper)
@@ -24,7 +29,7 @@ def mean_interval(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Interval of the mean over all values, when what is drawn anew are the groups they come in.
+    """Bootstrap interval of the mean over all values, where whole groups of values are resampled.
 
     Args:
       groups: values of each group, say of each active source of a scene; groups of one for plain

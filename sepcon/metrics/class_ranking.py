@@ -33,6 +33,9 @@ def score_classes(
         weights: [clips] or [clips, resamples] not negative, how often each clip counts; None for
             once. With float32, counts of clips must be below 2^24.
 
+    Returns:
+        The scores, one column for each column of weights (one column without weights).
+
     Raises:
         ValueError: the weights are not of these clips, or one is negative.
     """

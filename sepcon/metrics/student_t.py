@@ -1,9 +1,11 @@
-"""Student's t for runs that come in strata: means over seeds of several rotations at once.
+"""Student's t for a mean over strata: the seeds of several rotations at once.
 
-What strata have in common (one test fold is easier than another) is not what repeated runs differ
-by. So only deviations within strata count, with one variance for all; for a single stratum this is
-the usual interval and the usual test of one sample. What is said holds for these strata: how much
-others would differ, two or three cannot tell.
+A stratum is a rotation of the data, its values are those of the seeds. Strata may have different
+means (one test fold is easier than another), and this difference says nothing about how much a seed
+changes the result. So the variance is estimated from the deviations of values from the mean of
+their own stratum, pooled over all strata. With a single stratum this is the usual interval and the
+usual t-test of one sample. The result is about these strata: two or three of them do not tell how
+different others would be.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ class Estimate:
 
     Attributes:
       mean: over the strata, each of the same weight.
-      low: lower end of the 95 % interval; infinitely low where no stratum holds two values.
-      high: upper end.
-      p_value: two-sided, of the mean being 0; NaN where there is no interval, or where all is 0.
+      low: lower end of the interval; -inf if no stratum has two values.
+      high: upper end; inf if no stratum has two values.
+      p_value: two-sided, of the hypothesis that the mean is 0; NaN if no stratum has two values, or
+        if all values are 0.
     """
 
     mean: float
@@ -34,14 +37,16 @@ class Estimate:
 
 
 def estimate(strata: Sequence[Sequence[float]], level: float = 0.95) -> Estimate:
-    """Returns the mean of the strata's means with Student's t over what lies within them.
+    """Returns the mean of the means of the strata, with its interval and p-value.
+
+    The degrees of freedom are the number of values less the number of strata.
 
     Args:
-      strata: values of each stratum; at least one stratum, none of them empty.
-      level: of the interval.
+      strata: the values of each stratum; at least one stratum, none of them empty.
+      level: confidence level of the interval, in 0..1.
 
     Raises:
-      ValueError: there is nothing to average.
+      ValueError: there is no stratum, or one is empty.
     """
     if not strata or not all(len(values) for values in strata):
         raise ValueError(f"strata must hold values, got {[len(values) for values in strata]}")

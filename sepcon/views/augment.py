@@ -1,7 +1,8 @@
-"""Augmentations of waveforms and of log-mel patches, all randomness of which comes from outside.
+"""Augmentations of waveforms and of log-mel patches, which get their random numbers as arguments.
 
-A row of `uniforms` decides everything that happens to its example. So a step can be repeated, it
-does not depend on how many replicas share the batch, and no shape depends on a random number.
+All that an augmentation does to an example is determined by the example's row of `uniforms`. So a
+step can be repeated exactly, and its result does not depend on how many replicas share the batch.
+Shapes never depend on a random number.
 """
 
 from __future__ import annotations
@@ -64,7 +65,11 @@ def split_uniforms(uniforms: tf.Tensor, widths: Sequence[int]) -> list[tf.Tensor
 
 @dataclass(frozen=True)
 class Chain:
-    """Augmentations one after the other; an empty chain changes nothing."""
+    """Augmentations, applied one after the other; an empty chain returns its input.
+
+    Attributes:
+      augmentations: in the order of application; each gets columns of `uniforms` of its own.
+    """
 
     augmentations: tuple[Augmentation, ...] = ()
 
@@ -115,16 +120,17 @@ class RandomSpeed:
 
 @dataclass(frozen=True)
 class RandomPadCrop:
-    """Puts the sound of each waveform anywhere in one of another length, or cuts it out of it.
+    """Brings waveforms to one length, by silence around a short sound or a crop of a long one.
 
-    After SoundCLR: digital silence at both ends is taken off first. A shorter sound gets silence
-    before and behind it at random (SoundCLR repeats the first and the last sample there). Of a
-    longer one a random part is taken; if that has less than half the root mean square of the sound
-    the beginning is taken instead, or, if that has too, the end.
+    After SoundCLR (Nasiri and Hu, 2021): digital silence at both ends is removed first. A sound
+    shorter than `seconds` is put at a random place and zeros fill the rest (SoundCLR repeats the
+    first and the last sample). Of a longer sound a random part is taken. If the root mean square of
+    that part is less than half that of the sound, the beginning of the sound is taken instead; if
+    that of the beginning is too, the end.
 
     Attributes:
-      seconds: what comes out.
-      sample_rate_hz: of the waveforms.
+      seconds: length of the result.
+      sample_rate_hz: samples per second of the waveforms.
     """
 
     seconds: float = 5.0
@@ -169,9 +175,17 @@ class RandomPadCrop:
 
 
 def crop(audio: tf.Tensor, start: tf.Tensor, length: int) -> tf.Tensor:
-    """Cuts `length` samples from each example's `start` on, [batch, ..., length].
+    """Cuts out of each example the `length` samples that begin at its `start`.
 
     A loop over examples that copies slices is four times as fast here as one gather of samples.
+
+    Args:
+      audio: [batch, ..., samples] of any type.
+      start: [batch] int32, 0 to samples - length.
+      length: samples of the result.
+
+    Returns:
+      [batch, ..., length] of the type of `audio`.
     """
     leading = [0] * (len(audio.shape) - 2)
     size = [-1 for _ in leading] + [length]

@@ -44,7 +44,7 @@ def test_both_sides_do_the_same_work(tmp_path: Path) -> None:
 
 
 def test_the_command_of_the_documents_is_understood() -> None:
-    text = (TOOLS.parent / "BUILD.md").read_text()
+    text = (TOOLS / "README.md").read_text()
     lines = re.findall(r"tools/benchmark_import\.py(.*)", text)
     assert lines
     for line in lines:
