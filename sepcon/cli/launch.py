@@ -34,11 +34,15 @@ def launch_of(
       search_path: folders in which gin files are sought.
     """
     own = _own_configurables(verb, configuration)
+    default = f"runs/{verb}.gin"
+    # It may bind what the others read, and they would not read it by themselves.
+    is_read = any(origin.file == default for origin in configuration.origins.values())
+    files = [default] * is_read + [file for file in gin_files if file != default]
     words = (
         # What one verb reads, the others need not.
         "--shared_config",
         *[f"--gin_search_path={folder}" for folder in search_path],
-        *[f"--gin_file={file}" for file in gin_files],
+        *[f"--gin_file={file}" for file in files],
         *[f"--gin_bindings={each}" for each in gin_bindings if not _is_of(each, own)],
     )
     return Launch(words, bound_by, tuple(gin_files), tuple(gin_bindings))

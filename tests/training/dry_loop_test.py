@@ -7,7 +7,7 @@ import tensorflow as tf
 from toy_training import HIDDEN, SAMPLES, LocalTask, ToyStream, ToyTask
 
 from sepcon.errors import SepconError
-from sepcon.training.dry_loop import DryLoop
+from sepcon.training.dry_loop import DryLoop, TrainingChecked
 from sepcon.training.loop import fit
 from sepcon.training.step_memory import step_memory
 
@@ -60,15 +60,15 @@ def test_activations_grow_with_the_batch_and_nothing_else_does():
 def test_a_dry_loop_says_what_a_training_would_be_and_trains_nothing(tmp_path):
     task, loop = ToyTask(), DryLoop({"keep_checkpoints": 1, "keep_state_steps": (0, 2)})
     before = [np.array(weight) for weight in task.model.variables]
-    result = loop(
-        task=task,
-        stream=ToyStream(BATCH),
-        optimizer=keras.optimizers.Adam(0.1),
-        num_steps=5,
-        run_dir=tmp_path / "run",
-        description="toys",
-    )
-    assert result.interrupted
+    with pytest.raises(TrainingChecked):
+        loop(
+            task=task,
+            stream=ToyStream(BATCH),
+            optimizer=keras.optimizers.Adam(0.1),
+            num_steps=5,
+            run_dir=tmp_path / "run",
+            description="toys",
+        )
     assert not (tmp_path / "run").exists()
     for weight, value in zip(task.model.variables, before, strict=True):
         np.testing.assert_array_equal(weight, value)
@@ -86,7 +86,8 @@ def test_the_disk_it_names_is_what_a_training_takes(tmp_path):
     stream = ToyStream(BATCH, num_uniforms=task.num_uniforms)
     arguments = {"task": task, "stream": stream, "optimizer": optimizer, "num_steps": 3}
     loop = DryLoop(settings)
-    loop(**arguments, run_dir=tmp_path / "dry")
+    with pytest.raises(TrainingChecked):
+        loop(**arguments, run_dir=tmp_path / "dry")
     fit(**arguments, run_dir=tmp_path / "run", **settings)
     folder = tmp_path / "run"
     checkpoint = sum(file.stat().st_size for file in (folder / "checkpoints").rglob("*"))
