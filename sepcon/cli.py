@@ -22,7 +22,7 @@ from absl import flags
 
 import sepcon
 from sepcon import startup
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import SepconError, one_line, printable, raised_in_graph
 from sepcon.verbs.registry import CONFIGURABLES, VERBS, Verb
 
 USAGE_ERROR = 2
@@ -56,6 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sepcon: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    except Exception as error:
+        fault = raised_in_graph(error)
+        if fault is None:
+            raise
+        print(f"sepcon: error: {printable(str(fault))}", file=sys.stderr)
+        return 1
 
 
 class _UsageError(Exception):

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 
 import numpy as np
 import tensorflow as tf
 
 from sepcon.data.channels import StoredChannels
-from sepcon.data.clips import ClipDataset, Element, fit_length, map_in_order, reader
+from sepcon.data.clips import ClipDataset, Element, ReadClip, fit_length, map_in_order, reader
 
 # Two numbers of each example are the stream's own: where to crop, and which stored state to read.
 _OWN_UNIFORMS = 2
@@ -83,16 +84,16 @@ class TrainingStream:
     def describe(self, step: int) -> str:
         """Returns the ids of the clips in the batch of `step`, for messages."""
         batch = next(iter(self._with_ids(step)))
-        ids = [identifier.decode() for identifier in batch["id"].numpy()]
+        ids = [os.fsdecode(identifier) for identifier in batch["id"].numpy()]
         return f"step {step} of {self.clips.name}: clips {', '.join(ids)}"
 
     def _with_ids(self, start_step: int) -> tf.data.Dataset:
         if start_step < 0:
             raise ValueError(f"start_step: got {start_step}, expected 0 or more")
-        read = reader(self.clips, sources=self.with_sources)
+        read = self._reader()
         examples = map_in_order(
             self._places(start_step * self.batch_size),
-            lambda epoch_seed, position: self._example(read(position), epoch_seed, position),
+            lambda epoch_seed, position: self._example(read(position), epoch_seed),
             num_parallel_calls=self.threads,
         )
         options = tf.data.Options()
@@ -103,6 +104,17 @@ class TrainingStream:
         # Everyone reads the same files; each replica takes its rows of the global batch.
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         return examples.batch(self.batch_size, drop_remainder=True).with_options(options)
+
+    def _reader(self) -> ReadClip:
+        """Reads the clip at a place, with its 'position'.
+
+        A clip that can no longer be read does not end a run of days where its data set knows
+        another one to take: then a batch is a pure function of what can be read of the clips.
+        """
+        if self.clips.read_or_next is not None and not self.with_sources:
+            return self.clips.read_or_next
+        read = reader(self.clips, sources=self.with_sources)
+        return lambda position: {**read(position), "position": position}
 
     def _places(self, start: int) -> tf.data.Dataset:
         """The endless row from place `start` on: (seed of the epoch int64 [2], position)."""
@@ -119,7 +131,8 @@ class TrainingStream:
 
         return tf.data.Dataset.counter(start=first_epoch).flat_map(epoch_order)
 
-    def _example(self, clip: Element, epoch_seed: tf.Tensor, position: tf.Tensor) -> Element:
+    def _example(self, clip: Element, epoch_seed: tf.Tensor) -> Element:
+        position = clip["position"]
         seed = tf.random.experimental.stateless_fold_in(epoch_seed, _UNIFORMS)
         seed = tf.random.experimental.stateless_fold_in(seed, position)
         uniforms = tf.random.stateless_uniform(

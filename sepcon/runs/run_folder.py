@@ -101,7 +101,8 @@ def read_record(run_dir: Path) -> dict[str, Any]:
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all."""
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # Names of files need not be valid UTF-8.
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def write_model_file(path: Path, text: str) -> None:

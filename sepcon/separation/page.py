@@ -74,7 +74,7 @@ def _recording_clip(path: str, root: Path, mixture: np.ndarray, rate_hz: int) ->
     """
     try:
         with quiet_decoder():
-            linked = read_header(path).codec != "other"
+            linked = read_header(path).plays_in_browsers
     except SepconError:
         linked = False
     if not linked:

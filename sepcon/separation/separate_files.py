@@ -95,8 +95,11 @@ def _find(files: Sequence[str | Path]) -> tuple[list[Found], dict[Path, str]]:
             continue
         survey = survey_audio(root)
         paths = [path for path in survey.paths if not is_output(path.parent)]
+        unread = survey.unread_formats()
         if not paths and not survey.faults:
-            faults[root] = f"{root}: holds no audio; give a folder of recordings"
+            faults[root] = f"{root}: holds no audio; {unread or 'give a folder of recordings'}"
+        elif unread:
+            print(_line(f"{root}: passed over {unread}"), file=sys.stderr)
         faults |= survey.faults
         for path in paths:
             found.setdefault(path, Found(path, path.relative_to(root)))

@@ -168,9 +168,11 @@ def _find(files: Sequence[str | Path], faults: list[str]) -> Iterator[Path]:
         if root.is_dir():
             survey = survey_audio(root)
             faults += survey.faults.values()
-            paths = survey.paths
+            paths, unread = survey.paths, survey.unread_formats()
             if not paths and not survey.faults:
-                faults.append(f"{given}: holds no audio; give a folder of recordings")
+                faults.append(f"{given}: holds no audio; {unread or 'give a folder of recordings'}")
+            elif unread:
+                print(f"sepcon: skipped {given}: passed over {printable(unread)}", file=sys.stderr)
         yield from (path for path in paths if path not in seen)
         seen.update(paths)
 
