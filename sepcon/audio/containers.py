@@ -110,9 +110,9 @@ def _before_tags(descriptor: int, size: int) -> int:
     """Where the file ends before ID3v1, ID3v2, Lyrics3 and APE tags."""
     stop = size
     while stop:
-        tail = os.pread(descriptor, min(stop, 227), max(0, stop - 227))
+        tail = os.pread(descriptor, min(stop, 355), max(0, stop - 355))
         if tail[-128:-125] == b"TAG":
-            taken = 227 if tail[:4] == b"TAG+" else 128
+            taken = 355 if tail[-355:-351] == b"TAG+" else 128
         elif tail[-32:-24] == b"APETAGEX":
             length, _, flags = struct.unpack("<3I", tail[-20:-8])
             taken = length + (32 if flags >> 31 else 0)

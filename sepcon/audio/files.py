@@ -31,6 +31,8 @@ _BLOCK_SAMPLES = 1 << 20
 _CODEC_SLACK_FRAMES = 8192
 _EXACT_SUBTYPES = ("PCM", "FLOAT", "DOUBLE", "ALAW", "ULAW")
 _UNKNOWN_FRAMES = 1 << 62
+# Beyond this a sum of channels or of a filter overflows. It is no recording any more.
+_LOUDEST = 1e30
 
 # What browsers play without a plug-in, by libsndfile's names of container and samples.
 _PLAYED = frozenset(
@@ -214,7 +216,7 @@ def open_audio(path: str | Path) -> Iterator[tuple[AudioHeader, Iterator[np.ndar
 
     Raises:
       AudioError: if the file is missing, a folder, a pipe, empty, not audio, cut off, damaged,
-        holds no sample or one that is not a number, or is longer than 12 hours.
+        holds no sample or one that is not a number or beyond all measure, or is longer than 12 hours.
     """
     path = str(path)
     with _open(path) as (layout, file):
@@ -265,7 +267,8 @@ def _mono_blocks(header: AudioHeader, file: soundfile.SoundFile) -> Iterator[np.
                 f"is damaged near sample {start} ({_reason(error)}); fetch it again",
             ) from error
         if len(block):
-            mono = average_channels(block)
+            with np.errstate(over="ignore", invalid="ignore"):  # What is no number is looked for.
+                mono = average_channels(block)
             _check_finite(path, start, block, mono)
             yield mono
         if len(block) < wanted:
@@ -288,7 +291,8 @@ def average_channels(block: np.ndarray) -> np.ndarray:
 
 
 def _check_finite(path: str, start: int, block: np.ndarray, mono: np.ndarray) -> None:
-    if np.isfinite(mono).all():
+    # A number that is none makes both ends of the range none.
+    if -_LOUDEST < mono.min() and mono.max() < _LOUDEST:
         return
     bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
     if len(bad):
@@ -298,3 +302,10 @@ def _check_finite(path: str, start: int, block: np.ndarray, mono: np.ndarray) ->
             f"sample {start + bad[0]} is not a number (NaN or infinite); "
             "expected finite samples, export it again",
         )
+    loud = np.flatnonzero(~(np.abs(mono) < _LOUDEST))
+    raise AudioError(
+        "damaged",
+        path,
+        f"sample {start + loud[0]} is over {_LOUDEST:g} times full scale; "
+        "expected samples about -1 to 1, export it again",
+    )
