@@ -226,7 +226,7 @@ class _Decoder:
     def __init__(self, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
         self._process: subprocess.Popen[str] | None = None
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
         self.largest_bytes = 0
 
     def decode(self, path: Path, seconds: float) -> tuple[str, str]:
@@ -259,6 +259,7 @@ class _Decoder:
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 text=True,
+                env={**os.environ, "PYTHONWARNINGS": "always"},
             )
             assert self._process.stdout is not None
             self._process.stdout.readline()  # It says that it has started.

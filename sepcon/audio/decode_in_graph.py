@@ -77,16 +77,23 @@ def is_plain_wav(path: str | os.PathLike[str]) -> bool:
     )
 
 
-def decode_in_graph(path: tf.Tensor, *, plain: tf.Tensor) -> tf.Tensor:
+def decode_in_graph(path: tf.Tensor) -> tf.Tensor:
     """Decodes a file to int16 [samples], mono at 16 kHz, inside tf.data.
 
     A file that cannot be decoded ends in a `tf.errors.OpError` that `errors.raised_in_graph` reads.
 
     Args:
       path: string [].
-      plain: bool [], whether `is_plain_wav` held when the file was looked at.
     """
+    if not tensorflow_io_works():
+        return _decoded(path)
+    plain = tf.numpy_function(_is_plain_path, [path], tf.bool, stateful=False)
+    plain = tf.ensure_shape(plain, [])
     return tf.cond(plain, lambda: decode_plain_wav(path), lambda: _decoded(path))
+
+
+def _is_plain_path(path: bytes) -> np.bool_:
+    return np.bool_(is_plain_wav(os.fsdecode(path)))
 
 
 def decode_plain_wav(path: tf.Tensor) -> tf.Tensor:

@@ -216,7 +216,7 @@ def open_audio(path: str | Path) -> Iterator[tuple[AudioHeader, Iterator[np.ndar
 
     Raises:
       AudioError: if the file is missing, a folder, a pipe, empty, not audio, cut off, damaged,
-        holds no sample or one that is not a number or beyond all measure, or is longer than 12 hours.
+        holds no sample or one that is no number or beyond all measure, or is longer than 12 hours.
     """
     path = str(path)
     with _open(path) as (layout, file):
@@ -269,7 +269,7 @@ def _mono_blocks(header: AudioHeader, file: soundfile.SoundFile) -> Iterator[np.
         if len(block):
             with np.errstate(over="ignore", invalid="ignore"):  # What is no number is looked for.
                 mono = average_channels(block)
-            _check_finite(path, start, block, mono)
+                _check_finite(path, start, block, mono)
             yield mono
         if len(block) < wanted:
             return
@@ -292,7 +292,7 @@ def average_channels(block: np.ndarray) -> np.ndarray:
 
 def _check_finite(path: str, start: int, block: np.ndarray, mono: np.ndarray) -> None:
     # A number that is none makes both ends of the range none.
-    if -_LOUDEST < mono.min() and mono.max() < _LOUDEST:
+    if mono.min() > -_LOUDEST and mono.max() < _LOUDEST:
         return
     bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
     if len(bad):

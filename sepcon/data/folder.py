@@ -139,14 +139,13 @@ class _Files:
         self, paths: Sequence[Path], *, faults_before: int, max_skipped_share: float
     ) -> None:
         self._paths = paths
-        self._plain = np.asarray([is_plain_wav(path) for path in paths], bool)
         self._faults_before, self._max_skipped_share = faults_before, max_skipped_share
         self._lost: set[int] = set()
         self._lock = threading.Lock()
 
     def read(self, position: tf.Tensor) -> tf.Tensor:
         """Returns int16 [samples] of the file at a position, int64 []."""
-        return decode_in_graph(self._path(position), plain=tf.gather(self._plain, position))
+        return decode_in_graph(self._path(position))
 
     def read_or_next(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the samples of the first file from a position on that can be read, and where."""
@@ -171,7 +170,7 @@ class _Files:
             path = self._paths[position]
             if position in self._lost:
                 continue
-            if self._plain[position] and is_plain_wav(path):
+            if is_plain_wav(path):
                 return np.int64(position), np.bool_(True), np.zeros(0, np.int16)
             try:
                 return np.int64(position), np.bool_(False), decode_file(path)
