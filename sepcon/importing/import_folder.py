@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sepcon.audio.files import quiet_decoder
 from sepcon.data.example_bytes import write_record
 from sepcon.errors import SepconError, one_line
 from sepcon.importing.clip_source import AudioReader, ClipReference, ClipSource, fingerprint
@@ -146,7 +145,7 @@ def write_shard(
       SepconError: it cannot be written.
     """
     rows = []
-    with _writing(root), quiet_decoder():
+    with _writing(root):
         with whole_file(shard_path(root, number)) as temporary, open(temporary, "wb") as records:
             for row, record in convert_shard(read, references):
                 rows.append(row)

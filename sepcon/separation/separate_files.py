@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sepcon.audio.encode import Format, TrackWriteError, TrackWriter, chosen_format
-from sepcon.audio.files import AudioHeader, open_audio, quiet_decoder, read_header
+from sepcon.audio.files import open_audio, read_header
 from sepcon.data.labels import survey_audio
 from sepcon.errors import SepconError, printable
 from sepcon.runs.progress import Progress
@@ -162,7 +161,7 @@ class _Run:
 
     def _write_channels(self, path: Path, scratch: Path, bar: _Bar) -> dict[str, Any]:
         """Decodes, separates and writes block by block; returns the record."""
-        with _opened(path) as (header, blocks):
+        with open_audio(path) as (header, blocks):
             identity, format = identity_of(path), chosen_format(self._format, header)
             names = [f"channel_{n}.{format}" for n in range(self._separator.num_sources)]
             writer = TrackWriter(
@@ -194,29 +193,10 @@ class _Run:
         }
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[AudioHeader, Iterator[np.ndarray]]]:
-    """`open_audio`, in which only the decoder is quiet, and not what happens between blocks."""
-    with contextlib.ExitStack() as stack:
-        with quiet_decoder():
-            header, blocks = stack.enter_context(open_audio(path))
-        yield header, _quietly(blocks)
-
-
-def _quietly(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    while True:
-        with quiet_decoder():
-            block = next(blocks, None)
-        if block is None:
-            return
-        yield block
-
-
 def _seconds(path: Path) -> float:
     """How long a recording says it is; 0 where it does not say, or is none: that is told later."""
     try:
-        with quiet_decoder():
-            header = read_header(path)
+        header = read_header(path)
     except SepconError:
         return 0.0
     return (header.num_frames or 0) / header.rate_hz

@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.audio.decode import decode_file
-from sepcon.audio.files import quiet_decoder
 from sepcon.data.clips import to_float
 from sepcon.data.labels import survey_audio
 from sepcon.errors import SepconError, one_line, printable
@@ -182,8 +181,7 @@ def _mean_probabilities(members: Sequence[Member], path: Path) -> tuple[float, n
 
     @functools.cache
     def decode(rate_hz: int) -> np.ndarray:
-        with quiet_decoder():
-            return decode_file(path, rate_hz)
+        return decode_file(path, rate_hz)
 
     outputs = []
     for member in members:
