@@ -10,6 +10,8 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 _IN_THE_WAY = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENOTEMPTY}
 
+import re
+
 
 class SepconError(Exception):
     """Bad input or a bad environment, told in one line.
@@ -77,6 +79,19 @@ def one_line(error: BaseException) -> str:
     """Returns an exception's message folded to a single line of at most 300 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."
+
+
+def raised_in_graph(error: BaseException) -> SepconError | None:
+    """Returns the bad input behind an error of TensorFlow, of a function that a graph called.
+
+    TensorFlow keeps of an exception its type, its message and the traceback, as text.
+    """
+    match = re.search(
+        r"(?:AudioError|SepconError): (.+?)\n\s*Traceback \(most recent call last\)",
+        str(error),
+        re.DOTALL,
+    )
+    return None if match is None else SepconError(match[1])
 
 
 def printable(text: str) -> str:

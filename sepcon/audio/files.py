@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import os
 import stat
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args
@@ -18,7 +17,9 @@ from typing import Literal, get_args
 import numpy as np
 import soundfile
 
-from sepcon.audio.containers import cut_off
+from sepcon.audio.containers import Layout, PartOfFile, layout_of
+from sepcon.audio.formats import how_to_convert
+from sepcon.audio.quiet_decoder import quiet_decoder
 from sepcon.errors import SepconError, one_line
 
 MAX_HOURS = 12
@@ -30,23 +31,28 @@ _BLOCK_SAMPLES = 1 << 20
 _CODEC_SLACK_FRAMES = 8192
 _EXACT_SUBTYPES = ("PCM", "FLOAT", "DOUBLE", "ALAW", "ULAW")
 _UNKNOWN_FRAMES = 1 << 62
+# Beyond this a sum of channels or of a filter overflows. It is no recording any more.
+_LOUDEST = 1e30
 
-# How tensorflow-io has to be asked for each kind of file. "other" is soundfile's: 8-bit files,
-# and 32-bit integer WAV, which tensorflow-io reads as float without complaint, as noise.
-CODECS = ("other", "wav16", "wav24", "wav_float", "flac16", "flac24", "vorbis", "mp3")
-_CODEC_OF = {
-    ("WAV", "PCM_16"): "wav16",
-    ("WAVEX", "PCM_16"): "wav16",
-    ("WAV", "PCM_24"): "wav24",
-    ("WAVEX", "PCM_24"): "wav24",
-    ("WAV", "FLOAT"): "wav_float",
-    ("FLAC", "PCM_16"): "flac16",
-    ("FLAC", "PCM_24"): "flac24",
-    ("OGG", "VORBIS"): "vorbis",
-    ("MP3", "MPEG_LAYER_III"): "mp3",
-    ("MPEG", "MPEG_LAYER_III"): "mp3",
-}
-
+# What browsers play without a plug-in, by libsndfile's names of container and samples.
+_PLAYED = frozenset(
+    [("FLAC", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("OGG", "OPUS")]
+    + [(container, "MPEG_LAYER_III") for container in ("MP3", "MPEG")]
+    + [(kind, subtype) for kind in ("WAV", "WAVEX") for subtype in ("PCM_16", "PCM_24", "FLOAT")]
+)
+# The first bytes of files that libsndfile does not give to its MP3 decoder.
+_NOT_MPEG = (
+    b"RIFF",
+    b"RIFX",
+    b"RF64",
+    b"riff",
+    b"fLaC",
+    b"OggS",
+    b"FORM",
+    b".snd",
+    b"dns.",
+    b"caff",
+)
 
 FaultKind = Literal["missing", "unreadable", "empty", "not audio", "cut off", "damaged", "too long"]
 FAULT_KINDS = get_args(FaultKind)
@@ -75,19 +81,24 @@ class AudioHeader:
 
     Attributes:
       path: the file.
-      codec: one of `CODECS`.
       container: libsndfile's name of the file's kind, such as WAV, WAVEX, FLAC, OGG.
+      subtype: libsndfile's name of how the samples are stored, such as PCM_16, FLOAT, VORBIS.
       rate_hz: its sample rate.
       num_channels: its channels.
       num_frames: samples per channel, or None if the header leaves it open.
     """
 
     path: str
-    codec: str
     container: str
+    subtype: str
     rate_hz: int
     num_channels: int
     num_frames: int | None
+
+    @property
+    def plays_in_browsers(self) -> bool:
+        """Whether the usual browsers play such a file."""
+        return (self.container, self.subtype) in _PLAYED
 
 
 class _ForwardFile(soundfile.SoundFile):
@@ -97,23 +108,36 @@ class _ForwardFile(soundfile.SoundFile):
         return False
 
 
-def _open(path: str) -> soundfile.SoundFile:
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[tuple[Layout, _ForwardFile]]:
     """Opens a file or raises an AudioError that names the reason."""
-    try:
-        _check_readable(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            _check_readable(path)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            stack.callback(os.close, descriptor)
+            layout = layout_of(descriptor)
+            file = stack.enter_context(_decoder(path, descriptor, layout))
+        except OSError as error:
+            raise AudioError(
+                "unreadable", path, f"cannot be read ({error.strerror}); check its rights"
+            ) from error
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            detail = f"is not audio that libsndfile knows ({_reason(error)}); "
+            cure = how_to_convert(path, layout.magic) or "expected WAV, FLAC, Ogg, MP3 or AIFF"
+            raise AudioError("not audio", path, detail + cure) from error
+        yield layout, file
+
+
+def _decoder(path: str, descriptor: int, layout: Layout) -> _ForwardFile:
+    part = layout.part
+    with _quiet_if(not layout.magic.startswith(_NOT_MPEG)):
         # As bytes: a name that is not valid UTF-8 cannot be encoded again by soundfile.
-        return _ForwardFile(os.fsencode(path))
-    except OSError as error:
-        raise AudioError(
-            "unreadable", path, f"cannot be read ({error.strerror}); check its rights"
-        ) from error
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise AudioError(
-            "not audio",
-            path,
-            f"is not audio that libsndfile knows ({_reason(error)}); "
-            "expected WAV, FLAC, Ogg, MP3 or AIFF",
-        ) from error
+        return _ForwardFile(os.fsencode(path) if part is None else PartOfFile(descriptor, part))
+
+
+def _quiet_if(decoder_talks: bool) -> contextlib.AbstractContextManager[None]:
+    return quiet_decoder() if decoder_talks else contextlib.nullcontext()
 
 
 def _check_readable(path: str) -> None:
@@ -130,8 +154,6 @@ def _check_readable(path: str) -> None:
         raise AudioError("not audio", path, "is a pipe or a device; give an audio file")
     if os.path.getsize(path) == 0:
         raise AudioError("empty", path, "is empty (0 bytes); fetch or convert it again")
-    # libsndfile would only say "System error".
-    open(path, "rb").close()
 
 
 def _reason(error: BaseException) -> str:
@@ -160,8 +182,7 @@ def _header(path: str, file: soundfile.SoundFile) -> AudioHeader:
             f"claims {num_frames} samples, expected at most {MAX_HOURS} hours; its header "
             "is damaged, or cut the recording into shorter files",
         )
-    codec = _CODEC_OF.get((file.format, file.subtype), "other")
-    return AudioHeader(path, codec, file.format, file.samplerate, file.channels, num_frames)
+    return AudioHeader(path, file.format, file.subtype, file.samplerate, file.channels, num_frames)
 
 
 def read_header(path: str | Path) -> AudioHeader:
@@ -171,68 +192,17 @@ def read_header(path: str | Path) -> AudioHeader:
       AudioError: if it is missing, empty, cut off, or not audio.
     """
     path = str(path)
-    with _open(path) as file:
+    with _open(path) as (layout, file):
         header = _header(path, file)
-    _check_whole(path)
+        _check_whole(path, layout)
     return header
 
 
-def _check_whole(path: str) -> None:
-    try:
-        fault = cut_off(path)
-    except OSError as error:
-        raise AudioError(
-            "unreadable", path, f"cannot be read ({error.strerror}); check the disk"
-        ) from error
-    if fault is not None:
-        raise AudioError("cut off", path, f"is cut off, {fault}; fetch or convert it again")
-
-
-class _QuietDecoder:
-    """Counts who wants silence: the first sends it nowhere, the last brings it back."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._kept: int | None = None
-
-    def begin(self) -> None:
-        with self._lock:
-            self._users += 1
-            if self._users > 1:
-                return
-            try:
-                self._kept = os.dup(2)
-            except OSError:  # There is no standard error.
-                return
-            with open(os.devnull, "wb") as nowhere:
-                os.dup2(nowhere.fileno(), 2)
-
-    def end(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users or self._kept is None:
-                return
-            os.dup2(self._kept, 2)
-            os.close(self._kept)
-            self._kept = None
-
-
-_quiet_decoder = _QuietDecoder()
-
-
-@contextlib.contextmanager
-def quiet_decoder() -> Iterator[None]:
-    """Sends nowhere what the process writes to its standard error, file descriptor 2.
-
-    The MP3 decoder inside libsndfile tells there of every frame it does not like, past Python and
-    without a switch. For callers that report faults themselves; several threads may be inside.
-    """
-    _quiet_decoder.begin()
-    try:
-        yield
-    finally:
-        _quiet_decoder.end()
+def _check_whole(path: str, layout: Layout) -> None:
+    if layout.cut is not None:
+        raise AudioError("cut off", path, f"is cut off, {layout.cut}; fetch or convert it again")
+    if layout.damage is not None:
+        raise AudioError("damaged", path, layout.damage)
 
 
 @contextlib.contextmanager
@@ -246,18 +216,18 @@ def open_audio(path: str | Path) -> Iterator[tuple[AudioHeader, Iterator[np.ndar
 
     Raises:
       AudioError: if the file is missing, a folder, a pipe, empty, not audio, cut off, damaged,
-        holds no sample or one that is not a number, or is longer than 12 hours.
+        holds no sample or one that is no number or beyond all measure, or is longer than 12 hours.
     """
     path = str(path)
-    with _open(path) as file:
+    with _open(path) as (layout, file):
         header = _header(path, file)
-        _check_whole(path)
+        _check_whole(path, layout)
         yield header, _checked_blocks(header, file)
 
 
 def _checked_blocks(header: AudioHeader, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
     path, num_frames = header.path, 0
-    for block in _mono_blocks(path, file):
+    for block in _mono_blocks(header, file):
         num_frames += len(block)
         if num_frames > MAX_HOURS * 3600 * header.rate_hz:
             raise AudioError(
@@ -277,13 +247,19 @@ def _checked_blocks(header: AudioHeader, file: soundfile.SoundFile) -> Iterator[
         )
 
 
-def _mono_blocks(path: str, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    start, num_frames = 0, max(1, min(_BLOCK_FRAMES, _BLOCK_SAMPLES // file.channels))
+def _mono_blocks(header: AudioHeader, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    path, start = header.path, 0
+    num_frames = max(1, min(_BLOCK_FRAMES, _BLOCK_SAMPLES // file.channels))
+    # A FLAC decoder that is asked for more than there is takes what stands behind for damage.
+    stop = header.num_frames if header.container == "FLAC" else None
+    talks = header.container in ("MP3", "MPEG") or header.subtype.startswith("MPEG")
     # One for all blocks: memory that is new to the process costs as much as resampling.
     buffer = np.empty((num_frames, file.channels), np.float32)
-    while True:
+    while stop is None or start < stop:
+        wanted = num_frames if stop is None else min(num_frames, stop - start)
         try:
-            block = file.read(out=buffer)
+            with _quiet_if(talks):
+                block = file.read(out=buffer[:wanted])
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise AudioError(
                 "damaged",
@@ -291,10 +267,11 @@ def _mono_blocks(path: str, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
                 f"is damaged near sample {start} ({_reason(error)}); fetch it again",
             ) from error
         if len(block):
-            mono = average_channels(block)
-            _check_finite(path, start, block, mono)
+            with np.errstate(over="ignore", invalid="ignore"):  # What is no number is looked for.
+                mono = average_channels(block)
+                _check_finite(path, start, block, mono)
             yield mono
-        if len(block) < num_frames:
+        if len(block) < wanted:
             return
         start += len(block)
 
@@ -314,7 +291,8 @@ def average_channels(block: np.ndarray) -> np.ndarray:
 
 
 def _check_finite(path: str, start: int, block: np.ndarray, mono: np.ndarray) -> None:
-    if np.isfinite(mono).all():
+    # A number that is none makes both ends of the range none.
+    if mono.min() > -_LOUDEST and mono.max() < _LOUDEST:
         return
     bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
     if len(bad):
@@ -324,3 +302,10 @@ def _check_finite(path: str, start: int, block: np.ndarray, mono: np.ndarray) ->
             f"sample {start + bad[0]} is not a number (NaN or infinite); "
             "expected finite samples, export it again",
         )
+    loud = np.flatnonzero(~(np.abs(mono) < _LOUDEST))
+    raise AudioError(
+        "damaged",
+        path,
+        f"sample {start + loud[0]} is over {_LOUDEST:g} times full scale; "
+        "expected samples about -1 to 1, export it again",
+    )

@@ -11,7 +11,8 @@ FULL_SCALE = 32768.0
 def to_int16(audio: np.ndarray) -> np.ndarray:
     """Returns float samples [...] as int16: rounded half to even, loud ones held at the rails."""
     scaled = np.array(audio, np.float32)
-    scaled *= np.float32(FULL_SCALE)
+    with np.errstate(over="ignore"):  # What becomes infinite is held at the rails, too.
+        scaled *= np.float32(FULL_SCALE)
     # In place: importers spend much of their time on memory that is not in the cache.
     np.rint(scaled, out=scaled)
     np.minimum(scaled, np.float32(32767), out=scaled)

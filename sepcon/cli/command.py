@@ -36,7 +36,7 @@ from sepcon.cli.launch import launch_of
 from sepcon.cli.listing import listing
 from sepcon.cli.print_config import print_config
 from sepcon.cli.reach import Reach, check_read, check_values, reach
-from sepcon.errors import Interrupted, SepconError, one_line
+from sepcon.errors import Interrupted, SepconError, one_line, printable, raised_in_graph
 from sepcon.runs.stop import interruptible
 from sepcon.verbs.registry import VERBS, Verb
 
@@ -78,6 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Interrupted as error:
         print(f"sepcon: {error}", file=sys.stderr)
         return error.exit_code
+    except Exception as error:
+        fault = raised_in_graph(error)
+        if fault is None:
+            raise
+        print(f"sepcon: error: {printable(str(fault))}", file=sys.stderr)
+        return 1
 
 
 class _UsageError(Exception):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -202,8 +203,8 @@ def _checked(folder: str | Path, identifier: bytes, channels: np.ndarray) -> np.
         return channels
     if not np.isfinite(channels).all():
         raise SepconError(
-            f"{folder}: the channels of clip {identifier.decode()} are not finite; the separator "
-            "has diverged, take an earlier state"
+            f"{folder}: the channels of clip {os.fsdecode(identifier)} are not finite; the "
+            "separator has diverged, take an earlier state"
         )
     return to_int16(channels)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -65,8 +66,8 @@ class StoredChannels:
         stored = record.features.feature["id"].bytes_list.value[0]
         if stored != identifier:
             raise SepconError(
-                f"{self.folders[state]}: clip {int(position)} is {stored.decode()}, expected "
-                f"{identifier.decode()}; these are channels of other clips, separate these"
+                f"{self.folders[state]}: clip {int(position)} is {os.fsdecode(stored)}, expected "
+                f"{os.fsdecode(identifier)}; these are channels of other clips, separate these"
             )
         samples = np.frombuffer(record.features.feature["channels"].bytes_list.value[0], np.int16)
         return samples.reshape(self.num_channels, -1)

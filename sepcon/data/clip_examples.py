@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from sepcon.data.channels import StoredChannels, stored_channels
-from sepcon.data.clips import ClipDataset, fit_length, reader
+from sepcon.data.clips import ClipDataset, ReadClip, fit_length, reader
 from sepcon.data.examples import Example, ReadExample
 from sepcon.errors import SepconError
 
@@ -88,7 +88,7 @@ class ClipExamples:
 
     def reader(self) -> ReadExample:
         """See `Examples`."""
-        read_clip = reader(self.clips, sources=self.with_sources)
+        read_clip = self._read_clip()
         samples, stored = self.clip_samples, self.stored_channels
 
         def read(position: tf.Tensor, uniforms: tf.Tensor) -> Example:
@@ -101,10 +101,21 @@ class ClipExamples:
                 "labels": clip["labels"],
             }
             if stored is not None:
-                channels = stored.read(position, clip["id"], state)
+                channels = stored.read(clip["position"], clip["id"], state)
                 example["channels"] = fit_length(channels, samples, place)
             if self.with_sources:
                 example["sources"] = fit_length(clip["sources"], samples, place)
             return example
 
         return read
+
+    def _read_clip(self) -> ReadClip:
+        """Reads the clip at a position, with the `position` that it is of.
+
+        A clip that can no longer be read does not end a run of days where its data set knows
+        another one to take: then a batch is a pure function of what can be read of the clips.
+        """
+        if self.clips.read_or_next is not None and not self.with_sources:
+            return self.clips.read_or_next
+        read = reader(self.clips, sources=self.with_sources)
+        return lambda position: {**read(position), "position": position}

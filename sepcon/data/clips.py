@@ -38,6 +38,9 @@ class ClipDataset:
       read: the element at a position (int64 [], in graph), for reading in any order. None where
         only going through in order is possible; `reader` then keeps the clips in memory.
       read_with_sources: the same with `'sources'`. None where `read` or `build_with_sources` is.
+      read_or_next: for training: the element at a position or, where that can no longer be read, at
+        the next position that can, with `'position'`: int64 [], the one it is of. None where
+        `read` does not fail.
       left_out: id -> reason, of clips that belong to the data set and are not here. None where the
         provider cannot tell.
     """
@@ -51,6 +54,7 @@ class ClipDataset:
     build_with_sources: Callable[[], tf.data.Dataset] | None = None
     read: ReadClip | None = None
     read_with_sources: ReadClip | None = None
+    read_or_next: ReadClip | None = None
     left_out: Mapping[str, str] | None = None
 
 
@@ -84,6 +88,7 @@ def from_reader(
     clip_samples: int | None,
     read: ReadClip,
     read_with_sources: ReadClip | None = None,
+    read_or_next: ReadClip | None = None,
     sample_rate_hz: int = SAMPLE_RATE_HZ,
     num_parallel_calls: int = 2,
     left_out: Mapping[str, str] | None = None,
@@ -97,6 +102,7 @@ def from_reader(
       clip_samples: length of every clip or None.
       read: element at a position.
       read_with_sources: the same with sources.
+      read_or_next: see `ClipDataset`.
       sample_rate_hz: of every clip.
       num_parallel_calls: clips read at a time; the order stays.
       left_out: clips that should be here and are not, with reasons.
@@ -115,6 +121,7 @@ def from_reader(
         build_with_sources=None if read_with_sources is None else in_order(read_with_sources),
         read=read,
         read_with_sources=read_with_sources,
+        read_or_next=read_or_next,
         left_out=left_out,
     )
 
@@ -180,6 +187,7 @@ def subset(clips: ClipDataset, *, num_clips: int, start: int = 0) -> ClipDataset
         ),
         read=moved(clips.read),
         read_with_sources=moved(clips.read_with_sources),
+        read_or_next=None,  # the next may be of another part, which is kept for a test
         left_out=None,  # of which part they were is not known
     )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -81,7 +82,7 @@ class TrainingStream:
     def describe(self, step: int) -> str:
         """Returns the ids of the examples in the batch of `step`, for messages."""
         batch = next(iter(self._with_ids(step)))
-        ids = [identifier.decode() for identifier in batch["id"].numpy()]
+        ids = [os.fsdecode(identifier) for identifier in batch["id"].numpy()]
         return f"step {step} of {self.examples.name}: examples {', '.join(ids)}"
 
     @functools.cached_property

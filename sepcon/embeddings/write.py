@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def _embed_shard(
     labels: list[np.ndarray] = [np.zeros(0)] * num_clips
     rows: list[np.ndarray] = [np.zeros(0)] * num_clips
     for batch in batches:
-        names = [clip["id"].decode() for _, clip in batch]
+        names = [os.fsdecode(clip["id"]) for _, clip in batch]
         waveform = to_float(tf.constant(np.stack([clip["audio"] for _, clip in batch]))).numpy()
         heard = _at_rate(waveform, clips.sample_rate_hz, embedder.sample_rate_hz)
         embedded = embedder.embed_clips(names, heard, patches=patches)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -298,7 +299,7 @@ def predict(
     ids: list[str] = []
     probabilities = []
     for batch in _batches(folded.clips, positions, samples):
-        ids += [identifier.decode() for identifier in batch["id"].numpy()]
+        ids += [os.fsdecode(identifier) for identifier in batch["id"].numpy()]
         probabilities.append(module(to_float(batch["audio"]))["probabilities"].numpy())
     return Predictions(tuple(ids), folded.labels[positions], np.concatenate(probabilities))
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sepcon.audio.files import quiet_decoder
 from sepcon.data.example_bytes import write_record
 from sepcon.errors import SepconError
 from sepcon.importing.clip_source import AudioReader, ClipReference, ClipSource, fingerprint
@@ -150,14 +149,13 @@ def write_shard(
       SepconError: it cannot be written.
     """
     rows = []
-    with quiet_decoder():
-        with whole_file(shard_path(root, number)) as scratch, open(scratch, "wb") as records:
-            for row, record in convert_shard(read, references):
-                rows.append(row)
-                if record is not None:
-                    write_record(records, record)
-        with whole_file(_part_path(root, number)) as scratch, open_table(scratch, "w") as part:
-            write_rows(part, rows)
+    with whole_file(shard_path(root, number)) as scratch, open(scratch, "wb") as records:
+        for row, record in convert_shard(read, references):
+            rows.append(row)
+            if record is not None:
+                write_record(records, record)
+    with whole_file(_part_path(root, number)) as scratch, open_table(scratch, "w") as part:
+        write_rows(part, rows)
     return count(rows)
 
 

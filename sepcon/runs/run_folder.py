@@ -132,7 +132,8 @@ def write_text(path: Path, text: str) -> None:
       WriteError: it cannot be written; what was there stays.
     """
     with whole_file(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+        # Names of files need not be valid UTF-8.
+        scratch.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def write_model_file(path: Path, text: str) -> None:

@@ -106,7 +106,8 @@ def identity_of(clips: str, clips_dir: str | None) -> str:
         return ""
     folder = Path(clips_dir)
     if not (folder / "dataset_info.json").is_file():
-        lines = [f"{path.relative_to(folder)} {path.stat().st_size}" for path in find_audio(folder)]
+        paths = find_audio(folder, tell=False)
+        lines = [f"{path.relative_to(folder)} {path.stat().st_size}" for path in paths]
         labels = folder / "labels.csv"
         lines.append(labels.read_text() if labels.is_file() else "")
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]

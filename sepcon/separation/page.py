@@ -11,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 import soundfile
 
-from sepcon.audio.files import quiet_decoder, read_header
+from sepcon.audio.files import read_header
 from sepcon.errors import SepconError, printable
 from sepcon.reports.page import Clip, Section, audio_clip, linked_clip, write_report
 
@@ -73,8 +73,7 @@ def _recording_clip(path: str, root: Path, mixture: np.ndarray, rate_hz: int) ->
     Where that is no more, or of a kind that not every browser plays, the page holds its beginning.
     """
     try:
-        with quiet_decoder():
-            linked = read_header(path).codec != "other"
+        linked = read_header(path).plays_in_browsers
     except SepconError:
         linked = False
     if not linked:

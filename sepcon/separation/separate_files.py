@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sepcon.audio.encode import Format, TrackWriter, chosen_format
-from sepcon.audio.files import AudioHeader, open_audio, quiet_decoder, read_header
+from sepcon.audio.files import open_audio, read_header
 from sepcon.data.labels import survey_audio
 from sepcon.errors import SepconError, WriteError, printable
 from sepcon.runs.progress import Progress
@@ -95,8 +94,11 @@ def _find(files: Sequence[str | Path]) -> tuple[list[Found], dict[Path, str]]:
             continue
         survey = survey_audio(root)
         paths = [path for path in survey.paths if not is_output(path.parent)]
+        unread = survey.unread_formats()
         if not paths and not survey.faults:
-            faults[root] = f"{root}: holds no audio; give a folder of recordings"
+            faults[root] = f"{root}: holds no audio; {unread or 'give a folder of recordings'}"
+        elif unread:
+            print(_line(f"{root}: passed over {unread}"), file=sys.stderr)
         faults |= survey.faults
         for path in paths:
             found.setdefault(path, Found(path, path.relative_to(root)))
@@ -159,7 +161,7 @@ class _Run:
 
     def _write_channels(self, path: Path, scratch: Path, bar: _Bar) -> dict[str, Any]:
         """Decodes, separates and writes block by block; returns the record."""
-        with _opened(path) as (header, blocks):
+        with open_audio(path) as (header, blocks):
             identity, format = identity_of(path), chosen_format(self._format, header)
             names = [f"channel_{n}.{format}" for n in range(self._separator.num_sources)]
             writer = TrackWriter(
@@ -191,29 +193,10 @@ class _Run:
         }
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[AudioHeader, Iterator[np.ndarray]]]:
-    """`open_audio`, in which only the decoder is quiet, and not what happens between blocks."""
-    with contextlib.ExitStack() as stack:
-        with quiet_decoder():
-            header, blocks = stack.enter_context(open_audio(path))
-        yield header, _quietly(blocks)
-
-
-def _quietly(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    while True:
-        with quiet_decoder():
-            block = next(blocks, None)
-        if block is None:
-            return
-        yield block
-
-
 def _seconds(path: Path) -> float:
     """How long a recording says it is; 0 where it does not say, or is none: that is told later."""
     try:
-        with quiet_decoder():
-            header = read_header(path)
+        header = read_header(path)
     except SepconError:
         return 0.0
     return (header.num_frames or 0) / header.rate_hz

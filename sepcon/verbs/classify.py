@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.audio.decode import decode_file
-from sepcon.audio.files import quiet_decoder
 from sepcon.data.clips import to_float
 from sepcon.data.labels import survey_audio
 from sepcon.errors import SepconError, one_line, printable
@@ -180,9 +179,11 @@ def _find(files: Sequence[str | Path], faults: list[str]) -> Iterator[Path]:
         if root.is_dir():
             survey = survey_audio(root)
             faults += survey.faults.values()
-            paths = survey.paths
+            paths, unread = survey.paths, survey.unread_formats()
             if not paths and not survey.faults:
-                faults.append(f"{given}: holds no audio; give a folder of recordings")
+                faults.append(f"{given}: holds no audio; {unread or 'give a folder of recordings'}")
+            elif unread:
+                print(f"sepcon: skipped {given}: passed over {printable(unread)}", file=sys.stderr)
         yield from (path for path in paths if path not in seen)
         seen.update(paths)
 
@@ -192,8 +193,7 @@ def _mean_probabilities(members: Sequence[Member], path: Path) -> tuple[float, n
 
     @functools.cache
     def decode(rate_hz: int) -> np.ndarray:
-        with quiet_decoder():
-            return decode_file(path, rate_hz)
+        return decode_file(path, rate_hz)
 
     outputs = []
     for member in members:

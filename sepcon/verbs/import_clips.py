@@ -16,7 +16,6 @@ from collections.abc import Callable, Generator, Sequence
 from multiprocessing import resource_tracker
 from pathlib import Path
 
-from sepcon.audio.files import quiet_decoder
 from sepcon.errors import SepconError
 from sepcon.importing import beam_import, import_folder
 from sepcon.importing.clip_source import MISSING, ClipReference, ClipSource, shards_of
@@ -205,12 +204,11 @@ def _print_estimate(
     clips = sum(map(len, to_read))
     places = sorted({n * len(to_read) // _SAMPLED_SHARDS for n in range(_SAMPLED_SHARDS)})
     seconds, data_bytes, start, sampled = 0.0, 0, time.perf_counter(), 0
-    with quiet_decoder():
-        for place in places:
-            for row, record in convert_shard(source.read, to_read[place][:_SAMPLED_CLIPS]):
-                sampled += 1
-                seconds += float(row.seconds or 0)
-                data_bytes += len(record or b"")
+    for place in places:
+        for row, record in convert_shard(source.read, to_read[place][:_SAMPLED_CLIPS]):
+            sampled += 1
+            seconds += float(row.seconds or 0)
+            data_bytes += len(record or b"")
     each = clips / max(1, sampled)
     spent = (time.perf_counter() - start) * each / processes
     missing = sum(reference.reason == MISSING for reference in source.references)

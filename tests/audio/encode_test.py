@@ -10,7 +10,7 @@ from sepcon.errors import WriteError
 
 
 def header(container, rate_hz):
-    return AudioHeader("x", "other", container, rate_hz, 1, None)
+    return AudioHeader("x", container, "PCM_16", rate_hz, 1, None)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,13 @@ class EmbeddingModel(tf.Module):
         # loaded model has no trainable variables (tensorflow#63987).
         self._tf_variables = [variable.value for variable in encoder.variables]
         self._encode = lambda patches: tf.cast(encoder(patches, training=False), tf.float32)
+        # The graph of a batch is made once, and calls of either rank call it: making it takes longer
+        # than anything else of an export.
+        self._embed_batch = tf.function(
+            self._embed,
+            autograph=False,
+            input_signature=[tf.TensorSpec([None, None], tf.float32, name="waveform")],
+        ).get_concrete_function()
         # Traced now, so that every later call finds these two and none makes a graph of its own.
         self._batch_function = self.__call__.get_concrete_function(
             tf.TensorSpec([None, None], tf.float32, name="waveform")
@@ -107,7 +114,7 @@ class EmbeddingModel(tf.Module):
                 "divide int16 samples by 32768."
             )
         if waveform.shape.rank == 1:
-            outputs = self._embed(waveform[tf.newaxis])
+            outputs = self._embed_batch(waveform[tf.newaxis])
             return {
                 name: value if name == "patch_time_seconds" else value[0]
                 for name, value in outputs.items()
@@ -116,7 +123,7 @@ class EmbeddingModel(tf.Module):
             raise ValueError(
                 f"waveform must be [batch, samples] or [samples], got shape {waveform.shape}."
             )
-        return self._embed(waveform)
+        return self._embed_batch(waveform)
 
     @tf.function(autograph=False)
     def embed_patch(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
