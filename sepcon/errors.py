@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 _IN_THE_WAY = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENOTEMPTY}
-
-import re
 
 
 class SepconError(Exception):
