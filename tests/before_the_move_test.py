@@ -279,7 +279,7 @@ def test_a_stopped_import_goes_on_to_the_files_of_one_that_was_not(old):
 
 @pytest.mark.parametrize("model", ["separator", "separator_export"])
 def test_recordings_are_separated_as_before(model, old):
-    sepcon("separate", "recordings/one_second.wav", f"--checkpoint={model}", "--out=again")
+    sepcon("separate", "recordings/one_second.wav", f"--separator={model}", "--out=again")
     for path in sorted((FOLDER / "separated" / "one_second.wav").glob("*.wav")):
         expected, rate_hz = soundfile.read(path)
         found, found_rate_hz = soundfile.read(old / "again" / "one_second.wav" / path.name)

@@ -44,6 +44,8 @@ def flags_of(verb: Verb) -> Any:
         define = getattr(absl_flags, f"DEFINE_{flag.type}")
         choices = [flag.choices] if flag.choices else []
         define(flag.name, None, *choices, flag.help, flag_values=values)
+        if flag.former:
+            absl_flags.DEFINE_alias(flag.former, flag.name, flag_values=values)
     return values
 
 
@@ -84,8 +86,9 @@ def general_help() -> str:
 def verb_help(name: str, verb: Verb, values: Any) -> str:
     """What `sepcon VERB --help` shows."""
     usage = f"usage: sepcon {name} {verb.positional} [flags]".replace("  ", " ")
+    aliases = {"gin_param", *(flag.former for flag in verb.flags)}
     rows = "\n".join(
-        f"  --{flag}: {values[flag].help}" for flag in sorted(values) if flag != "gin_param"
+        f"  --{flag}: {values[flag].help}" for flag in sorted(values) if flag not in aliases
     )
     summary = verb.summary[0].upper() + verb.summary[1:]
     default = project_folder() / "runs" / f"{name}.gin"

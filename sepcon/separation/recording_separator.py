@@ -134,12 +134,12 @@ def _mono(waveform: npt.NDArray[np.floating]) -> Waveform:
 
 
 def load_recording_separator(
-    checkpoint: str | Path, *, step: int | None = None, window_seconds: float = 10.0
+    separator: str | Path, *, step: int | None = None, window_seconds: float = 10.0
 ) -> RecordingSeparator:
     """Opens a separator.
 
     Args:
-      checkpoint: a run folder of `sepcon train_separator`, or what `sepcon export` made of one
+      separator: a run folder of `sepcon train_separator`, or what `sepcon export` made of one
         (the SavedModel or the run folder it lies in).
       step: a state that the run keeps, the last one by default; an export has only one.
       window_seconds: longer recordings are separated in windows of this length, overlapping by
@@ -148,7 +148,7 @@ def load_recording_separator(
     Raises:
       SepconError: there is no separator, or it lacks the step.
     """
-    folder = Path(checkpoint).expanduser()
+    folder = Path(separator).expanduser()
     # A run folder may hold an export of one of its states beside all of them.
     saved_model = None if (folder / MODEL_FILE).is_file() else find_saved_model(folder)
     if saved_model is not None:

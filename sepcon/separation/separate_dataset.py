@@ -27,7 +27,7 @@ def separate_dataset(
     *,
     folder: str | Path,
     clips: ClipDataset,
-    checkpoint: str | Path,
+    separator: str | Path,
     step: int | None = None,
     batch_size: int = 8,
     shard_clips: int = 256,
@@ -39,11 +39,11 @@ def separate_dataset(
     Args:
       folder: receives the shards and their index.
       clips: all of one length.
-      checkpoint: run folder of `sepcon train_separator`, or what `sepcon export` made of one.
+      separator: run folder of `sepcon train_separator`, or what `sepcon export` made of one.
       step: which state of a run; the last by default.
       batch_size: clips at a time.
       shard_clips: clips in a shard; of a job that goes on, as many as it began with.
-      runner: "local", or "beam": then all workers must see `folder`, `checkpoint` and the clips
+      runner: "local", or "beam": then all workers must see `folder`, `separator` and the clips
         under the same paths.
       pipeline_options: of Beam.
 
@@ -52,21 +52,21 @@ def separate_dataset(
         other channels or cannot be written; or the pipeline failed.
     """
     check_runner(runner)
-    separator = load_recording_separator(checkpoint, step=step)
+    opened = load_recording_separator(separator, step=step)
     shards = ChannelShards(
         folder,
         clips=clips,
-        num_channels=separator.num_sources,
-        checkpoint=str(checkpoint),
-        step=separator.step,
+        num_channels=opened.num_sources,
+        checkpoint=str(separator),
+        step=opened.step,
         shard_clips=shard_clips,
     )
     places = {number: shards.clips_of(number) for number in shards.missing()}
     if runner == "local":
-        _separate_here(shards, places, clips, separator, batch_size)
+        _separate_here(shards, places, clips, opened, batch_size)
         return
     work = functools.partial(
-        _separate_on_worker, Path(folder), places, clips, checkpoint, separator.step, batch_size
+        _separate_on_worker, Path(folder), places, clips, separator, opened.step, batch_size
     )
     run_pieces(work, places, shared_dir=Path(folder), pipeline_options=pipeline_options)
     shards.note_finished()
@@ -91,13 +91,13 @@ def _separate_on_worker(
     folder: Path,
     places: Mapping[int, range],
     clips: ClipDataset,
-    checkpoint: str | Path,
+    separator: str | Path,
     step: int,
     batch_size: int,
     number: int,
 ) -> None:
-    separator = _loaded_separator(checkpoint, step=step)
-    write_channel_shard(folder, number, _separated(separator, clips, places[number], batch_size))
+    opened = _loaded_separator(separator, step=step)
+    write_channel_shard(folder, number, _separated(opened, clips, places[number], batch_size))
 
 
 def _separated(

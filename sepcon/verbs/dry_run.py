@@ -138,7 +138,7 @@ def _of_arguments(
 def _channel_bytes(opened: Any, arguments: Mapping[str, Any]) -> int:
     """What `separate` would store of a data set; 0 for anything else."""
     clips = arguments.get("clips")
-    stored = isinstance(opened, RecordingSeparator) and "checkpoint" in arguments
+    stored = isinstance(opened, RecordingSeparator) and "separator" in arguments
     if not stored or not isinstance(clips, ClipDataset) or clips.clip_samples is None:
         return 0
     return _BYTES_PER_SAMPLE * opened.num_sources * clips.clip_samples * clips.num_clips

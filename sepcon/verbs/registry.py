@@ -14,8 +14,8 @@ from typing import Literal
 class VerbFlag:
     """A flag that gives one argument of a verb's function; it comes before what gin says of it.
 
-    Attributes: name, help, type, what it is chosen from if at all, and the argument where that has
-    another name.
+    Attributes: name, help, type, what it is chosen from if at all, the argument where that has
+    another name, and a former name of the flag, which scripts may still use.
     """
 
     name: str
@@ -23,6 +23,7 @@ class VerbFlag:
     type: Literal["string", "multi_string", "integer", "float", "enum"] = "string"
     choices: tuple[str, ...] = ()
     argument: str = ""
+    former: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,7 @@ VERBS = {
     "separate": Verb(
         "sepcon.verbs.separate:separate",
         "split recordings, or every clip of a dataset, into separated channels",
-        "sepcon separate path/to/recordings --checkpoint=/tmp/sepcon/separator "
+        "sepcon separate path/to/recordings --separator=/tmp/sepcon/separator "
         "--out=/tmp/sepcon/separated\n"
         "  sepcon separate --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channels",
@@ -79,8 +80,9 @@ VERBS = {
         positional="[FILE_OR_FOLDER ...]",
         flags=(
             VerbFlag(
-                "checkpoint",
-                "the separator: a run folder of train_separator, or what export made of it",
+                "separator",
+                "a run folder of train_separator, or what export made of it",
+                former="checkpoint",
             ),
             VerbFlag("out", "folder of the channels; the same as --run_dir", argument="run_dir"),
             VerbFlag("step", "state of the run folder; the last by default", "integer"),
@@ -96,7 +98,7 @@ VERBS = {
                 "float",
             ),
         ),
-        opened_by={"checkpoint": "sepcon.separation.recording_separator:load_recording_separator"},
+        opened_by={"separator": "sepcon.separation.recording_separator:load_recording_separator"},
     ),
     "control_channels": Verb(
         "sepcon.verbs.control_channels:control_channels",

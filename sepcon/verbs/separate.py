@@ -20,7 +20,7 @@ from sepcon.separation.separate_files import separate_files
 def separate(
     *,
     run_dir: str | Path,
-    checkpoint: str | Path,
+    separator: str | Path,
     step: int | None = None,
     files: Sequence[str | Path] = (),
     format: Format = "same",
@@ -37,7 +37,7 @@ def separate(
     Args:
       run_dir: receives a folder of channels for each file, report.html and separated.json (see
         `separate_files`), or the stored channels of the data set.
-      checkpoint: run folder of `sepcon train_separator`, or what `sepcon export` made of one.
+      separator: run folder of `sepcon train_separator`, or what `sepcon export` made of one.
       step: which state of a run; the last by default.
       files: recordings, or folders of them; given, the data set is left alone.
       format: of the files: "wav", "flac", or "same": WAV for WAV and FLAC for all others.
@@ -60,13 +60,13 @@ def separate(
     if not files and clips is None:
         raise SepconError("nothing to separate: give files or folders, or bind separate.clips")
     if files:
-        separator = load_recording_separator(checkpoint, step=step, window_seconds=window_seconds)
-        separate_files(files, out=folder, separator=separator, format=format)
+        opened = load_recording_separator(separator, step=step, window_seconds=window_seconds)
+        separate_files(files, out=folder, separator=opened, format=format)
     elif clips is not None and run_folder.begin(folder, config_text=config_text):
         separate_dataset(
             folder=folder,
             clips=clips,
-            checkpoint=checkpoint,
+            separator=separator,
             step=step,
             batch_size=batch_size,
             shard_clips=shard_clips,

@@ -124,7 +124,7 @@ def whole(clips: ClipDataset, separator: Path, tmp_path_factory: pytest.TempPath
 
 def store(clips: ClipDataset, separator: Path, folder: Path, **settings: Any) -> None:
     separate(
-        run_dir=folder, checkpoint=separator, clips=clips, batch_size=2, shard_clips=2, **settings
+        run_dir=folder, separator=separator, clips=clips, batch_size=2, shard_clips=2, **settings
     )
 
 

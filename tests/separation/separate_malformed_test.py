@@ -25,7 +25,7 @@ def test_two_hundred_malformed_files(tmp_path, capfd):
     assert len(made) == 250
     assert {thing.kind for thing in made} >= {*CONTENTS, "folder", "loop", "itself", "pipe"}
 
-    words = ["separate", str(sounds), "--checkpoint", str(run), "--out", str(out)]
+    words = ["separate", str(sounds), "--separator", str(run), "--out", str(out)]
     assert cli.main(words) == 0
 
     captured = capfd.readouterr()

@@ -24,7 +24,7 @@ NAMES = [
     "tab\tbell\a",
     "\x1b[31mred\x1b[0m",
     "-rf",
-    "--checkpoint=x",
+    "--separator=x",
     "%s%n{0}$HOME`id`",
     "<script>alert(1)<br>",
     "quote'\"\\",

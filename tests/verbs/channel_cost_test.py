@@ -56,7 +56,7 @@ def separator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_on_the_fly_and_stored_are_the_same_to_within_rounding(tmp_path, separator):
-    separate(run_dir=tmp_path / "channels", checkpoint=str(separator), clips=clips(), batch_size=4)
+    separate(run_dir=tmp_path / "channels", separator=str(separator), clips=clips(), batch_size=4)
     sampler = ViewSampler(pairs=("mixture-channel", "channel-channel"), patch_seconds=0.3)
     front_end = SeparatorFrontEnd([load_separator(separator)])
     results, patches = [], []
@@ -89,7 +89,7 @@ def test_on_the_fly_and_stored_are_the_same_to_within_rounding(tmp_path, separat
 
 def test_the_estimate_is_what_the_shapes_say_and_what_was_stored(tmp_path, separator, capsys):
     folder = tmp_path / "channels"
-    separate(run_dir=folder, checkpoint=str(separator), clips=clips(), batch_size=4)
+    separate(run_dir=folder, separator=str(separator), clips=clips(), batch_size=4)
     arguments = {"separator": str(separator), "clips": clips(), "batch_size": 4, "num_steps": 30}
     estimate = channel_cost(run_dir=tmp_path / "cost", num_runs=2, **arguments)
     on_disk = sum(path.stat().st_size for path in folder.glob("*.tfrecord"))

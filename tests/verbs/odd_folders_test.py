@@ -97,7 +97,7 @@ def test_separate_passes_the_same_names(
     recordings: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = write_separator_run(tmp_path / "run")
-    words = ["separate", str(recordings), "--checkpoint", str(run), "--out", str(tmp_path / "out")]
+    words = ["separate", str(recordings), "--separator", str(run), "--out", str(tmp_path / "out")]
     assert cli.main(words) == 0
     captured = capfd.readouterr()
     assert "12 recordings separated, 0 failed" in captured.out

@@ -64,7 +64,7 @@ def test_any_format_rate_and_channel_count(run, sounds, tmp_path):
         audio = noise(1.2, rate, channels)
         soundfile.write(sounds / name, audio, rate, format=kind, subtype=subtype)
     out = tmp_path / "out"
-    separate(run_dir=out, checkpoint=run, files=[sounds], window_seconds=0.5)
+    separate(run_dir=out, separator=run, files=[sounds], window_seconds=0.5)
     for name, _, _, rate, channels in FILES:
         tracks, rate_hz, names = channels_in(out / name)
         expected, _ = soundfile.read(sounds / name, dtype="float64", always_2d=True)
@@ -82,7 +82,7 @@ def test_any_format_rate_and_channel_count(run, sounds, tmp_path):
 @pytest.mark.parametrize("rate", [16000, 44100])
 def test_one_sample_is_a_recording(run, sounds, tmp_path, rate):
     soundfile.write(sounds / "x.wav", np.asarray([0.5]), rate)
-    separate(run_dir=tmp_path / "out", checkpoint=run, files=[sounds / "x.wav"])
+    separate(run_dir=tmp_path / "out", separator=run, files=[sounds / "x.wav"])
     tracks, _, _ = channels_in(tmp_path / "out" / "x.wav")
     np.testing.assert_allclose(tracks.sum(axis=0), [0.5], atol=1e-6)
     assert (tmp_path / "out" / "report.html").is_file()
@@ -91,11 +91,11 @@ def test_one_sample_is_a_recording(run, sounds, tmp_path, rate):
 def test_floats_beyond_full_scale_stay_in_wav_and_are_told_in_flac(run, sounds, tmp_path, capsys):
     loud = 20 * noise(0.3)[:, 0]
     soundfile.write(sounds / "x.wav", loud, 16000, subtype="FLOAT")
-    separate(run_dir=tmp_path / "wav", checkpoint=run, files=[sounds])
+    separate(run_dir=tmp_path / "wav", separator=run, files=[sounds])
     tracks, _, _ = channels_in(tmp_path / "wav" / "x.wav")
     np.testing.assert_allclose(tracks.sum(axis=0), loud, atol=1e-5)
     assert "beyond full scale" not in capsys.readouterr().err
-    separate(run_dir=tmp_path / "flac", checkpoint=run, files=[sounds], format="flac")
+    separate(run_dir=tmp_path / "flac", separator=run, files=[sounds], format="flac")
     held, _, names = channels_in(tmp_path / "flac" / "x.wav")
     assert names[0] == "channel_0.flac"
     np.testing.assert_allclose(held, np.clip(tracks, -1, 1), atol=2e-7)
@@ -115,7 +115,7 @@ def test_names_do_not_collide(run, sounds, tmp_path):
         soundfile.write(sounds / place, audio * (number + 1) / 8, 16000)
     out = tmp_path / "out"
     for _ in range(2):  # The names are those of the first run.
-        separate(run_dir=out, checkpoint=run, files=[sounds, other, sounds / "x.wav"])
+        separate(run_dir=out, separator=run, files=[sounds, other, sounds / "x.wav"])
         entries = json.loads((out / LIST_FILE).read_text())["recordings"]
         folders = {entry["recording"]: entry["folder"] for entry in entries}
         assert len(folders) == 7
@@ -127,7 +127,7 @@ def test_names_do_not_collide(run, sounds, tmp_path):
             tracks, _, _ = channels_in(out / folder)
             np.testing.assert_allclose(tracks.sum(axis=0), expected, atol=1e-6)
     # Given alone, each keeps the name it has.
-    separate(run_dir=out, checkpoint=run, files=[other])
+    separate(run_dir=out, separator=run, files=[other])
     assert json.loads((out / LIST_FILE).read_text())["recordings"][-2:] == entries[-2:]
 
 
@@ -135,20 +135,20 @@ def test_a_second_run_does_what_is_left(run, sounds, tmp_path, capsys):
     for name in ("a.wav", "b.wav"):
         soundfile.write(sounds / name, noise(0.2), 16000)
     out = tmp_path / "out"
-    separate(run_dir=out, checkpoint=run, files=[sounds])
+    separate(run_dir=out, separator=run, files=[sounds])
     before = {path: path.stat().st_mtime_ns for path in out.rglob("channel_*")}
     assert len(before) == 6
     soundfile.write(sounds / "c.wav", noise(0.2, seed=2), 16000)
     (out / ".unfinished" / "new").mkdir(parents=True)  # As a killed run leaves it.
     (out / ".unfinished" / "new" / "channel_0.wav").write_bytes(b"half")
     capsys.readouterr()
-    separate(run_dir=out, checkpoint=run, files=[sounds])
+    separate(run_dir=out, separator=run, files=[sounds])
     assert "3 recordings separated (2 by an earlier run), 0 failed" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert not (out / ".unfinished").exists()
     # A recording that has changed is separated anew; one alone leaves the others in the list.
     soundfile.write(sounds / "a.wav", noise(0.4, seed=3), 16000)
-    separate(run_dir=out, checkpoint=run, files=[sounds / "a.wav"])
+    separate(run_dir=out, separator=run, files=[sounds / "a.wav"])
     tracks, _, _ = channels_in(out / "a.wav")
     np.testing.assert_allclose(tracks.sum(axis=0), noise(0.4, seed=3)[:, 0], atol=1e-4)
     assert set(listed(out)) == {"a.wav", "b.wav", "c.wav"}
@@ -157,7 +157,7 @@ def test_a_second_run_does_what_is_left(run, sounds, tmp_path, capsys):
 def test_output_inside_the_folder_is_not_separated_again(run, sounds, capsys):
     soundfile.write(sounds / "a.wav", noise(0.2), 16000)
     for _ in range(2):
-        separate(run_dir=sounds, checkpoint=run, files=[sounds])
+        separate(run_dir=sounds, separator=run, files=[sounds])
         assert "1 recordings separated" in capsys.readouterr().out
         assert list(listed(sounds)) == ["a.wav"]
         # The name itself is that of the recording.
@@ -166,19 +166,19 @@ def test_output_inside_the_folder_is_not_separated_again(run, sounds, capsys):
 
 def test_a_folder_of_another_separator_is_left_alone(run, sounds, tmp_path):
     soundfile.write(sounds / "a.wav", noise(0.2), 16000)
-    separate(run_dir=tmp_path / "out", checkpoint=run, files=[sounds])
+    separate(run_dir=tmp_path / "out", separator=run, files=[sounds])
     before = (tmp_path / "out" / LIST_FILE).read_text()
     for change in ({"step": 3}, {"format": "flac"}, {"window_seconds": 5.0}):
         with pytest.raises(SepconError, match="give another --out"):
-            separate(run_dir=tmp_path / "out", checkpoint=run, files=[sounds], **change)
+            separate(run_dir=tmp_path / "out", separator=run, files=[sounds], **change)
     assert (tmp_path / "out" / LIST_FILE).read_text() == before
 
 
 def test_an_export_goes_on_where_its_run_was(run, sounds, tmp_path, capsys):
     soundfile.write(sounds / "a.wav", noise(0.2), 16000)
-    separate(run_dir=tmp_path / "out", checkpoint=run, files=[sounds])
+    separate(run_dir=tmp_path / "out", separator=run, files=[sounds])
     saved_model = export(run_dir=tmp_path / "export", model=run)
-    separate(run_dir=tmp_path / "out", checkpoint=saved_model, files=[sounds])
+    separate(run_dir=tmp_path / "out", separator=saved_model, files=[sounds])
     assert "(1 by an earlier run)" in capsys.readouterr().out
 
 
@@ -196,7 +196,7 @@ def test_an_interrupt_leaves_whole_folders_and_the_list(run, sounds, tmp_path, m
 
     monkeypatch.setattr(separate_files, "TrackWriter", Interrupted)
     with pytest.raises(KeyboardInterrupt):
-        separate(run_dir=tmp_path / "out", checkpoint=run, files=[sounds])
+        separate(run_dir=tmp_path / "out", separator=run, files=[sounds])
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.wav", LIST_FILE]
     assert list(listed(tmp_path / "out")) == ["a.wav"]
 
@@ -212,7 +212,7 @@ def test_a_full_disk_ends_the_run_in_one_line(run, sounds, tmp_path, monkeypatch
     with pytest.raises(
         SepconError, match=r"out/a.wav: cannot be written .*MB are free there"
     ) as error:
-        separate(run_dir=tmp_path / "out", checkpoint=run, files=[sounds])
+        separate(run_dir=tmp_path / "out", separator=run, files=[sounds])
     assert "\n" not in str(error.value)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [LIST_FILE]
 
@@ -222,7 +222,7 @@ def test_the_page_plays_what_is_there(run, sounds, tmp_path):
         soundfile.write(sounds / name, noise(0.4), 16000)
     (sounds / "bad.wav").write_text("<i>")
     out = tmp_path / "out"
-    separate(run_dir=out, checkpoint=run, files=[sounds])
+    separate(run_dir=out, separator=run, files=[sounds])
     page = (out / "report.html").read_text()
     links = re.findall(r'<audio [^>]*src="([^"]*)"', page)
     assert len(links) == 2 * 4
@@ -237,10 +237,10 @@ def test_the_page_plays_what_is_there(run, sounds, tmp_path):
 def test_the_page_holds_recordings_that_browsers_do_not_play_or_find(run, sounds, tmp_path):
     soundfile.write(sounds / "a.aiff", noise(0.2), 96000)
     soundfile.write(sounds / "gone.wav", noise(0.2), 16000)
-    separate(run_dir=tmp_path / "out", checkpoint=run, files=[sounds])
+    separate(run_dir=tmp_path / "out", separator=run, files=[sounds])
     (sounds / "gone.wav").unlink()
     soundfile.write(sounds / "there.wav", noise(0.2), 16000)
-    separate(run_dir=tmp_path / "out", checkpoint=run, files=[sounds])
+    separate(run_dir=tmp_path / "out", separator=run, files=[sounds])
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("recording (its beginning)</span>") == 2
     assert page.count("data:audio/flac") == 2
@@ -250,13 +250,13 @@ def test_the_page_holds_recordings_that_browsers_do_not_play_or_find(run, sounds
 def test_without_the_libraries_of_the_page_there_are_channels(run, sounds, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
     soundfile.write(sounds / "a.wav", noise(0.2), 16000)
-    separate(run_dir=tmp_path / "out", checkpoint=run, files=[sounds])
+    separate(run_dir=tmp_path / "out", separator=run, files=[sounds])
     assert (tmp_path / "out" / "a.wav" / "channel_0.wav").is_file()
 
 
 def test_the_command_line_needs_no_gin_file(run, sounds, tmp_path, capsys):
     soundfile.write(sounds / "a.wav", noise(0.2), 16000)
-    words = ["separate", str(sounds), "--checkpoint", str(run), "--out", str(tmp_path / "out")]
+    words = ["separate", str(sounds), "--separator", str(run), "--out", str(tmp_path / "out")]
     options = ["--step=3", "--format=flac", "--window_seconds=0.1"]
     assert cli.main([*words, *options]) == 0
     assert json.loads((tmp_path / "out" / LIST_FILE).read_text())["made_by"]["step"] == 3
@@ -270,12 +270,14 @@ def test_the_command_line_needs_no_gin_file(run, sounds, tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, code, expected",
     [
-        (["--checkpoint=RUN"], 2, "--out is missing"),
-        (["--out=OUT"], 1, "separate.checkpoint has no value; give --checkpoint"),
-        (["--checkpoint=RUN", "--out=OUT", "--format=ogg"], 2, "flag --format=ogg"),
-        (["--checkpoint=RUN", "--out=OUT", "--step=4"], 1, "no state of step 4; kept there: 3, 7"),
+        (["--separator=RUN"], 2, "--out is missing"),
+        (["--out=OUT"], 1, "separate.separator has no value; give --separator"),
+        # The former name of the flag.
         (["--checkpoint=nowhere", "--out=OUT"], 1, "nowhere: no such folder"),
-        (["--checkpoint=RUN", "--out=OUT", "--window_seconds=0"], 1, "window_seconds: got 0"),
+        (["--separator=RUN", "--out=OUT", "--format=ogg"], 2, "flag --format=ogg"),
+        (["--separator=RUN", "--out=OUT", "--step=4"], 1, "no state of step 4; kept there: 3, 7"),
+        (["--separator=nowhere", "--out=OUT"], 1, "nowhere: no such folder"),
+        (["--separator=RUN", "--out=OUT", "--window_seconds=0"], 1, "window_seconds: got 0"),
     ],
 )
 def test_a_wrong_command_is_told_in_one_line(run, tmp_path, capsys, words, code, expected):
@@ -289,18 +291,18 @@ def test_a_wrong_command_is_told_in_one_line(run, tmp_path, capsys, words, code,
 
 def test_no_good_file_at_all_is_an_error(run, sounds, tmp_path, capsys):
     (sounds / "bad.wav").write_bytes(b"RIFF")
-    words = [str(sounds / "bad.wav"), "nowhere.wav", f"--checkpoint={run}", f"--out={tmp_path}/o"]
+    words = [str(sounds / "bad.wav"), "nowhere.wav", f"--separator={run}", f"--out={tmp_path}/o"]
     assert cli.main(["separate", *words]) == 1
     err = capsys.readouterr().err
     assert "none of 2 recordings could be separated" in err
     assert "nowhere.wav: no such file" in err
     assert {entry["status"] for entry in listed(tmp_path / "o").values()} == {"failed"}
     (tmp_path / "empty").mkdir()
-    words = [str(tmp_path / "empty"), f"--checkpoint={run}", f"--out={tmp_path}/p"]
+    words = [str(tmp_path / "empty"), f"--separator={run}", f"--out={tmp_path}/p"]
     assert cli.main(["separate", *words]) == 1
     assert "empty: holds no audio" in capsys.readouterr().err
 
 
 def test_nothing_to_separate(run, tmp_path):
     with pytest.raises(SepconError, match="nothing to separate"):
-        separate(run_dir=tmp_path / "o", checkpoint=run)
+        separate(run_dir=tmp_path / "o", separator=run)

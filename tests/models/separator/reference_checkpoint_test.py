@@ -74,7 +74,7 @@ def test_a_converted_run_is_one_that_separate_takes(tmp_path, convert):
     assert convert(GOLDEN / "tdcn_stft_small.npz", tmp_path / "run", "--num_dilations", 3) == 0
     clip = tmp_path / "clip.wav"
     tf.io.write_file(str(clip), tf.audio.encode_wav(0.1 * tf.random.normal([8000, 1]), 16000))
-    folders = (f"--checkpoint={tmp_path / 'run'}", f"--out={tmp_path / 'channels'}")
+    folders = (f"--separator={tmp_path / 'run'}", f"--out={tmp_path / 'channels'}")
     assert cli.main(["separate", str(clip), *folders]) == 0
     assert len(list((tmp_path / "channels").rglob("channel_*.wav"))) == 4
 
