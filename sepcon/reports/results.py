@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sepcon.errors import SepconError, one_line
 from sepcon.runs import run_folder
+from sepcon.runs.json_file import told_if_damaged
 
 RESULTS_FILE = "results.json"
 
@@ -46,7 +46,5 @@ def read_results(path: Path) -> Any:
     Raises:
       SepconError: it cannot be read.
     """
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise SepconError(f"{path} cannot be read: {one_line(error)}") from error
+    with told_if_damaged(path, cure="remove the folder, then run the verb again"):
+        return json.loads(path.read_text(encoding="utf-8"))

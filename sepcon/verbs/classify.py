@@ -19,13 +19,10 @@ from sepcon.data.clips import to_float
 from sepcon.data.labels import survey_audio
 from sepcon.errors import SepconError, one_line, printable
 from sepcon.models.classifier import load_classifier
-from sepcon.models.encoder_files import CONFIG_FILE
+from sepcon.models.model_file import MODEL_FILE
 from sepcon.models.products.classification import ClassificationModel
-from sepcon.models.products.saved_model import (
-    find_saved_model,
-    load_serving_function,
-    read_model_card,
-)
+from sepcon.models.products.found_model import find_model
+from sepcon.models.products.saved_model import find_saved_model, load_serving_function
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.progress import track
@@ -114,16 +111,12 @@ def find_members(model: str | Path) -> list[Path]:
       SepconError: there is none.
     """
     folder = Path(model).expanduser()
-    if find_saved_model(folder) is not None or (folder / CONFIG_FILE).is_file():
-        return [folder]
-    folds = sorted(folder.glob(f"seed*/fold*/{CONFIG_FILE}"))
-    finished = [path.parent for path in folds if run_folder.is_finished(path.parent)]
-    if not finished:
-        raise SepconError(
-            f"{model} holds no classifier; give a run folder of `sepcon finetune`, or what "
-            "`sepcon export` made of one of its folds"
-        )
-    return finished
+    if find_saved_model(folder) is None and not (folder / MODEL_FILE).is_file():
+        folds = sorted(folder.glob(f"seed*/fold*/{MODEL_FILE}"))
+        finished = [path.parent for path in folds if run_folder.is_finished(path.parent)]
+        if finished:
+            return finished
+    return [find_model(folder, "classifier").folder]
 
 
 def load_member(path: Path) -> Member:
@@ -132,8 +125,8 @@ def load_member(path: Path) -> Member:
     Raises:
       SepconError: it is another kind of model, or damaged.
     """
-    folder = find_saved_model(path)
-    if folder is None:
+    found = find_model(path, "classifier")
+    if found.card is None:
         loaded = load_classifier(path)
         names = loaded.config.class_names
         module = ClassificationModel(
@@ -143,11 +136,8 @@ def load_member(path: Path) -> Member:
             class_names=names,
         )
         return Member(module, loaded.log_mel.sample_rate_hz, names)
-    card = read_model_card(folder)
-    if card is None or card.get("kind") != "classifier":
-        raise SepconError(f"{folder} is no classifier of sepcon; give an export of `finetune`")
-    function = load_serving_function(folder)
-    return Member(function, card["sample_rate_hz"], tuple(card["class_names"]))
+    function = load_serving_function(found.folder)
+    return Member(function, found.card["sample_rate_hz"], tuple(found.card["class_names"]))
 
 
 def _common_names(members: Sequence[Member]) -> tuple[str, ...]:

@@ -19,11 +19,12 @@ from sepcon.errors import SepconError, one_line, write_error
 from sepcon.models.classifier import load_classifier
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.fingerprint import encoder_fingerprint
+from sepcon.models.model_file import MODEL_FILE
 from sepcon.models.products.classification import ClassificationModel, classifier_fingerprint
 from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.products.saved_model import CLASS_MAP_FILE, MODEL_CARD_FILE, SAVED_MODEL_FOLDER
 from sepcon.models.products.separation import SeparationModel, separator_fingerprint
-from sepcon.models.separator.network import MODEL_FILE, chosen_step, load_separator
+from sepcon.models.separator.network import chosen_step, load_separator
 from sepcon.runs.revision import running_revision
 from sepcon.runs.whole_file import whole_folder
 
