@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
-import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +23,7 @@ from sepcon.models.products.found_model import find_model
 from sepcon.models.products.saved_model import find_saved_model, load_serving_function
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
+from sepcon.runs.csv_text import csv_text
 from sepcon.runs.progress import track
 from sepcon.runs.whole_file import told_if_unwritable
 
@@ -201,8 +200,6 @@ def _write(path: Path, rows: Sequence[Sequence[str]], count: int) -> None:
     head = ["file", "seconds"]
     for place in range(1, count + 1):
         head += [f"class_{place}", f"probability_{place}"]
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([head, *rows])
     with told_if_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    run_folder.write_text(path, table.getvalue())
+    run_folder.write_text(path, csv_text([head, *rows]))

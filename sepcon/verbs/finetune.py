@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -17,7 +16,7 @@ from sepcon.finetuning.page import fold_table, seed_ensemble, summary, write_fin
 from sepcon.models.encoder_files import load_encoder
 from sepcon.reports.comparison import align, markdown
 from sepcon.reports.page import require_libraries
-from sepcon.reports.results import RESULTS_FILE, write_csv
+from sepcon.reports.results import RESULTS_FILE, Row, write_csv
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
 from sepcon.tasks.supervised import SupervisedObjective
@@ -30,8 +29,6 @@ from sepcon.views.sampler import ViewSampler
 
 CSV_FILE = "folds.csv"
 TABLE_FILE = "table.md"
-
-Row = dict[str, Any]
 
 
 @claims_run_dir

@@ -185,7 +185,7 @@ def test_memory_does_not_grow_with_the_recording():
 def test_wrong_checkpoints(run, exported, tmp_path):
     with pytest.raises(SepconError, match="nowhere holds no separator: it is no folder"):
         load_recording_separator(tmp_path / "nowhere")
-    with pytest.raises(SepconError, match="has neither model.json nor a SavedModel"):
+    with pytest.raises(SepconError, match=r"has neither model.json nor a SavedModel"):
         load_recording_separator(tmp_path)
     with pytest.raises(SepconError, match="no state of step 4; kept there: 3, 7"):
         load_recording_separator(run, step=4)

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.errors import SepconError
 from sepcon.models.model_file import MODEL_FILE, read_description
 from sepcon.models.separator import mixture_consistency
@@ -61,7 +62,7 @@ class SeparatorConfig:
     """
 
     num_sources: int = 4
-    sample_rate_hz: int = 16000
+    sample_rate_hz: int = SAMPLE_RATE_HZ
     basis: str = "stft"
     window_seconds: float = 0.032
     hop_seconds: float = 0.008
