@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from sepcon.audio.samples import SAMPLE_RATE_HZ
+
 _DB_PER_NEPER_OF_POWER = 10.0 / math.log(10.0)
 
 
@@ -36,7 +38,7 @@ class LogMel:
         natural logarithm of power.
     """
 
-    sample_rate_hz: int = 16000
+    sample_rate_hz: int = SAMPLE_RATE_HZ
     window_seconds: float = 0.025
     hop_seconds: float = 0.010
     num_mels: int = 64

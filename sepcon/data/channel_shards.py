@@ -22,6 +22,7 @@ from sepcon.audio.samples import SAMPLE_RATE_HZ, to_int16
 from sepcon.data.clips import ClipDataset
 from sepcon.data.example_bytes import serialize_example, write_record
 from sepcon.errors import SepconError
+from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.run_folder import write_text
 from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable, whole_file
 
@@ -73,17 +74,13 @@ def read_index(folder: str | Path) -> ChannelIndex:
       SepconError: if it is missing or is not one.
     """
     path = Path(folder) / INDEX
-    try:
-        values: dict[str, Any] = json.loads(path.read_text())
-        index = ChannelIndex(**(values | {"shards": tuple(values["shards"])}))
-    except FileNotFoundError:
-        raise SepconError(
-            f"{path}: no such file; write the channels with `sepcon separate` first"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SepconError(
-            f"{path}: is not an index of stored channels ({error}); write them again"
-        ) from error
+    if not path.is_file():
+        raise SepconError(f"{path}: no such file; write the channels with `sepcon separate` first")
+    values = read_json(path, cure="write the channels again")
+    with told_if_damaged(path, cure="write the channels again"):
+        index = ChannelIndex(**(values | {"shards": tuple(map(int, values["shards"]))}))
+        if min(index.num_clips, index.num_channels, index.shard_clips) < 1:
+            raise ValueError("numbers of clips and channels must be positive")
     if index.format != _FORMAT:
         raise SepconError(f"{path}: has format {index.format}, expected {_FORMAT}; write it again")
     return index

@@ -167,7 +167,14 @@ def open_builder(directory: Path) -> tfds.core.DatasetBuilder:
     """
     if not is_prepared(directory):
         raise SepconError(f"{directory}: holds no prepared data set; prepare it with tfds build")
-    builder = tfds.builder_from_directory(directory)
+    try:
+        builder = tfds.builder_from_directory(directory)
+    # What TFDS raises of a damaged description has no class of its own.
+    except Exception as error:
+        raise SepconError(
+            f"{directory / 'dataset_info.json'}: is damaged or of another version "
+            f"({one_line(error)}); delete the folder and prepare it again"
+        ) from error
     if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
         raise SepconError(
             f"{directory}: its records are {builder.info.file_format}, expected tfrecord; "

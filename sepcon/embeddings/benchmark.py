@@ -12,8 +12,8 @@ from sepcon.data.clips import ClipDataset
 from sepcon.embeddings.clip_probe import CLIP_PROBE, probe_clips
 from sepcon.embeddings.embedder import ClipEmbedder
 from sepcon.embeddings.embedders import (
+    EMBEDDING_KINDS,
     Model,
-    find_model,
     load_embedder,
     load_reference_config,
     log_mel_statistics,
@@ -24,6 +24,7 @@ from sepcon.embeddings.shallow import LINEAR_PROBE, ShallowSettings
 from sepcon.embeddings.splits import check_splits, embed_splits
 from sepcon.errors import SepconError
 from sepcon.models.encoder_files import EncoderConfig
+from sepcon.models.products.found_model import find_model
 from sepcon.reports.results import Results, Row, write_csv
 from sepcon.runs.evaluated_clips import write_evaluated_clips
 
@@ -213,7 +214,7 @@ def _entries(
     per_seed = {name: _one_per_seed(name, given, seeds) for name, given in models.items()}
     paths = [m for given in per_seed.values() for m in given if isinstance(m, str | Path)]
     for path in paths:
-        find_model(path)  # A wrong path is told now, not after an hour.
+        find_model(path, *EMBEDDING_KINDS)  # A wrong path is told now, not after an hour.
     entries = [
         entry
         for baseline in baselines

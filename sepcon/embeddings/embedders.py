@@ -18,21 +18,16 @@ from sepcon.data.clips import ClipDataset, to_float
 from sepcon.embeddings.embedder import ClipEmbedder, Embedder
 from sepcon.embeddings.foreign import saved_model
 from sepcon.errors import SepconError
-from sepcon.models.encoder_files import (
-    CONFIG_FILE,
-    EncoderConfig,
-    load_encoder,
-    load_encoder_config,
-)
+from sepcon.models.encoder_files import EncoderConfig, load_encoder, load_encoder_config
+from sepcon.models.encoders import recalibrate_batch_norm
 from sepcon.models.fingerprint import digest, encoder_fingerprint
+from sepcon.models.model_file import MODEL_FILE
 from sepcon.models.products.embedding import EmbeddingModel
-from sepcon.models.products.saved_model import (
-    SAVED_MODEL_FOLDER,
-    find_saved_model,
-    load_serving_function,
-    read_model_card,
-)
+from sepcon.models.products.found_model import find_model
+from sepcon.models.products.saved_model import SAVED_MODEL_FOLDER, load_serving_function
 
+# Classifiers are exported with their encoder's embedding beside the probabilities.
+EMBEDDING_KINDS = ("encoder", "classifier")
 # What every verb takes as a model: a path, or what one of the functions here has made.
 Model = str | Path | ClipEmbedder
 
@@ -49,31 +44,16 @@ def load_embedder(model: Model) -> ClipEmbedder:
     """
     if not isinstance(model, str | Path):
         return model
-    folder = find_model(model)
-    if find_saved_model(folder) is not None:
-        return _load_saved_model(folder)
-    loaded = load_encoder(folder)
+    found = find_model(model, *EMBEDDING_KINDS)
+    if found.card is not None:
+        function = load_serving_function(found.folder)
+        return Embedder(found.card["fingerprint"], function, found.card["sample_rate_hz"])
+    if found.is_saved_model:
+        return saved_model(path=found.folder)
+    loaded = load_encoder(found.folder)
     module = EmbeddingModel(loaded.encoder, loaded.log_mel, patch_seconds=loaded.patch_seconds)
     fingerprint = encoder_fingerprint(loaded.config, loaded.encoder, module)
     return Embedder(fingerprint, module, loaded.log_mel.sample_rate_hz)
-
-
-def find_model(model: str | Path) -> Path:
-    """Returns the SavedModel folder or pretraining run that a path means.
-
-    Raises:
-      SepconError: there is none.
-    """
-    folder = Path(model)
-    saved_model = find_saved_model(folder)
-    if saved_model is not None:
-        return saved_model
-    if (folder / CONFIG_FILE).is_file():
-        return folder
-    raise SepconError(
-        f"{folder} is no model: it is no SavedModel, and holds neither {SAVED_MODEL_FOLDER}/ nor "
-        f"{CONFIG_FILE}; give a SavedModel, or the run_dir of `sepcon export` or `sepcon pretrain`"
-    )
 
 
 def load_reference_config(model: str | Path) -> EncoderConfig:
@@ -85,9 +65,9 @@ def load_reference_config(model: str | Path) -> EncoderConfig:
     folder = Path(model)
     places = (folder, folder / "assets", folder / SAVED_MODEL_FOLDER / "assets")
     for place in places:
-        if (place / CONFIG_FILE).is_file():
-            return load_encoder_config(place / CONFIG_FILE)
-    raise SepconError(f"{folder} does not describe an encoder of sepcon: it has no {CONFIG_FILE}.")
+        if (place / MODEL_FILE).is_file():
+            return load_encoder_config(place / MODEL_FILE)
+    raise SepconError(f"{folder} does not describe an encoder of sepcon: it has no {MODEL_FILE}.")
 
 
 def log_mel_statistics(log_mel: LogMel) -> Embedder:
@@ -126,7 +106,7 @@ def untrained_encoder(
     samples = round(config.patch_seconds * config.log_mel.sample_rate_hz)
     audio = [clip["audio"] for clip in clips.build().take(num_clips).as_numpy_iterator()]
     patches = np.stack([_middle(waveform, samples) for waveform in audio])
-    _set_normalisation(encoder, config.log_mel(to_float(patches)))
+    recalibrate_batch_norm(encoder, [config.log_mel(to_float(patches))])
     module = EmbeddingModel(encoder, config.log_mel, patch_seconds=config.patch_seconds)
     fingerprint = encoder_fingerprint(config, encoder, module)
     return Embedder(fingerprint, module, config.log_mel.sample_rate_hz)
@@ -136,24 +116,3 @@ def _middle(waveform: np.ndarray, samples: int) -> np.ndarray:
     start = max(0, (len(waveform) - samples) // 2)
     patch = waveform[start : start + samples]
     return np.pad(patch, (0, samples - len(patch)))
-
-
-def _set_normalisation(encoder: keras.Model, patches: tf.Tensor) -> None:
-    layers = [
-        layer
-        for layer in encoder._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.momentum = 0.0  # The moving statistics become those of this one batch.
-    encoder(patches, training=True)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-
-
-def _load_saved_model(folder: Path) -> Embedder:
-    card = read_model_card(folder)
-    if card is None:
-        return saved_model(path=folder)
-    return Embedder(card["fingerprint"], load_serving_function(folder), card["sample_rate_hz"])

@@ -18,6 +18,7 @@ import numpy as np
 
 from sepcon.embeddings.archive import DAMAGE, read_archive
 from sepcon.errors import SepconError, one_line
+from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.run_folder import write_text
 from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable, write_arrays
 
@@ -300,30 +301,29 @@ def _read_index(folder: Path) -> dict[str, Any] | None:
     path = folder / INDEX_FILE
     if not path.is_file():
         return None
-    try:
-        content = json.loads(path.read_text())
+    cure = "remove it, then `sepcon embed` goes on with the shards that are there"
+    content = read_json(path, cure=cure)
+    with told_if_damaged(path, cure=cure):
         if content["format"] != _FORMAT:
             raise ValueError(f"format {content['format']}, expected {_FORMAT}")
         layout = StoreLayout(
             dataset=content["dataset"],
             model=content["model"],
             class_names=tuple(content["class_names"]),
-            num_clips=content["num_clips"],
-            shard_size=content["shard_size"],
+            num_clips=int(content["num_clips"]),
+            shard_size=int(content["shard_size"]),
             patches=content.get("patches", False),
         )
         # Stores written before patches were known have a row for each clip.
         rows = content.get("shard_rows", content["shard_sizes"])
+        if content["complete"] and len(rows) != layout.num_shards:
+            raise ValueError(f"{len(rows)} sizes of {layout.num_shards} shards")
         return {
             "layout": layout,
             "complete": content["complete"],
             "dim": content["dim"],
             "shard_rows": rows,
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SepconError(
-            f"{path} is damaged or no index of embeddings: {one_line(error)}"
-        ) from error
 
 
 def _read_shard(path: Path, layout: StoreLayout, shard: int) -> Embeddings:

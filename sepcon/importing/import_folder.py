@@ -21,6 +21,7 @@ from sepcon.importing.clip_source import AudioReader, ClipReference, ClipSource,
 from sepcon.importing.import_shard import convert_shard
 from sepcon.importing.manifest import COLUMNS, Counts, count, open_table, read_rows, write_rows
 from sepcon.runs import run_folder
+from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.whole_file import (
     remove_leftovers,
     scratch_folder,
@@ -102,12 +103,15 @@ def read_plan(root: Path) -> Plan:
       SepconError: there is none, or of another layout.
     """
     path = root / PLAN
-    try:
-        plan = Plan(**json.loads(path.read_text()))
-    except FileNotFoundError:
-        raise SepconError(f"{path}: no such file; import clips with `sepcon import`") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise SepconError(f"{path}: is no plan of an import ({error}); import again") from error
+    if not path.is_file():
+        raise SepconError(f"{path}: no such file; import clips with `sepcon import`")
+    content = read_json(path, cure="import again")
+    with told_if_damaged(path, cure="import again"):
+        plan = Plan(**content)
+        if not all(type(getattr(plan, name)) is int for name in ("clips", "clips_per_shard")):
+            raise TypeError("clips and clips_per_shard must be whole numbers")
+        if plan.clips_per_shard < 1:
+            raise ValueError(f"clips_per_shard is {plan.clips_per_shard}")
     if plan.format != _FORMAT:
         raise SepconError(f"{path}: has format {plan.format}, expected {_FORMAT}; import again")
     return plan
@@ -207,16 +211,28 @@ def open_import(root: Path) -> FinishedImport:
             f"{root}: is an unfinished import; start the same `sepcon import` again, it continues"
         )
     record = run_folder.read_record(root)
-    with open_table(root / CLASSES, "r") as file:
-        names = tuple(row["display_name"] for row in csv.DictReader(file))
+    with told_if_damaged(root / run_folder.RECORD_FILE, cure="import again"):
+        identity, num_imported = str(record["manifest"]), int(record["imported"])
     return FinishedImport(
         root=root,
         name=plan.name,
-        class_names=names,
-        identity=record["manifest"],
-        num_imported=record["imported"],
+        class_names=_read_classes(root / CLASSES),
+        identity=identity,
+        num_imported=num_imported,
         records=tuple(shard_path(root, number) for number in range(plan.num_shards)),
     )
+
+
+def _read_classes(path: Path) -> tuple[str, ...]:
+    """The names of the classes, whose numbers in the table must be their places in it."""
+    with told_if_damaged(path, cure="import again"), open_table(path, "r") as file:
+        rows = list(csv.DictReader(file))
+        if [row["index"] for row in rows] != [str(number) for number in range(len(rows))]:
+            raise ValueError("its lines are not numbered from 0 on")
+        names = tuple(row["display_name"] for row in rows)
+        if None in names:
+            raise ValueError("a line has no name")
+        return names
 
 
 def run_record(root: Path, counts: Counts) -> dict[str, Any]:

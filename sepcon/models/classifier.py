@@ -13,7 +13,8 @@ import tensorflow as tf
 from sepcon.audio.log_mel import LogMel
 from sepcon.errors import SepconError
 from sepcon.models import weights
-from sepcon.models.encoder_files import CONFIG_FILE, EncoderConfig, parse_encoder, read_description
+from sepcon.models.encoder_files import EncoderConfig, parse_encoder
+from sepcon.models.model_file import MODEL_FILE, read_description
 from sepcon.runs.run_folder import write_model_file
 
 KIND = "classifier"
@@ -98,7 +99,7 @@ def save_classifier_config(run_dir: str | Path, config: ClassifierConfig) -> Non
     Raises:
       SepconError: the folder describes another architecture.
     """
-    write_model_file(Path(run_dir) / CONFIG_FILE, config.to_json())
+    write_model_file(Path(run_dir) / MODEL_FILE, config.to_json())
 
 
 def describe(
@@ -119,8 +120,8 @@ def load_classifier(run_dir: str | Path, step: int | None = None) -> LoadedClass
     Raises:
       SepconError: no such run or state, another kind of model, or damaged files.
     """
-    path = Path(run_dir) / CONFIG_FILE
-    config = read_description(path, kind=KIND, verb="finetune", parse=_parse)
+    path = Path(run_dir) / MODEL_FILE
+    config = read_description(path, kind=KIND, parse=_parse)
     model = config.build()
     if step is not None:
         if step not in weights.list_states(run_dir):

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import keras
 
 from sepcon.audio.log_mel import LogMel
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import SepconError
 from sepcon.models import weights
+from sepcon.models.model_file import MODEL_FILE, read_description
 from sepcon.runs.run_folder import write_model_file
 
-CONFIG_FILE = "model.json"
 _KIND = "encoder"
-
-Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def save_encoder_config(
       SepconError: the folder describes another architecture.
     """
     config = EncoderConfig(encoder.to_json(), log_mel, float(patch_seconds))
-    write_model_file(Path(run_dir) / CONFIG_FILE, config.to_json())
+    write_model_file(Path(run_dir) / MODEL_FILE, config.to_json())
 
 
 def load_encoder_config(file: str | Path) -> EncoderConfig:
@@ -86,36 +83,7 @@ def load_encoder_config(file: str | Path) -> EncoderConfig:
     Raises:
       SepconError: the file is missing, damaged, or describes something that is no encoder.
     """
-    return read_description(file, kind=_KIND, verb="pretrain", parse=parse_encoder)
-
-
-def read_description(
-    file: str | Path, *, kind: str, verb: str, parse: Callable[[dict[str, Any]], Config]
-) -> Config:
-    """Reads a model.json of some kind.
-
-    Args:
-      file: the model.json.
-      kind: what it must describe.
-      verb: whose runs hold such a model, for messages.
-      parse: makes the description of the fields.
-
-    Raises:
-      SepconError: the file is missing, damaged, or describes something else.
-    """
-    path = Path(file)
-    cure = f"Give the run_dir of `sepcon {verb}`."
-    if not path.is_file():
-        raise SepconError(
-            f"{path.parent} holds no {kind} of `sepcon {verb}`: it has no {path.name}. {cure}"
-        )
-    try:
-        fields: dict[str, Any] = json.loads(path.read_text())
-        if fields["kind"] != kind:
-            raise SepconError(f"{path} describes a {fields['kind']!r}, expected {kind!r}. {cure}")
-        return parse(fields)
-    except (ValueError, KeyError, TypeError) as error:
-        raise SepconError(f"{path} is damaged or of another version: {one_line(error)}") from error
+    return read_description(file, kind=_KIND, parse=parse_encoder)
 
 
 def parse_encoder(fields: dict[str, Any]) -> EncoderConfig:
@@ -134,7 +102,7 @@ def load_encoder(run_dir: str | Path, step: int | None = None) -> LoadedEncoder:
     Raises:
       SepconError: no such run or state, another kind of model, or damaged files.
     """
-    config = load_encoder_config(Path(run_dir) / CONFIG_FILE)
+    config = load_encoder_config(Path(run_dir) / MODEL_FILE)
     steps = weights.list_states(run_dir)
     if not steps:
         raise SepconError(f"{run_dir} has no saved state yet: let `sepcon pretrain` reach one.")

@@ -164,7 +164,9 @@ def recalibrate_batch_norm(encoder: keras.Model, batches: Iterable[tf.Tensor]) -
       the number of batches seen; with none the statistics stay as they were.
     """
     layers = [
-        layer for layer in encoder.layers if isinstance(layer, keras.layers.BatchNormalization)
+        layer
+        for layer in encoder._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
     ]
     momenta = [layer.momentum for layer in layers]
     count = 0

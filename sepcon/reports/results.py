@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sepcon.errors import SepconError, one_line
 from sepcon.runs import run_folder
+from sepcon.runs.csv_text import csv_text
+from sepcon.runs.json_file import told_if_damaged
 
 RESULTS_FILE = "results.json"
 
@@ -33,11 +32,12 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     Raises:
       WriteError: the file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    run_folder.write_text(path, text.getvalue())
+    head = list(rows[0])
+    for row in rows:
+        if row.keys() != rows[0].keys():
+            raise ValueError(f"rows must have the same keys, got {list(row)}, expected {head}")
+    table = csv_text([head, *([row[name] for name in head] for row in rows)])
+    run_folder.write_text(path, table)
 
 
 def read_results(path: Path) -> Any:
@@ -46,7 +46,5 @@ def read_results(path: Path) -> Any:
     Raises:
       SepconError: it cannot be read.
     """
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise SepconError(f"{path} cannot be read: {one_line(error)}") from error
+    with told_if_damaged(path, cure="remove the folder, then run the verb again"):
+        return json.loads(path.read_text(encoding="utf-8"))

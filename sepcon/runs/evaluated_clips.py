@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sepcon.runs import run_folder
+from sepcon.runs.csv_text import csv_text
 
 IDS_FILE = "test_ids.txt"
 MISSING_FILE = "missing_test_ids.csv"
@@ -39,16 +38,9 @@ def write_evaluated_clips(
     text = "".join(f"{name}\n" for name in sorted(ids))
     run_folder.write_text(folder / IDS_FILE, text)
     if left_out is not None:
-        run_folder.write_text(folder / MISSING_FILE, _missing_table(left_out))
+        table = csv_text([("id", "reason"), *sorted(left_out.items())])
+        run_folder.write_text(folder / MISSING_FILE, table)
     return {
         "test_ids_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "num_missing_test_clips": None if left_out is None else len(left_out),
     }
-
-
-def _missing_table(left_out: Mapping[str, str]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "reason"])
-    writer.writerows(sorted(left_out.items()))
-    return text.getvalue()

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.data.held_out import hold_out_groups
 from sepcon.errors import SepconError
 
 SPLITS = ("train", "validation", "test")
-SAMPLE_RATE_HZ = 16000
 _FRAME_SAMPLES = 400
 _ACTIVE_DB = -30.0
 _SILENT_DB = -60.0

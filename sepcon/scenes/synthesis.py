@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
-SAMPLE_RATE_HZ = 16000
+from sepcon.audio.samples import SAMPLE_RATE_HZ
+
 HOP = 16  # samples per control point: 1 ms
 MAX_SAMPLES = 5 * SAMPLE_RATE_HZ
 _TOP_HZ = 7600.0  # nothing is synthesised above, which keeps partials away from aliasing

@@ -16,12 +16,13 @@ import tensorflow as tf
 
 from sepcon.data.clips import ClipDataset, with_sources
 from sepcon.errors import SepconError
-from sepcon.models.products.saved_model import find_saved_model
-from sepcon.models.separator.network import MODEL_FILE, load_separator, load_separator_config
+from sepcon.models.products.found_model import find_model
+from sepcon.models.separator.network import load_separator, load_separator_config
 from sepcon.models.weights import list_states, state_folder
 from sepcon.reports.page import require_libraries
 from sepcon.reports.results import Results, Row, write_csv
 from sepcon.runs import run_folder
+from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.whole_file import told_if_unwritable
 from sepcon.separation.benchmark_page import Example, table, write_page
 from sepcon.separation.evaluate import (
@@ -154,13 +155,11 @@ def _checkpoints(
     separators: Mapping[str, str | Path], steps: Sequence[int] | None, sample_rate_hz: int
 ) -> Iterator[_Entry]:
     for name, path in separators.items():
-        folder = Path(path).expanduser()
-        # A run folder may hold an export of one of its states beside all of them.
-        is_export = not (folder / MODEL_FILE).is_file() and find_saved_model(folder) is not None
-        if is_export:
-            yield _export(name, folder, sample_rate_hz)
+        found = find_model(path, "separator", run_first=True)
+        if found.is_saved_model:
+            yield _export(name, found.folder, sample_rate_hz)
         else:
-            yield from _states(name, folder, steps, sample_rate_hz)
+            yield from _states(name, found.folder, steps, sample_rate_hz)
 
 
 def _export(name: str, folder: Path, sample_rate_hz: int) -> _Entry:
@@ -225,11 +224,11 @@ def _kept(
     """Returns the scores that an earlier run has kept, or scores and keeps them."""
     key = f"{entry.identity} {scenes.name} {num_measured(scenes, max_scenes)}"
     path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
-    try:
-        kept = json.loads(path.read_text())
-        return [SceneScores(**scene) for scene in kept["scenes"]], kept["measures"]
-    except FileNotFoundError:
-        pass
+    if path.is_file():
+        cure = "remove it, then the same command measures it again"
+        kept = read_json(path, cure=cure)
+        with told_if_damaged(path, cure=cure):
+            return [SceneScores(**scene) for scene in kept["scenes"]], dict(kept["measures"])
     start = time.monotonic()
     scores, measures = score()
     measures = {**measures, "seconds": round(time.monotonic() - start, 2)}

@@ -14,6 +14,8 @@ import soundfile
 from sepcon.audio.files import read_header
 from sepcon.errors import SepconError, printable
 from sepcon.reports.page import Clip, Section, audio_clip, linked_clip, write_report
+from sepcon.runs.names import path_inside
+from sepcon.separation.separated_folder import RECORD_FILE
 
 REPORT_FILE = "report.html"
 # What a page can hold and a person listen to.
@@ -54,7 +56,9 @@ def write_separation_report(root: Path, entries: Sequence[Mapping[str, Any]]) ->
 
 def _section(root: Path, entry: Mapping[str, Any]) -> Section:
     folder = root / entry["folder"]
-    channels, rate_hz = _beginnings([folder / name for name in entry["channels"]])
+    source = folder / RECORD_FILE
+    paths = [path_inside(folder, name, source=source) for name in entry["channels"]]
+    channels, rate_hz = _beginnings(paths)
     mixture = np.sum(channels, axis=0)
     clips = [_recording_clip(entry["recording"], root, mixture, rate_hz)]
     for name, channel in zip(entry["channels"], channels, strict=True):

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from sepcon.audio.samples import SAMPLE_RATE_HZ
+
 _WINDOW, _HOP = 512, 128
 _ITERATIONS = 20
 # Masks are smooth: their energies are told well enough by every fourth frame and second bin.
@@ -40,7 +42,7 @@ class RandomMasks:
 
     knot_seconds: float = 0.25
     num_frequency_knots: int = 8
-    sample_rate_hz: int = 16000
+    sample_rate_hz: int = SAMPLE_RATE_HZ
 
     def __post_init__(self) -> None:
         if self.knot_seconds <= 0 or self.num_frequency_knots < 2:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,10 @@ import tensorflow as tf
 
 from sepcon.audio.files import RATES_HZ
 from sepcon.errors import SepconError
-from sepcon.models.products.saved_model import (
-    find_saved_model,
-    load_serving_function,
-    read_model_card,
-)
+from sepcon.models.products.found_model import find_model
+from sepcon.models.products.saved_model import load_serving_function
 from sepcon.models.products.separation import SeparationModel, separator_fingerprint
-from sepcon.models.separator.network import MODEL_FILE, chosen_step, load_separator
+from sepcon.models.separator.network import chosen_step, load_separator
 from sepcon.separation.any_rate import at_rate
 from sepcon.separation.windows import separate_blocks
 
@@ -148,16 +146,10 @@ def load_recording_separator(
     Raises:
       SepconError: there is no separator, or it lacks the step.
     """
-    folder = Path(separator).expanduser()
-    # A run folder may hold an export of one of its states beside all of them.
-    saved_model = None if (folder / MODEL_FILE).is_file() else find_saved_model(folder)
-    if saved_model is not None:
-        return _from_saved_model(saved_model, step, window_seconds)
-    if not folder.is_dir():
-        raise SepconError(
-            f"{folder}: no such folder; give a run folder of `sepcon train_separator`, or a "
-            "SavedModel of `sepcon export`"
-        )
+    found = find_model(separator, "separator", run_first=True)
+    if found.card is not None:
+        return _from_saved_model(found.folder, found.card, step, window_seconds)
+    folder = found.folder
     network = load_separator(folder, step)
     return RecordingSeparator(
         SeparationModel(network),
@@ -169,13 +161,9 @@ def load_recording_separator(
     )
 
 
-def _from_saved_model(folder: Path, step: int | None, window_seconds: float) -> RecordingSeparator:
-    card = read_model_card(folder)
-    if card is None or card.get("kind") != "separator":
-        raise SepconError(
-            f"{folder}: is not the SavedModel of a separator; give one that `sepcon export` made "
-            "of a run of `sepcon train_separator`"
-        )
+def _from_saved_model(
+    folder: Path, card: Mapping[str, Any], step: int | None, window_seconds: float
+) -> RecordingSeparator:
     if step not in (None, card["training_step"]):
         raise SepconError(
             f"{folder}: holds step {card['training_step']} alone, not {step}; give the run folder"

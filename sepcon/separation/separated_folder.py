@@ -10,13 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sepcon.errors import SepconError
+from sepcon.errors import SepconError, printable
 from sepcon.runs import run_folder
+from sepcon.runs.json_file import read_json, told_if_damaged
+from sepcon.runs.names import path_inside
 from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable, whole_folder
 
 LIST_FILE = "separated.json"
 RECORD_FILE = "recording.json"
 _NAME_BYTES = 255
+_STATUSES = ("done", "failed")
 
 
 class SeparatedFolder:
@@ -37,13 +40,14 @@ class SeparatedFolder:
     def __init__(self, root: Path, made_by: Mapping[str, Any]) -> None:
         self.root = root
         self._made_by = dict(made_by)
-        before = _read_json(root / LIST_FILE)
+        before = _read_list(root)
         if before and before.get("made_by") != self._made_by:
             raise SepconError(
                 f"{root} holds the channels of another separator, step, format or window; give "
                 "another --out"
             )
-        self._before = [entry for entry in before.get("recordings", []) if self._is_there(entry)]
+        entries = before.get("recordings", [])
+        self._before = [entry for entry in entries if self._is_there(entry)]
         self._places = {entry["recording"]: Path(entry["folder"]) for entry in self._before}
         self._owners = {_key(place): recording for recording, place in self._places.items()}
         with told_if_unwritable(root, cure="give another --out"):
@@ -137,6 +141,22 @@ def identity_of(recording: Path) -> dict[str, Any]:
 def is_output(folder: Path) -> bool:
     """Tells whether a folder holds the channels of a recording."""
     return (folder / RECORD_FILE).is_file()
+
+
+def _read_list(root: Path) -> dict[str, Any]:
+    """What an earlier run has listed, each entry with a folder below the root; empty for none."""
+    path = root / LIST_FILE
+    if not path.is_file():
+        return {}
+    cure = "remove it: what is separated is known by the folders themselves"
+    content = read_json(path, cure=cure)
+    with told_if_damaged(path, cure=cure):
+        for entry in content["recordings"]:
+            if not isinstance(entry["recording"], str) or entry["status"] not in _STATUSES:
+                raise ValueError(f"an entry says {printable(str(entry))}")
+            if entry["status"] == "done":
+                path_inside(root, entry["folder"], source=path)
+    return content
 
 
 def _key(place: Path) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
-import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,15 +16,13 @@ from sepcon.data.clips import to_float
 from sepcon.data.labels import survey_audio
 from sepcon.errors import SepconError, one_line, printable
 from sepcon.models.classifier import load_classifier
-from sepcon.models.encoder_files import CONFIG_FILE
+from sepcon.models.model_file import MODEL_FILE
 from sepcon.models.products.classification import ClassificationModel
-from sepcon.models.products.saved_model import (
-    find_saved_model,
-    load_serving_function,
-    read_model_card,
-)
+from sepcon.models.products.found_model import find_model
+from sepcon.models.products.saved_model import find_saved_model, load_serving_function
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
+from sepcon.runs.csv_text import csv_text
 from sepcon.runs.progress import track
 from sepcon.runs.whole_file import told_if_unwritable
 
@@ -113,16 +109,12 @@ def find_members(model: str | Path) -> list[Path]:
       SepconError: there is none.
     """
     folder = Path(model).expanduser()
-    if find_saved_model(folder) is not None or (folder / CONFIG_FILE).is_file():
-        return [folder]
-    folds = sorted(folder.glob(f"seed*/fold*/{CONFIG_FILE}"))
-    finished = [path.parent for path in folds if run_folder.is_finished(path.parent)]
-    if not finished:
-        raise SepconError(
-            f"{model} holds no classifier; give a run folder of `sepcon finetune`, or what "
-            "`sepcon export` made of one of its folds"
-        )
-    return finished
+    if find_saved_model(folder) is None and not (folder / MODEL_FILE).is_file():
+        folds = sorted(folder.glob(f"seed*/fold*/{MODEL_FILE}"))
+        finished = [path.parent for path in folds if run_folder.is_finished(path.parent)]
+        if finished:
+            return finished
+    return [find_model(folder, "classifier").folder]
 
 
 def load_members(model: str | Path) -> list[Member]:
@@ -140,8 +132,8 @@ def load_member(path: Path) -> Member:
     Raises:
       SepconError: it is another kind of model, or damaged.
     """
-    folder = find_saved_model(path)
-    if folder is None:
+    found = find_model(path, "classifier")
+    if found.card is None:
         loaded = load_classifier(path)
         names = loaded.config.class_names
         module = ClassificationModel(
@@ -151,11 +143,8 @@ def load_member(path: Path) -> Member:
             class_names=names,
         )
         return Member(module, loaded.log_mel.sample_rate_hz, names)
-    card = read_model_card(folder)
-    if card is None or card.get("kind") != "classifier":
-        raise SepconError(f"{folder} is no classifier of sepcon; give an export of `finetune`")
-    function = load_serving_function(folder)
-    return Member(function, card["sample_rate_hz"], tuple(card["class_names"]))
+    function = load_serving_function(found.folder)
+    return Member(function, found.card["sample_rate_hz"], tuple(found.card["class_names"]))
 
 
 def _common_names(members: Sequence[Member]) -> tuple[str, ...]:
@@ -220,8 +209,6 @@ def _write(path: Path, rows: Sequence[Sequence[str]], count: int) -> None:
     head = ["file", "seconds"]
     for place in range(1, count + 1):
         head += [f"class_{place}", f"probability_{place}"]
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([head, *rows])
     with told_if_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    run_folder.write_text(path, table.getvalue())
+    run_folder.write_text(path, csv_text([head, *rows]))

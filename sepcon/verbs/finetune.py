@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -18,7 +17,7 @@ from sepcon.finetuning.page import fold_table, seed_ensemble, summary, write_fin
 from sepcon.models.encoder_files import load_encoder
 from sepcon.reports.comparison import align, markdown
 from sepcon.reports.page import require_libraries
-from sepcon.reports.results import RESULTS_FILE, write_csv
+from sepcon.reports.results import RESULTS_FILE, Row, write_csv
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
 from sepcon.tasks.log_mel_views import LogMelViews
@@ -29,8 +28,6 @@ from sepcon.training.schedules import Schedule
 
 CSV_FILE = "folds.csv"
 TABLE_FILE = "table.md"
-
-Row = dict[str, Any]
 
 
 @claims_run_dir

@@ -17,6 +17,8 @@ import numpy as np
 import tensorflow as tf
 from scipy import interpolate
 
+from sepcon.audio.samples import SAMPLE_RATE_HZ
+
 Fill = Literal["mean", "minimum", "maximum"]
 # A crop shall have half the root mean square of its clip, that is a quarter of the power.
 _LEAST_SHARE_OF_POWER = 0.25
@@ -134,7 +136,7 @@ class RandomPadCrop:
     """
 
     seconds: float = 5.0
-    sample_rate_hz: int = 16000
+    sample_rate_hz: int = SAMPLE_RATE_HZ
 
     def __post_init__(self) -> None:
         if self.num_samples < 1:

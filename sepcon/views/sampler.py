@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.views.augment import crop, split_uniforms
 
 # Which of anchor and positive is a separated channel. What is not one is the mixture.
@@ -66,7 +67,7 @@ class ViewSampler:
     temporal_proximity: bool = True
     min_relative_energy: float = 1e-3
     position_candidates: int = 1
-    sample_rate_hz: int = 16000
+    sample_rate_hz: int = SAMPLE_RATE_HZ
 
     def __post_init__(self) -> None:
         unknown = [pair for pair in self.pairs if pair not in PAIRS]

@@ -183,9 +183,9 @@ def test_memory_does_not_grow_with_the_recording():
 
 
 def test_wrong_checkpoints(run, exported, tmp_path):
-    with pytest.raises(SepconError, match="no such folder"):
+    with pytest.raises(SepconError, match="nowhere holds no separator: it is no folder"):
         load_recording_separator(tmp_path / "nowhere")
-    with pytest.raises(SepconError, match=r"model.json: not found"):
+    with pytest.raises(SepconError, match=r"has neither model.json nor a SavedModel"):
         load_recording_separator(tmp_path)
     with pytest.raises(SepconError, match="no state of step 4; kept there: 3, 7"):
         load_recording_separator(run, step=4)
@@ -196,8 +196,12 @@ def test_wrong_checkpoints(run, exported, tmp_path):
     with pytest.raises(SepconError, match="window_seconds: got nan"):
         load_recording_separator(run, window_seconds=float("nan"))
     write_run(tmp_path / "encoder")
-    with pytest.raises(SepconError, match="kind is 'encoder'"):
+    with pytest.raises(
+        SepconError, match="holds a network of kind 'encoder', expected 'separator'"
+    ):
         load_recording_separator(tmp_path / "encoder")
     export(run_dir=tmp_path / "encoder", model=tmp_path / "encoder")
-    with pytest.raises(SepconError, match="is not the SavedModel of a separator"):
+    with pytest.raises(
+        SepconError, match="holds a network of kind 'encoder', expected 'separator'"
+    ):
         load_recording_separator(tmp_path / "encoder" / "saved_model")

@@ -338,7 +338,7 @@ def test_bad_requests_are_named(splits, run, tmp_path):
         start(validation=dataset("v", 20, 2, names=("low", "high", "other")))
     with pytest.raises(SepconError, match="no labels"):
         start(train=dataset("t", 20, 2, names=()))
-    with pytest.raises(SepconError, match="is no model"):
+    with pytest.raises(SepconError, match="holds no encoder"):
         start({"stub": run, "gone": tmp_path / "gone"})
     with pytest.raises(SepconError, match="2 models for 1 seeds"):
         start({"stub": [run, run]})

@@ -140,9 +140,11 @@ def test_what_cannot_be_classified(run, recordings, tmp_path):
     with pytest.raises(SepconError, match="top: got 0"):
         classify(run_dir=tmp_path, model=run, files=[recordings], top=0)
     write_run(tmp_path / "encoder")
-    with pytest.raises(SepconError, match="describes a 'encoder', expected 'classifier'"):
+    with pytest.raises(
+        SepconError, match="holds a network of kind 'encoder', expected 'classifier'"
+    ):
         classify(run_dir=tmp_path, model=tmp_path / "encoder", files=[recordings])
     encoder = export(run_dir=tmp_path / "export", model=tmp_path / "encoder")
-    with pytest.raises(SepconError, match="is no classifier of sepcon"):
+    with pytest.raises(SepconError, match="expected 'classifier'; give a run"):
         classify(run_dir=tmp_path, model=encoder, files=[recordings])
     assert not (tmp_path / "classes.csv").exists()

@@ -279,7 +279,7 @@ def test_a_model_of_somebody_else(tmp_path):
     embedder = load_embedder(tmp_path / "other")
     np.testing.assert_allclose(embedder(noise(2, 900)), moments(noise(2, 900)), rtol=1e-6)
     assert load_embedder(tmp_path / "other").fingerprint == embedder.fingerprint
-    with pytest.raises(SepconError, match="is no model"):
+    with pytest.raises(SepconError, match="holds no encoder"):
         load_embedder(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"nonsense")
     with pytest.raises(SepconError, match="cannot be read"):

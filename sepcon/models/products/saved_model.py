@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from sepcon.errors import SepconError, one_line
+from sepcon.runs.json_file import DAMAGE, read_json, told_if_damaged
 
 SAVED_MODEL_FOLDER = "saved_model"
 MODEL_CARD_FILE = "model_card.json"
@@ -35,12 +35,9 @@ def read_model_card(folder: Path) -> dict[str, Any] | None:
     card_file = folder / "assets" / MODEL_CARD_FILE
     if not card_file.is_file():
         return None
-    try:
-        card = json.loads(card_file.read_text())
-        if not {"fingerprint", "sample_rate_hz"} <= card.keys():
-            raise ValueError("fingerprint or sample_rate_hz is missing")
-    except (OSError, ValueError, AttributeError) as error:
-        raise SepconError(f"{card_file} is damaged: {one_line(error)}") from error
+    card = read_json(card_file, cure="export the model again")
+    with told_if_damaged(card_file, cure="export the model again"):
+        str(card["fingerprint"]), int(card["sample_rate_hz"])
     return card
 
 
@@ -74,7 +71,8 @@ def load_callable(folder: Path, signature: str | None) -> tuple[Callable[[tf.Ten
             return loaded, own == 2
         name = signature or "serving_default"
         specs = loaded.signatures[name].structured_input_signature[1]
-    except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
+    # A damaged graph or damaged variables: TensorFlow has many exceptions for them.
+    except (*DAMAGE, AssertionError, RuntimeError, tf.errors.OpError) as error:
         raise SepconError(
             f"{folder} cannot be read as a SavedModel with a signature "
             f"'{signature or 'serving_default'}': {one_line(error)}"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import datetime
-import io
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +17,13 @@ from sepcon.errors import SepconError, one_line, write_error
 from sepcon.models.classifier import load_classifier
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.fingerprint import encoder_fingerprint
+from sepcon.models.model_file import MODEL_FILE
 from sepcon.models.products.classification import ClassificationModel, classifier_fingerprint
 from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.products.saved_model import CLASS_MAP_FILE, MODEL_CARD_FILE, SAVED_MODEL_FOLDER
 from sepcon.models.products.separation import SeparationModel, separator_fingerprint
-from sepcon.models.separator.network import MODEL_FILE, chosen_step, load_separator
+from sepcon.models.separator.network import chosen_step, load_separator
+from sepcon.runs.csv_text import csv_text
 from sepcon.runs.revision import running_revision
 from sepcon.runs.whole_file import whole_folder
 
@@ -191,10 +191,7 @@ def _classifier(model: str | Path, step: int | None, hop_seconds: float | None) 
 
 def class_map(class_names: Sequence[str]) -> str:
     """Returns a table of `index,name`, as text."""
-    table = io.StringIO()
-    rows = [("index", "name"), *enumerate(class_names)]
-    csv.writer(table, lineterminator="\n").writerows(rows)
-    return table.getvalue()
+    return csv_text([("index", "name"), *enumerate(class_names)])
 
 
 def _separator(model: str | Path, step: int | None, hop_seconds: float | None) -> Product:

@@ -10,7 +10,9 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.errors import SepconError
+from sepcon.models.model_file import MODEL_FILE, read_description
 from sepcon.models.separator import mixture_consistency
 from sepcon.models.separator.basis import LearnedBasis, StftBasis
 from sepcon.models.separator.cumulative_norm import cumulative_mean
@@ -19,7 +21,6 @@ from sepcon.models.separator.tdcn import ScaledDense, Tdcn
 from sepcon.models.weights import list_states, read_weights, state_folder
 from sepcon.runs.run_folder import write_model_file
 
-MODEL_FILE = "model.json"
 _KIND = "separator"
 _CHOICES: dict[str, tuple[object, ...]] = {
     "basis": ("stft", "learned"),
@@ -61,7 +62,7 @@ class SeparatorConfig:
     """
 
     num_sources: int = 4
-    sample_rate_hz: int = 16000
+    sample_rate_hz: int = SAMPLE_RATE_HZ
     basis: str = "stft"
     window_seconds: float = 0.032
     hop_seconds: float = 0.008
@@ -197,19 +198,9 @@ def load_separator_config(run_dir: str | os.PathLike) -> SeparatorConfig:
       SepconError: there is no such file, or it is not a separator's.
     """
     path = Path(run_dir) / MODEL_FILE
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise SepconError(f"{path}: not found; expected the run folder of a separator") from None
-    except (OSError, ValueError) as error:
-        raise SepconError(f"{path}: cannot be read as JSON: {error}") from error
-    kind = content.get("kind") if isinstance(content, dict) else None
-    if kind != _KIND:
-        raise SepconError(f"{path}: kind is {kind!r}, expected {_KIND!r}: give a separator's run")
-    try:
-        return SeparatorConfig(**content["config"])
-    except (KeyError, TypeError) as error:
-        raise SepconError(f"{path}: not the config of a separator: {error}") from error
+    return read_description(
+        path, kind=_KIND, parse=lambda fields: SeparatorConfig(**fields["config"])
+    )
 
 
 def load_separator(run_dir: str | os.PathLike, step: int | None = None) -> Separator:

@@ -11,7 +11,8 @@ from stranger import run_stranger
 
 from sepcon.embeddings.embedders import load_embedder, load_reference_config
 from sepcon.errors import SepconError
-from sepcon.models.encoder_files import CONFIG_FILE, load_encoder
+from sepcon.models.encoder_files import load_encoder
+from sepcon.models.model_file import MODEL_FILE
 from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.weights import state_folder
 from sepcon.runs.revision import running_revision
@@ -98,7 +99,7 @@ def test_saving_the_loaded_model_again_takes_its_card_along(exported, tmp_path):
     model = tf.saved_model.load(str(exported))
     tf.saved_model.save(model, str(tmp_path / "again"), signatures=dict(model.signatures))
     again = tmp_path / "again" / "assets"
-    assert {file.name for file in again.iterdir()} == {"model_card.json", CONFIG_FILE}
+    assert {file.name for file in again.iterdir()} == {"model_card.json", MODEL_FILE}
 
 
 def test_patch_signature_runs_in_tensorflow_lite(exported):
@@ -151,13 +152,13 @@ def test_wrong_folders(run, tmp_path):
         export(run_dir=tmp_path, model=run, step=11)
     other = tmp_path / "other"
     other.mkdir()
-    (other / CONFIG_FILE).write_text('{"kind": "projector"}')
+    (other / MODEL_FILE).write_text('{"kind": "projector"}')
     with pytest.raises(SepconError, match="kind 'projector', of which no SavedModel is defined"):
         export(run_dir=tmp_path, model=other)
-    (other / CONFIG_FILE).write_text('{"kind": "enc')
+    (other / MODEL_FILE).write_text('{"kind": "enc')
     with pytest.raises(SepconError, match="damaged"):
         export(run_dir=tmp_path, model=other)
-    (other / CONFIG_FILE).write_text((run / CONFIG_FILE).read_text())
+    (other / MODEL_FILE).write_text((run / MODEL_FILE).read_text())
     with pytest.raises(SepconError, match="no saved state"):
         export(run_dir=tmp_path, model=other)
     with pytest.raises(SepconError, match="hop_seconds"):
@@ -175,7 +176,7 @@ def test_damaged_weights(tmp_path):
 
 def test_weights_of_another_architecture(run, tmp_path):
     write_run(tmp_path, steps=(10,), dim=9)
-    (tmp_path / CONFIG_FILE).write_text((run / CONFIG_FILE).read_text())
+    (tmp_path / MODEL_FILE).write_text((run / MODEL_FILE).read_text())
     with pytest.raises(SepconError, match="shape"):
         export(run_dir=tmp_path / "out", model=tmp_path)
 

@@ -149,15 +149,15 @@ def test_saved_run_gives_the_same_sources_at_every_state(tmp_path, tiny):
 
 
 def test_folders_without_a_separator(tmp_path):
-    with pytest.raises(SepconError, match="not found"):
+    with pytest.raises(SepconError, match="holds no separator of `sepcon train_separator`"):
         load_separator(tmp_path)
     model = tmp_path / "model.json"
     for text, message in (
-        ("{", "cannot be read as JSON"),
-        ('{"kind": "encoder"}', "kind is 'encoder'"),
-        ("[]", "kind is None"),
-        ('{"kind": "separator"}', "not the config"),
-        ('{"kind": "separator", "config": {"colour": 1}}', "not the config"),
+        ("{", "model.json: is damaged"),
+        ('{"kind": "encoder"}', "describes a 'encoder', expected 'separator'"),
+        ("[]", "expected an object"),
+        ('{"kind": "separator"}', "model.json: is damaged"),
+        ('{"kind": "separator", "config": {"colour": 1}}', "model.json: is damaged"),
         ('{"kind": "separator", "config": {"norm": "batch"}}', "SeparatorConfig.norm"),
     ):
         model.write_text(text)
