@@ -8,6 +8,7 @@ the process ends.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -109,13 +110,18 @@ def identity_of(clips: str, clips_dir: str | None) -> str:
         paths = find_audio(folder, tell=False)
         lines = [f"{path.relative_to(folder)} {path.stat().st_size}" for path in paths]
         labels = folder / "labels.csv"
-        lines.append(labels.read_text() if labels.is_file() else "")
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+        lines.append(_text_of(labels) if labels.is_file() else "")
+        return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()[:8]
     builder = tfds.builder_from_directory(folder)
     metadata = builder.info.metadata or {}
     lines = [builder.info.full_name, str(metadata.get("fingerprint", ""))]
     lines += [f"{name} {info.num_examples} {info.num_bytes}" for name, info in _splits(builder)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+
+
+def _text_of(table: Path) -> str:
+    """A table as text, whatever it is encoded in, with line ends as they always were hashed."""
+    return io.StringIO(os.fsdecode(table.read_bytes()), newline=None).read()
 
 
 def _splits(builder: tfds.core.DatasetBuilder) -> list[tuple[str, tfds.core.SplitInfo]]:
