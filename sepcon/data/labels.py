@@ -220,9 +220,7 @@ def read_labels(
     number_of = {name: number for number, name in enumerate(class_names)}
     listed = tuple(path for path in paths if path in named)
     numbers = tuple(tuple(sorted(number_of[label] for label in named[p])) for p in listed)
-    for line in _what_was_read(columns, rows, labels, named, len(paths)):
-        print(f"{table}: {printable(line)}", file=sys.stderr)
-    return Labels(
+    read = Labels(
         class_names=class_names,
         paths=listed,
         numbers=numbers,
@@ -230,6 +228,10 @@ def read_labels(
         folds=_one_of_each(columns, columns.fold, rows, folder),
         missing=tuple(sorted(missing)),
     )
+    several = {path: named[path] for path, number in rows if {*labels[number]} != named[path]}
+    for line in (f"{columns}: {_summary(read)}", *_doubts(read, several, len(paths))):
+        print(f"{table}: {printable(line)}", file=sys.stderr)
+    return read
 
 
 def _understand(path: Path, names: FileNames) -> LabelColumns:
@@ -358,24 +360,27 @@ def _one_of_each(
     return said
 
 
-def _what_was_read(
-    columns: LabelColumns,
-    rows: Sequence[tuple[Path, int]],
-    labels: Sequence[tuple[str, ...]],
-    named: Mapping[Path, set[str]],
-    num_paths: int,
-) -> Iterator[str]:
-    """Yields what was understood, and what is meant so or is a mistake, a line each."""
-    classes = sorted({label for found in named.values() for label in found})
-    count = "1 class" if len(classes) == 1 else f"{len(classes)} classes"
-    some = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
-    yield f"{columns}: {len(named)} files, {count} ({some})"
-    if num_paths > len(named):
-        yield f"{num_paths - len(named)} files that it does not name are left out"
-    unlabelled = [path.name for path, found in named.items() if not found]
-    if unlabelled:
-        yield f"{len(unlabelled)} files without a label are left out, such as {unlabelled[0]}"
-    several = {path: named[path] for path, number in rows if {*labels[number]} != named[path]}
+def _summary(labels: Labels) -> str:
+    names, files = labels.class_names, len(labels.paths)
+    some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    text = f"{files} files, {len(names)} class{'' if len(names) == 1 else 'es'} ({some})"
+    originals = len(set(labels.groups.values()))
+    return f"{text}, {originals} original recordings" if originals else text
+
+
+def _doubts(labels: Labels, several: Mapping[Path, set[str]], num_paths: int) -> Iterator[str]:
+    """Yields what is meant so or is a mistake, a line each.
+
+    Args:
+      labels: what was read.
+      several: the labels of files that have different ones in several rows.
+      num_paths: files in the folder.
+    """
+    if num_paths > len(labels.paths):
+        yield f"{num_paths - len(labels.paths)} files that it does not name are left out"
+    empty = [path for path, found in zip(labels.paths, labels.numbers, strict=True) if not found]
+    if empty:
+        yield f"{len(empty)} files without a label are left out, such as {empty[0].name}"
     if several:
         path, found = next(iter(several.items()))
         yield (

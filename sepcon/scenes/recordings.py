@@ -155,7 +155,7 @@ def open_recordings(
     if clips_dir is None or not Path(clips_dir).is_dir():
         raise SepconError(
             f"sound scenes of {clips}: its clips are not at {clips_dir}; prepare them first "
-            "(tfds build sepcon/data/esc50 --manual_dir=... --data_dir=...) or check the path"
+            "(tfds build sepcon/datasets/esc50 --manual_dir=... --data_dir=...) or check the path"
         )
     folder = Path(clips_dir)
     if not (folder / "dataset_info.json").is_file():
