@@ -16,8 +16,9 @@ from sepcon.audio.decode import DecodeReport, decode_file
 from sepcon.audio.decode_in_graph import decode_in_graph, decode_plain_wav, is_plain_wav
 from sepcon.audio.files import AudioError, read_header
 from sepcon.audio.samples import SAMPLE_RATE_HZ
+from sepcon.data.audio_folder import require_audio
 from sepcon.data.clips import ClipDataset, Element, fit_length, from_reader
-from sepcon.data.labels import Labels, read_labels, require_audio
+from sepcon.data.labels import Labels, read_labels
 from sepcon.errors import SepconError, printable
 from sepcon.runs.progress import track
 

@@ -1,4 +1,4 @@
-"""The files of a folder of audio and the table that labels them."""
+"""The table that labels the files of a folder of audio."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sepcon.audio.formats import AUDIO_ENDINGS, FFMPEG_LINE, UNREAD_ENDINGS, looks_like_audio
 from sepcon.data.label_tables.cells import (
     NO_VALUE,
     BadLabelsError,
@@ -54,137 +53,6 @@ class Labels:
         """The files that have a label."""
         pairs = zip(self.paths, self.numbers, strict=True)
         return [path for path, numbers in pairs if numbers]
-
-
-@dataclasses.dataclass(frozen=True)
-class AudioFolder:
-    """What a folder holds.
-
-    Attributes:
-      paths: its audio files, sorted by path; hidden ones are left out.
-      faults: one-line errors, by path, of folders below it that cannot be listed, or that are named
-        like audio files and hold none.
-      unread: files of audio formats that cannot be read, by their ending in small letters.
-    """
-
-    paths: list[Path]
-    faults: dict[Path, str]
-    unread: Mapping[str, list[Path]] = dataclasses.field(default_factory=dict)
-
-    def unread_formats(self) -> str:
-        """Says how many files of which formats are passed over, and the cure; empty for none."""
-        if not self.unread:
-            return ""
-        kinds = ", ".join(
-            f"{len(paths)} {ending} ({paths[0].name}{', ...' if len(paths) > 1 else ''})"
-            for ending, paths in sorted(self.unread.items())
-        )
-        count = sum(map(len, self.unread.values()))
-        return (
-            f"{count} files of formats that are not read here: {kinds}; convert them first, each "
-            f"with {FFMPEG_LINE}"
-        )
-
-
-def find_audio(folder: str | Path, *, tell: bool = True) -> list[Path]:
-    """Lists the audio files under `folder`, sorted by path; hidden ones are left out.
-
-    Args:
-      folder: where to look.
-      tell: whether to name on standard error what is left out: folders that cannot be listed,
-        files of formats that are not read.
-
-    Raises:
-      SepconError: if the folder is missing or holds no audio.
-    """
-    return require_audio(folder, tell=tell).paths
-
-
-def require_audio(folder: str | Path, *, tell: bool = True) -> AudioFolder:
-    """Surveys a folder that must hold audio, as `find_audio` does.
-
-    Raises:
-      SepconError: if the folder is missing or holds no audio.
-    """
-    found = survey_audio(folder)
-    left_out = [*found.faults.values()]
-    if found.unread:
-        left_out.append(f"{folder}: passed over {found.unread_formats()}")
-    if not found.paths:
-        raise SepconError(
-            f"{folder}: holds no audio; expected files ending in "
-            f"{' '.join(sorted(AUDIO_ENDINGS))}, in it or in folders below"
-            + "".join(f"; {printable(fault)}" for fault in left_out[:3])
-        )
-    for fault in left_out if tell else ():
-        print(f"sepcon: skipped {printable(fault)}", file=sys.stderr)
-    return found
-
-
-def survey_audio(folder: str | Path) -> AudioFolder:
-    """Lists the audio files under `folder` and what looks like one and is not.
-
-    A file without an ending counts where its first bytes are those of an audio file.
-
-    Raises:
-      SepconError: if the folder is missing.
-    """
-    root = Path(folder)
-    errors: list[OSError] = []
-    folders: list[Path] = []
-    paths: list[Path] = []
-    unread: dict[str, list[Path]] = {}
-    if not root.exists():
-        raise SepconError(f"{folder}: no such folder; check the path")
-    if not root.is_dir():
-        raise SepconError(f"{folder}: is a file; give the folder it lies in")
-    for path, is_folder in _walk(root, errors):
-        ending = path.suffix.lower()
-        if ending in AUDIO_ENDINGS:
-            (folders if is_folder else paths).append(path)
-        elif not is_folder and ending in UNREAD_ENDINGS:
-            unread.setdefault(ending, []).append(path)
-        elif not is_folder and not ending and looks_like_audio(path):
-            paths.append(path)
-    unread = {ending: sorted(files) for ending, files in unread.items()}
-    return AudioFolder(sorted(paths), _folder_faults(folders, paths, errors), unread)
-
-
-def _folder_faults(
-    folders: Sequence[Path], paths: Sequence[Path], errors: Sequence[OSError]
-) -> dict[Path, str]:
-    """What is wrong with folders, of those named like audio files and those not to be listed."""
-    with_audio = {parent for path in paths for parent in path.parents}
-    faults = {
-        path: f"{path}: is a folder (or a link to one) that holds no audio of its own; give an "
-        "audio file"
-        for path in sorted(folders)
-        if path not in with_audio
-    }
-    return faults | {
-        Path(error.filename): f"{error.filename}: cannot be listed ({error.strerror}); check its "
-        "rights"
-        for error in errors
-    }
-
-
-def _walk(root: Path, errors: list[OSError]) -> Iterator[tuple[Path, bool]]:
-    """Visits all that is not hidden, through links to folders too, each folder once.
-
-    Yields:
-      Paths below `root`, and whether each is a folder.
-    """
-    visited = set()
-    for folder, folders, names in os.walk(root, followlinks=True, onerror=errors.append):
-        real = os.path.realpath(folder)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        # In a fixed order, so that of two links to one folder it is always the same that counts.
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from ((Path(folder, name), True) for name in folders)
-        yield from ((Path(folder, name), False) for name in names if not name.startswith("."))
 
 
 def read_labels(
@@ -321,10 +189,13 @@ def _labels_of_rows(columns: LabelColumns) -> list[tuple[str, ...]]:
             (column,) = columns.labels
             cells = table.cells(column)
             return split_labels(column.key, cells, is_freesound=columns.is_freesound)
-        check_labels([[clean(column.name) for column in columns.labels]])
+        names = [clean(column.name) for column in columns.labels]
+        check_labels([names])
+        if len(set(names)) < len(names):
+            raise BadLabelsError(0, "has two columns for one class; keep one of them")
         has_class = [list(map(is_on, table.cells(column))) for column in columns.labels]
         return [
-            tuple(clean(c.name) for c, on in zip(columns.labels, row, strict=True) if on)
+            tuple(name for name, on in zip(names, row, strict=True) if on)
             for row in zip(*has_class, strict=True)
         ]
     except BadLabelsError as error:

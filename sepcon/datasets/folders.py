@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sepcon.data.labels import find_audio, read_labels
+from sepcon.data.audio_folder import find_audio
+from sepcon.data.labels import read_labels
 from sepcon.datasets.esc50 import layout as esc50
 from sepcon.datasets.urbansound8k import layout as urbansound8k
 from sepcon.importing.clip_source import (

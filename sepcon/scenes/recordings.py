@@ -21,7 +21,8 @@ import tensorflow_datasets as tfds
 
 from sepcon.audio.decode import DecodeReport
 from sepcon.audio.samples import to_int16
-from sepcon.data.labels import find_audio, read_labels
+from sepcon.data.audio_folder import find_audio
+from sepcon.data.labels import read_labels
 from sepcon.data.prepared import open_builder, parse, split_records
 from sepcon.datasets.tfds import (
     audio_feature,

@@ -8,9 +8,10 @@ import tensorflow as tf
 from esc50_stub import tone
 
 from sepcon.audio import decode
+from sepcon.data.audio_folder import find_audio, survey_audio
 from sepcon.data.clips import subset
 from sepcon.data.folder import folder
-from sepcon.data.labels import find_audio, read_labels, survey_audio
+from sepcon.data.labels import read_labels
 from sepcon.data.stream import TrainingStream
 from sepcon.errors import SepconError, raised_in_graph
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from sepcon.data.audio_folder import find_audio
 from sepcon.data.label_tables.file_names import segment_stems
-from sepcon.data.labels import find_audio
 from sepcon.datasets.audioset.classes import AudioSetClasses, read_classes
 from sepcon.errors import SepconError
 from sepcon.importing.clip_source import (
