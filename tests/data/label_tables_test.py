@@ -228,7 +228,24 @@ REFUSED = {
         lines(lambda f, c: f"{f}\t{c}\ttrain", ""),
         "has no header, and what its 3 columns are is not known",
     ),
-    "one column": ("\n".join(FILES), "has no header, and what its 1 columns are is not known"),
+    "one column": ("\n".join(FILES), "has one column and no labels"),
+    "a split and no header": (
+        lines(lambda f, c: f"{f},{'test' if f[0] == '1' else 'Train'}", ""),
+        "second column seems to be a split",
+    ),
+    "two columns that name classes in two ways": (
+        lines(lambda f, c: f"{f},{c},the {c}", "filename,label,class_name\n"),
+        "columns label, class_name say different labels",
+    ),
+    "a class in two columns": (
+        lines(lambda f, c: f"{f},0,1", "filename,dog,dog\n"),
+        "its header has two columns for one class",
+    ),
+    "a letter that is not shown": (
+        "filename,label\n1-100-A.ogg,dog\n1-101-A.ogg,do\u200bg\n",
+        "line 3 has the label 'do.*g' and a line above 'dog'",
+    ),
+    "a list in a list": (lines(lambda f, c: f"{f},\"[['{c}']]\""), "expected a list of labels"),
     "files in both columns": (
         lines(lambda f, c: f"{f},{f}", ""),
         "has no header, and both columns name files",

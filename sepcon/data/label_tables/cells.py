@@ -44,7 +44,7 @@ def split_labels(key: str, cells: Sequence[str], *, is_freesound: bool) -> list[
     Raises:
       BadLabelsError: a cell may be one label or several, or is no label.
     """
-    lists = [_list(cell) for cell in cells]
+    lists = [_list(row, cell) for row, cell in enumerate(cells)]
     texts = [cell if found is None else "" for cell, found in zip(cells, lists, strict=True)]
     separator = _separator(key, texts, is_freesound)
     labels = [
@@ -66,8 +66,8 @@ def check_labels(labels: Sequence[Sequence[str]]) -> None:
       labels: of each row.
 
     Raises:
-      BadLabelsError: a label stands for a missing value, has a line break in it, or differs from
-        another one only in capital letters or space.
+      BadLabelsError: a label stands for a missing value, has a line break in it, or looks like
+        another one: only capitals, space or letters that are not shown differ.
     """
     spellings: dict[str, str] = {}
     for row, names in enumerate(labels):
@@ -82,7 +82,7 @@ def check_labels(labels: Sequence[Sequence[str]]) -> None:
                 raise BadLabelsError(
                     row, f"has the label {name!r} with a line break; is a quote open?"
                 )
-            other = spellings.setdefault(" ".join(name.casefold().split()), name)
+            other = spellings.setdefault(_as_seen(name), name)
             if other != name:
                 raise BadLabelsError(
                     row,
@@ -99,7 +99,13 @@ def _cleaned(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, map(clean, labels))))
 
 
-def _list(cell: str) -> list[str] | None:
+def _as_seen(name: str) -> str:
+    """A label without what the eye may miss: capitals, space, letters that are not shown."""
+    shown = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+    return " ".join(shown.casefold().split())
+
+
+def _list(row: int, cell: str) -> list[str] | None:
     """The labels of a cell that is a list, `['dog', 'rain']` or `[dog, rain]`; else None."""
     if not (cell.startswith("[") and cell.endswith("]")):
         return None
@@ -107,6 +113,8 @@ def _list(cell: str) -> list[str] | None:
         labels = ast.literal_eval(cell)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         labels = [label.strip().strip("'\"") for label in cell[1:-1].split(",")]
+    if not all(isinstance(label, str | int | float) for label in labels):
+        raise BadLabelsError(row, f"has {cell!r}, expected a list of labels")
     return [str(label) for label in labels]
 
 

@@ -179,6 +179,8 @@ def find_columns_without_header(table: Table, find_file: FindFile) -> LabelColum
     if not find_file(first) and not first.lower().endswith(tuple(AUDIO_ENDINGS)):
         return None
     is_dcase = len(others) == 2 and table.delimiter == "\t" and _refines(table, *others)
+    if not others:
+        raise UnclearColumnsError("it has one column and no labels")
     if len(others) != 1 and not is_dcase:
         raise UnclearColumnsError(
             f"it has no header, and what its {len(table.columns)} columns are is not known; put a "
@@ -186,6 +188,10 @@ def find_columns_without_header(table: Table, find_file: FindFile) -> LabelColum
         )
     if all(map(find_file, table.cells(others[0]))):
         raise UnclearColumnsError("it has no header, and both columns name files; give it one")
+    if {cell.casefold() for cell in table.cells(others[0])} <= _NO_CLASS:
+        raise UnclearColumnsError(
+            "it has no header, and its second column seems to be a split; give it one"
+        )
     group = others[1] if is_dcase else None
     return LabelColumns(table, file, (others[0],), group=group, has_header=False)
 
@@ -230,8 +236,9 @@ def _label_column(table: Table, columns: Sequence[Column]) -> Column | None:
 def _same_classes(table: Table, columns: Sequence[Column]) -> list[Column]:
     """Of columns that number and name the same classes, that with the names."""
     cells = [table.cells(column) for column in columns]
-    pairs = set(zip(*cells, strict=True))
-    if any(len(set(column)) != len(pairs) for column in cells):
+    rows = set(zip(*cells, strict=True))
+    named = {tuple(column) for column in cells if not _are_numbers(column)}
+    if len(named) > 1 or any(len(set(column)) != len(rows) for column in cells):
         raise UnclearColumnsError(
             f"the columns {', '.join(column.name for column in columns)} say different labels; "
             "keep one of them"
