@@ -11,6 +11,7 @@ import tensorflow as tf
 from sepcon.audio.log_mel import LogMel
 from sepcon.models.classifier import Classifier
 from sepcon.models.products.embedding import EmbeddingModel
+from sepcon.models.products.waveform import Outputs, WaveformGraph, trace_calls
 
 
 class ClassificationModel(tf.Module):
@@ -47,11 +48,8 @@ class ClassificationModel(tf.Module):
         # As in `EmbeddingModel`: only the bare variables are tracked, the Keras model stays hidden.
         self._head_variables = [variable.value for variable in classifier.head.variables]
         self._logits = lambda embedding: classifier.logits(embedding)
-        # Traced now, so that every later call finds these two and none makes a graph of its own.
-        self._batch_function = self.__call__.get_concrete_function(
-            tf.TensorSpec([None, None], tf.float32, name="waveform")
-        )
-        self.__call__.get_concrete_function(tf.TensorSpec([None], tf.float32, name="waveform"))
+        self._graph = WaveformGraph(self._classify)
+        self._batch_function = trace_calls(self.__call__)
 
     @property
     def signatures(self) -> dict[str, Any]:
@@ -68,8 +66,7 @@ class ClassificationModel(tf.Module):
         """Classifies recordings.
 
         Args:
-          waveform: [batch, samples] or [samples] float32 in [-1, 1] at `sample_rate_hz()`; any
-            number of samples.
+          waveform: as `EmbeddingModel` takes it.
 
         Returns:
           'logits' [batch, classes], 'probabilities' [batch, classes], which sum to 1, and
@@ -77,8 +74,11 @@ class ClassificationModel(tf.Module):
           without the batch axis these have none either.
 
         Raises:
-          ValueError: not float32, or neither one nor two axes.
+          As `EmbeddingModel`.
         """
+        return self._graph(waveform)
+
+    def _classify(self, waveform: tf.Tensor) -> Outputs:
         outputs = self._embed(waveform)
         logits = tf.reduce_mean(self._logits(outputs["patch_embedding"]), axis=-2)
         return {

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from sepcon.audio.log_mel import LogMel
+from sepcon.models.products.waveform import WaveformGraph, trace_calls, valid_rows
 
 # Bounds on the working memory of one call, whatever the length of the recording: an hour costs
 # its own samples and log-mel, and beside them one chunk of spectra and one of activations.
@@ -69,18 +70,8 @@ class EmbeddingModel(tf.Module):
         # loaded model has no trainable variables (tensorflow#63987).
         self._tf_variables = [variable.value for variable in encoder.variables]
         self._encode = lambda patches: tf.cast(encoder(patches, training=False), tf.float32)
-        # The graph of a batch is made once, and calls of either rank call it: making it takes
-        # longer than anything else of an export.
-        self._embed_batch = tf.function(
-            self._embed,
-            autograph=False,
-            input_signature=[tf.TensorSpec([None, None], tf.float32, name="waveform")],
-        ).get_concrete_function()
-        # Traced now, so that every later call finds these two and none makes a graph of its own.
-        self._batch_function = self.__call__.get_concrete_function(
-            tf.TensorSpec([None, None], tf.float32, name="waveform")
-        )
-        self.__call__.get_concrete_function(tf.TensorSpec([None], tf.float32, name="waveform"))
+        self._graph = WaveformGraph(self._embed, shared=("patch_time_seconds",))
+        self._batch_function = trace_calls(self.__call__)
         self._patch_function = self.embed_patch.get_concrete_function(
             tf.TensorSpec([None, self._patch_samples], tf.float32, name="waveform")
         )
@@ -95,8 +86,9 @@ class EmbeddingModel(tf.Module):
         """Embeds recordings.
 
         Args:
-          waveform: [batch, samples] or [samples] float32 in [-1, 1] at `sample_rate_hz()`; any
-            number of samples.
+          waveform: [batch, samples] or [samples] at `sample_rate_hz()`, float32 or float64 in
+            [-1, 1], or int16, which is divided by 32768; any number of samples but 0. A batch may
+            be empty.
 
         Returns:
           'embedding' [batch, dim]: mean over the patches;
@@ -106,24 +98,11 @@ class EmbeddingModel(tf.Module):
           waveform without the batch axis these have no batch axis either.
 
         Raises:
-          ValueError: not float32, or neither one nor two axes.
+          ValueError: another dtype, or neither one nor two axes.
+          tf.errors.InvalidArgumentError: no samples; more than 64 recordings of at most 64 samples,
+            which are taken for [samples, channels]; samples not finite or beyond 100.
         """
-        if waveform.dtype != tf.float32:
-            raise ValueError(
-                f"waveform must be float32 in [-1, 1], got {waveform.dtype.name}; "
-                "divide int16 samples by 32768."
-            )
-        if waveform.shape.rank == 1:
-            outputs = self._embed_batch(waveform[tf.newaxis])
-            return {
-                name: value if name == "patch_time_seconds" else value[0]
-                for name, value in outputs.items()
-            }
-        if waveform.shape.rank != 2:
-            raise ValueError(
-                f"waveform must be [batch, samples] or [samples], got shape {waveform.shape}."
-            )
-        return self._embed_batch(waveform)
+        return self._graph(waveform)
 
     @tf.function(autograph=False)
     def embed_patch(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -133,9 +112,11 @@ class EmbeddingModel(tf.Module):
           waveform: [batch, patch samples] float32 in [-1, 1].
 
         Returns:
-          'embedding' [batch, dim] float32.
+          'embedding' [batch, dim] float32; NaN for a patch that `__call__` would refuse for its
+          samples, as TensorFlow Lite cannot refuse.
         """
-        return {"embedding": self._encode(self._log_mel(waveform))}
+        embedding = self._encode(self._log_mel(waveform))
+        return {"embedding": tf.where(valid_rows(waveform), embedding, float("nan"))}
 
     @tf.function(autograph=False, input_signature=[])
     def sample_rate_hz(self) -> tf.Tensor:

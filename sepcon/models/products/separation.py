@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from sepcon.models.products.waveform import WaveformGraph, trace_calls
 from sepcon.models.separator.network import Separator
 
 
@@ -27,12 +28,10 @@ class SeparationModel(tf.Module):
         self._config = separator.config
         # As in `EmbeddingModel`: only the bare variables are tracked, the Keras model stays hidden.
         self._tf_variables = [variable.value for variable in separator.variables]
-        self._separate = lambda mixture: separator(mixture, training=False)
-        # Traced now, so that every later call finds these two and none makes a graph of its own.
-        self._batch_function = self.__call__.get_concrete_function(
-            tf.TensorSpec([None, None], tf.float32, name="waveform")
+        self._graph = WaveformGraph(
+            lambda waveform: {"sources": separator(waveform, training=False)}
         )
-        self.__call__.get_concrete_function(tf.TensorSpec([None], tf.float32, name="waveform"))
+        self._batch_function = trace_calls(self.__call__)
 
     @property
     def signatures(self) -> dict[str, Any]:
@@ -44,24 +43,18 @@ class SeparationModel(tf.Module):
         """Separates recordings.
 
         Args:
-          waveform: [batch, samples] or [samples] float32 in [-1, 1] at `sample_rate_hz()`; any
-            number of samples but 0. Memory grows with it: separate long recordings in windows.
+          waveform: [batch, samples] or [samples] at `sample_rate_hz()`, float32 or float64 in
+            [-1, 1], or int16, which is divided by 32768; any number of samples but 0. A batch may
+            be empty. Memory grows with it: separate long recordings in windows.
 
         Returns:
           'sources' [batch, source, samples] float32, or [source, samples]; they sum to the
           waveform within rounding.
 
         Raises:
-          ValueError: not float32, or neither one nor two axes.
+          As `EmbeddingModel`.
         """
-        if waveform.dtype != tf.float32 or waveform.shape.rank not in (1, 2):
-            raise ValueError(
-                "waveform must be float32 in [-1, 1], [batch, samples] or [samples], got "
-                f"{waveform.dtype.name} of shape {waveform.shape}; divide int16 by 32768."
-            )
-        if waveform.shape.rank == 1:
-            return {"sources": self._separate(waveform[tf.newaxis])[0]}
-        return {"sources": self._separate(waveform)}
+        return self._graph(waveform)
 
     @tf.function(autograph=False, input_signature=[])
     def sample_rate_hz(self) -> tf.Tensor:

@@ -22,6 +22,7 @@ from sepcon.models.products.classification import ClassificationModel, classifie
 from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.products.saved_model import CLASS_MAP_FILE, MODEL_CARD_FILE, SAVED_MODEL_FOLDER
 from sepcon.models.products.separation import SeparationModel, separator_fingerprint
+from sepcon.models.products.waveform import CARD_LINES
 from sepcon.models.separator.network import chosen_step, load_separator
 from sepcon.runs.csv_text import csv_text
 from sepcon.runs.revision import running_revision
@@ -218,7 +219,7 @@ def model_card(product: Product, *, config_text: str = "") -> dict[str, Any]:
     revision = running_revision()
     return {
         **product.facts,
-        "waveform": "float32 in [-1, 1], [batch, samples] or [samples]",
+        **CARD_LINES,
         "sepcon_version": sepcon.__version__,
         "tensorflow_version": tf.__version__,
         "git_revision": revision.commit,
