@@ -274,7 +274,7 @@ def test_the_command_line_needs_no_gin_file(run, sounds, tmp_path, capsys):
         (["--out=OUT"], 1, "missing 1 required keyword-only argument: 'checkpoint'; give --check"),
         (["--checkpoint=RUN", "--out=OUT", "--format=ogg"], 2, "flag --format=ogg"),
         (["--checkpoint=RUN", "--out=OUT", "--step=4"], 1, "no state of step 4; kept there: 3, 7"),
-        (["--checkpoint=nowhere", "--out=OUT"], 1, "nowhere: no such folder"),
+        (["--checkpoint=nowhere", "--out=OUT"], 1, "nowhere holds no separator: it is no folder"),
         (["--checkpoint=RUN", "--out=OUT", "--window_seconds=0"], 1, "window_seconds: got 0"),
     ],
 )
