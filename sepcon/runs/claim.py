@@ -96,7 +96,7 @@ class Holder:
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, *, cure: str = "give another --run_dir") -> Iterator[None]:
+def claimed(folder: Path, *, cure: str = "choose another folder") -> Iterator[None]:
     """Makes a folder and keeps other processes from writing there meanwhile.
 
     What killed processes have left unfinished in it is removed. Can be nested: whoever works in a

@@ -57,7 +57,7 @@ def test_the_second_process_is_told_who_holds_the_folder(tmp_path, holder):
     message = refused(tmp_path / "run")
     assert message.startswith(f"{tmp_path / 'run'}: another process writes there: -c {tmp_path}")
     assert f"pid {holder.pid} on {os.uname().nodename}, since 2" in message
-    assert message.endswith("wait for it, or give another --run_dir")
+    assert message.endswith("wait for it, or choose another folder")
     assert "\n" not in message
     # By another name of the folder too.
     (tmp_path / "link").symlink_to(tmp_path / "run")

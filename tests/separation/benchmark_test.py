@@ -222,7 +222,7 @@ def test_bad_requests_are_named(clips, run, tmp_path):
 
     with pytest.raises(SepconError, match=r"no state of step \[5\]; kept there: 0, 10"):
         start(steps=[0, 5])
-    with pytest.raises(SepconError, match=r"gone.*expected the run folder of a separator"):
+    with pytest.raises(SepconError, match=r"gone holds no separator: it is no folder"):
         start(separators={"s": tmp_path / "gone"})
     with pytest.raises(SepconError, match="kept there: none"):
         start(separators={"s": write_run(tmp_path / "empty", steps=())})

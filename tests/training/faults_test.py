@@ -263,7 +263,7 @@ def test_full_disk_under_the_log(tmp_path, monkeypatch):
 def test_folder_that_cannot_be_written(tmp_path, monkeypatch, place):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setattr(loop, "check_setup", lambda **_: pytest.fail("something was done before"))
-    with pytest.raises(SepconError, match=r"cannot be written .* give another --run_dir") as caught:
+    with pytest.raises(SepconError, match=r"cannot be written .* choose another folder") as caught:
         train(tmp_path / place)
     assert str(tmp_path / place) in str(caught.value)
     assert "\n" not in str(caught.value)

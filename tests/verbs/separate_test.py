@@ -273,10 +273,10 @@ def test_the_command_line_needs_no_gin_file(run, sounds, tmp_path, capsys):
         (["--separator=RUN"], 2, "--out is missing"),
         (["--out=OUT"], 1, "separate.separator has no value; give --separator"),
         # The former name of the flag.
-        (["--checkpoint=nowhere", "--out=OUT"], 1, "nowhere: no such folder"),
+        (["--checkpoint=nowhere", "--out=OUT"], 1, "nowhere holds no separator: it is no folder"),
         (["--separator=RUN", "--out=OUT", "--format=ogg"], 2, "flag --format=ogg"),
         (["--separator=RUN", "--out=OUT", "--step=4"], 1, "no state of step 4; kept there: 3, 7"),
-        (["--separator=nowhere", "--out=OUT"], 1, "nowhere: no such folder"),
+        (["--separator=nowhere", "--out=OUT"], 1, "nowhere holds no separator: it is no folder"),
         (["--separator=RUN", "--out=OUT", "--window_seconds=0"], 1, "window_seconds: got 0"),
     ],
 )
