@@ -14,7 +14,6 @@ from sepcon.embeddings.sources import EmbeddingSource, held, shards_ahead
 from sepcon.embeddings.write import write_embeddings
 from sepcon.errors import SepconError
 
-
 # What helps where the test part is too small.
 MORE_TEST_CLIPS = (
     "bind other clips to TEST_CLIPS; with data/imported.gin, set other TEST_FOLDS or a larger "
