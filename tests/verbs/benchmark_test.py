@@ -374,8 +374,8 @@ def test_bad_requests_are_named(splits, run, tmp_path):
         start(own, baselines=(), test=quiet)
     with pytest.raises(SepconError, match=r"\(one\) holds 1 clip, .*bind other clips.*TEST_SHARE"):
         start(own, test=dataset("one", 1, 3))
-    alike = quiet.build().map(lambda clip: {**clip, "labels": tf.constant([0.0, 1.0, 0.0])})
-    alike = dataclasses.replace(quiet, build=lambda: alike, name="alike")
+    high = nothing.map(lambda clip: {**clip, "labels": tf.constant([0.0, 1.0, 0.0])})
+    alike = dataclasses.replace(quiet, build=lambda: high)
     own = {"halves": Embedder("of one class", halves)}
     with pytest.raises(SepconError, match=r"holds 4 clips of 1 class \(high\): .*TEST_FOLDS"):
         start(own, baselines=(), test=alike)
