@@ -69,8 +69,8 @@ class EmbeddingModel(tf.Module):
         # loaded model has no trainable variables (tensorflow#63987).
         self._tf_variables = [variable.value for variable in encoder.variables]
         self._encode = lambda patches: tf.cast(encoder(patches, training=False), tf.float32)
-        # The graph of a batch is made once, and calls of either rank call it: making it takes longer
-        # than anything else of an export.
+        # The graph of a batch is made once, and calls of either rank call it: making it takes
+        # longer than anything else of an export.
         self._embed_batch = tf.function(
             self._embed,
             autograph=False,
