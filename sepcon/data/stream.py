@@ -72,18 +72,25 @@ class TrainingStream:
         float32 [batch, num_uniforms] in [0, 1); `position` int32 [batch], the number of each
         example.
         """
-        batches = map_in_order(
-            self._with_ids(start_step),
-            lambda batch: {key: value for key, value in batch.items() if key != "id"},
-            num_parallel_calls=1,
-        )
-        return batches.prefetch(self.prefetch)
+        if start_step not in self._made:
+            batches = map_in_order(
+                self._with_ids(start_step),
+                lambda batch: {key: value for key, value in batch.items() if key != "id"},
+                num_parallel_calls=1,
+            )
+            self._made[start_step] = batches.prefetch(self.prefetch)
+        return self._made[start_step]
 
     def describe(self, step: int) -> str:
         """Returns the ids of the examples in the batch of `step`, for messages."""
         batch = next(iter(self._with_ids(step)))
         ids = [os.fsdecode(identifier) for identifier in batch["id"].numpy()]
         return f"step {step} of {self.examples.name}: examples {', '.join(ids)}"
+
+    @functools.cached_property
+    def _made(self) -> dict[int, tf.data.Dataset]:
+        """Batches by the step that they start from: a run asks four times."""
+        return {}
 
     @functools.cached_property
     def _read(self) -> ReadExample:

@@ -6,8 +6,10 @@ None of them clips: the loop does that, on the gradient of the global batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from sepcon.training.schedules import Schedule
 
@@ -23,9 +25,7 @@ def adam(
     epsilon: float = 1e-8,
 ) -> keras.optimizers.Optimizer:
     """Adam (Kingma & Ba, 2015)."""
-    return keras.optimizers.Adam(
-        learning_rate=learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon
-    )
+    return Adam(learning_rate=learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
 
 
 def adamw(
@@ -47,7 +47,7 @@ def adamw(
       epsilon: added to the root of the latter.
       not_decayed: weights whose name contains one of these are left alone.
     """
-    optimizer = keras.optimizers.AdamW(
+    optimizer = AdamW(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         beta_1=beta_1,
@@ -63,3 +63,36 @@ def sgd(
 ) -> keras.optimizers.Optimizer:
     """Stochastic gradient descent with momentum."""
     return keras.optimizers.SGD(learning_rate=learning_rate, momentum=momentum, nesterov=nesterov)
+
+
+class _SizeOfStepOnce:
+    """What Keras' Adam does, to the bit, in a third of its operations.
+
+    Keras works the size of a step out anew for every weight, and each of its operations checks
+    shapes in Python: making them was a tenth of the processor time of a short training.
+    """
+
+    def _backend_update_step(self: Any, grads: Any, trainable_variables: Any, rate: Any) -> None:
+        """Hands the size of the step on in place of the rate."""
+        step = tf.cast(self.iterations.value + 1, tf.float32)
+        beta_1_power = tf.pow(tf.constant(self.beta_1, tf.float32), step)
+        beta_2_power = tf.pow(tf.constant(self.beta_2, tf.float32), step)
+        rate = tf.cast(tf.convert_to_tensor(rate), tf.float32)
+        size = rate * tf.sqrt(1 - beta_2_power) / (1 - beta_1_power)
+        super()._backend_update_step(grads, trainable_variables, size)  # type: ignore[misc]
+
+    def update_step(self: Any, gradient: Any, variable: Any, size: Any) -> None:
+        index = self._get_variable_index(variable)
+        mean, square = self._momentums[index].value, self._velocities[index].value
+        mean.assign_add((gradient - mean) * (1 - self.beta_1))
+        square.assign_add((tf.square(gradient) - square) * (1 - self.beta_2))
+        size = tf.cast(size, variable.dtype)
+        variable.assign_sub(mean * size / (tf.sqrt(square) + self.epsilon))
+
+
+class Adam(_SizeOfStepOnce, keras.optimizers.Adam):
+    """Adam of Keras, under its name: variables in checkpoints are called after it."""
+
+
+class AdamW(_SizeOfStepOnce, keras.optimizers.AdamW):
+    """AdamW of Keras, under its name."""

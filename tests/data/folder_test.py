@@ -213,7 +213,7 @@ def test_any_name_of_a_file_is_its_id(tmp_path: Path, plain: bool) -> None:
     for element in elements:
         samples = decode.decode_file(os.fsdecode(os.fsencode(tmp_path) + b"/" + element["id"]))
         np.testing.assert_array_equal(element["audio"], samples)
-    stream = TrainingStream(clips, batch_size=9, seed=0, clip_samples=50, num_uniforms=0)
+    stream = stream_of(clips, batch_size=9, seed=0, clip_samples=50, num_uniforms=0)
     assert "caf\udce9.wav" in stream.describe(0)
 
 
@@ -232,7 +232,7 @@ def test_a_file_lost_in_training_is_named_once_and_the_next_takes_its_place(
 ) -> None:
     paths = stored_noise(tmp_path, 8, kind)
     clips = folder(path=str(tmp_path), max_skipped_share=0.3)
-    stream = TrainingStream(clips, batch_size=8, seed=3, clip_samples=2000, num_uniforms=2)
+    stream = stream_of(clips, batch_size=8, seed=3, clip_samples=2000, num_uniforms=2)
     before = next(iter(stream.batches(1)))
     capsys.readouterr()
     lost = [2, 7]
@@ -273,7 +273,7 @@ def test_where_another_clip_would_be_wrong_a_lost_file_ends_the_run_with_its_nam
     clips = folder(path=str(tmp_path), max_skipped_share=1.0)
     paths[1].write_bytes(paths[1].read_bytes()[:1000])
     part = subset(clips, num_clips=3)
-    stream = TrainingStream(part, batch_size=3, seed=0, clip_samples=100, num_uniforms=0)
+    stream = stream_of(part, batch_size=3, seed=0, clip_samples=100, num_uniforms=0)
     for dataset in (clips.build(), part.build(), stream.batches(0)):
         with pytest.raises(tf.errors.OpError) as caught:
             list(dataset.take(4))

@@ -208,8 +208,8 @@ def test_tfds_build_makes_both_data_sets_for_the_providers(
     }
     config = json.dumps({"name": "tiny", "clips": "esc50", "recipe": recipe})
     build = [str(Path(sys.executable).with_name("tfds")), "build", f"--data_dir={data}"]
-    esc50_words = ["sepcon/data/esc50", f"--manual_dir={root}"]
-    scenes_words = ["sepcon/data/sound_scenes", f"--config={config}"]
+    esc50_words = ["sepcon/datasets/esc50", f"--manual_dir={root}"]
+    scenes_words = ["sepcon/scenes/sound_scenes", f"--config={config}"]
     messages = ""
     for words in (esc50_words, scenes_words):
         ran = subprocess.run(

@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import interpolate, stats
 
+from sepcon.views import augment
 from sepcon.views.augment import (
     Chain,
     RandomEqualization,
@@ -101,6 +102,19 @@ def test_equalization_is_a_smooth_curve_through_normal_knots():
         for knot, band in ((0, 0), (3, MELS - 1)):
             expected = 1.5 * stats.norm.ppf(uniforms[example, knot]) - 3.0 * uniforms[example, 4]
             assert gain[example, 0, band] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("num_knots", [2, 3, 4, 5, 8, 13, 32])
+@pytest.mark.parametrize("num_mels", [2, 10, 64, 80, 96, 128])
+def test_the_curve_is_the_natural_spline_of_scipy_to_the_bit(num_knots, num_mels):
+    knots = np.linspace(0.0, 1.0, num_knots)
+    unit = interpolate.CubicSpline(knots, np.eye(num_knots), bc_type="natural")
+    expected = unit(np.linspace(0.0, 1.0, num_mels)).T.astype(np.float32)
+
+    found = augment._spline(num_knots, num_mels)
+
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == np.float32
 
 
 def test_equalization_of_equal_knots_is_flat():
