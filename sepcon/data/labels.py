@@ -34,10 +34,10 @@ class Labels:
 
 @dataclasses.dataclass(frozen=True)
 class AudioFolder:
-    """What a folder holds.
+    """The audio files of a folder and those below it, and what could not be taken.
 
     Attributes:
-      paths: its audio files, sorted by path; hidden ones are left out.
+      paths: the audio files, sorted by path; hidden ones are left out.
       faults: one-line errors, by path, of folders below it that cannot be listed, or that are named
         like audio files and hold none.
       unread: files of audio formats that cannot be read, by their ending in small letters.
