@@ -18,7 +18,7 @@ from sepcon.errors import Interrupted
 REPOSITORY = Path(__file__).resolve().parents[1]
 GIN = REPOSITORY / "gin"
 BUILTIN = ("--gin_file=data/builtin_scenes.gin",)
-NO_EXAMPLES = ("pretrain.examples = None",)
+NO_CLIPS = ("ClipExamples.clips = None",)
 
 
 def sepcon(*words: str) -> None:
@@ -87,7 +87,7 @@ def loss_of_one_batch(verb: str, *words: str) -> float:
 def test_views(path, place, common, channels):
     words = [f"--gin_file=views/{path.name}", f"--run_dir={place / 'views' / path.stem}"]
     # Views that need them want them; all others refuse them.
-    given = cli.bound_arguments("pretrain", gin_files=[str(path)], gin_bindings=NO_EXAMPLES)
+    given = cli.bound_arguments("pretrain", gin_files=[str(path)], gin_bindings=NO_CLIPS)
     if given["views"].sampler.needs_channels:
         words.append(f"--gin_bindings=CHANNELS=['{channels}']")
     assert np.isfinite(loss_of_one_batch("pretrain", *common, *words))

@@ -16,8 +16,9 @@ from sepcon.audio.decode import DecodeReport, decode_file
 from sepcon.audio.decode_in_graph import decode_in_graph, decode_plain_wav, is_plain_wav
 from sepcon.audio.files import AudioError, read_header
 from sepcon.audio.samples import SAMPLE_RATE_HZ
+from sepcon.data.audio_folder import require_audio
 from sepcon.data.clips import ClipDataset, Element, fit_length, from_reader
-from sepcon.data.labels import Labels, read_labels, require_audio
+from sepcon.data.labels import Labels, read_labels
 from sepcon.errors import SepconError, printable
 from sepcon.runs.progress import track
 
@@ -43,7 +44,8 @@ def folder(
 
     Args:
       path: the folder. Hidden files and folders are left out.
-      labels_csv: a table of `filename,label[;label...]`; files that it does not name are left out.
+      labels_csv: a table of labels, see `read_labels`; files that it does not name, and those that
+        have no label in it, are left out.
       clip_seconds: every clip is cut or zero-padded to this; None keeps the lengths.
       max_skipped_share: above this share of undecodable files it stops.
       decode_first: False reads only the headers, which is quicker and finds less.
@@ -63,14 +65,11 @@ def folder(
         if labels_csv is None
         else read_labels(os.path.expanduser(labels_csv), survey.paths, path)
     )
-    listed: Sequence[Path] = survey.paths if labels is None else labels.paths
+    listed = survey.paths if labels is None else labels.labelled_paths
     report = DecodeReport()
     usable, left_out = _check_files(listed, report, decode_first=decode_first, threads=threads)
     report.check_share(max_skipped_share)
     print(f"{path}: {printable(report.summary())}", file=sys.stderr)
-    if len(listed) < len(survey.paths):
-        unlabelled = len(survey.paths) - len(listed)
-        print(f"{path}: {unlabelled} files without a label left out", file=sys.stderr)
     files = _Files(usable, faults_before=len(report.failures), max_skipped_share=max_skipped_share)
     element = _element_maker(Path(path), usable, labels, clip_samples)
 

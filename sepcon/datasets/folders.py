@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sepcon.data.labels import find_audio, read_labels
+from sepcon.data.audio_folder import find_audio
+from sepcon.data.labels import read_labels
 from sepcon.datasets.esc50 import layout as esc50
 from sepcon.datasets.urbansound8k import layout as urbansound8k
 from sepcon.importing.clip_source import (
@@ -27,11 +28,11 @@ def audio_folder(*, path: str, labels_csv: str | None = None) -> ClipSource:
 
     Args:
       path: the folder. Hidden files and folders are left out.
-      labels_csv: a table of `filename,label[;label...][,source]`; files that it does not name are
-        left out, and names without a file are listed as missing.
+      labels_csv: a table of labels, see `read_labels`; files that it does not name are left out,
+        and names without a file are listed as missing.
 
     Raises:
-      SepconError: there is no folder or no audio, or the table is malformed.
+      SepconError: there is no folder or no audio, or the table is not understood.
     """
     root = Path(path).expanduser()
     paths = find_audio(root)
@@ -47,6 +48,7 @@ def audio_folder(*, path: str, labels_csv: str | None = None) -> ClipSource:
             source=each,
             labels=of_path.get(file, ()),
             group=labels.groups.get(each, ""),
+            fold=labels.folds.get(each, ""),
             reason=_reason(of_path.get(file)),
         )
         for file, each in zip(paths, _relative(paths, root), strict=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from sepcon.embeddings.shallow import ShallowClassifier, ShallowSettings, train_shallow_classifier
 from sepcon.embeddings.sources import EmbeddingSource, held, nested_subsets, shards_ahead
+from sepcon.embeddings.splits import MORE_TEST_CLIPS
 from sepcon.errors import SepconError, one_line
 from sepcon.metrics.classification import (
     BootstrapInterval,
@@ -71,6 +73,7 @@ def measure(
       SepconError: no labels, or too few of the test clips have any to be scored.
     """
     test = _test_clips(embedded["test"])
+    _check_test(test, embedded["test"].class_names)
     seeds = classifier_seeds(seed, measurement.num_classifiers)
     by_hidden, by_linear = (
         [_train(embedded, each, seed) for seed in seeds]
@@ -126,6 +129,30 @@ def _test_clips(source: EmbeddingSource) -> _TestClips:
     ]
     ids, labels, embedding = (np.concatenate(part) for part in zip(*parts, strict=True))
     return _TestClips(ids, labels, embedding, sum(source.shard_rows) / len(source))
+
+
+def _check_test(test: _TestClips, class_names: Sequence[str]) -> None:
+    """Refuses test clips that tell no class from another; says if only one class can be scored."""
+    positives = test.labels.sum(axis=0)
+    scored = [
+        name
+        for name, count in zip(class_names, positives, strict=True)
+        if 0 < count < len(test.ids)
+    ]
+    there = [name for name, count in zip(class_names, positives, strict=True) if count]
+    if not scored:
+        classes = f"{len(there)} class{'' if len(there) == 1 else 'es'}"
+        raise SepconError(
+            f"the test part holds {len(test.ids)} clip{'' if len(test.ids) == 1 else 's'} of "
+            f"{classes} ({', '.join(there[:3]) or 'no labels'}): of no class are there clips with "
+            f"it and clips without it, and nothing can be scored; {MORE_TEST_CLIPS}"
+        )
+    if len(scored) == 1 < len(class_names):
+        print(
+            f"sepcon: of {len(class_names)} classes only {scored[0]} can be scored with the "
+            f"{len(test.ids)} test clips; {MORE_TEST_CLIPS}",
+            file=sys.stderr,
+        )
 
 
 def _train(

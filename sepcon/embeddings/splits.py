@@ -15,12 +15,24 @@ from sepcon.embeddings.write import write_embeddings
 from sepcon.errors import SepconError
 
 
+# What helps where the test part is too small.
+MORE_TEST_CLIPS = (
+    "bind other clips to TEST_CLIPS; with data/imported.gin, set other TEST_FOLDS or a larger "
+    "TEST_SHARE"
+)
+
+
 def check_splits(splits: Mapping[str, ClipDataset]) -> None:
     """Raises a SepconError unless all splits are labelled with the same classes.
 
     Args:
-      splits: 'train' and others, by role.
+      splits: 'train' and others, by role. One test clip cannot be told from another and is refused.
     """
+    if splits["test"].num_clips < 2:
+        raise SepconError(
+            f"the test part ({splits['test'].name}) holds {splits['test'].num_clips} clip, a score "
+            f"needs clips with a class and clips without it; {MORE_TEST_CLIPS}"
+        )
     names = splits["train"].class_names
     if not names:
         raise SepconError(f"{splits['train'].name} has no labels; the benchmark needs some")

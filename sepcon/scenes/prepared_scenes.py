@@ -37,7 +37,7 @@ def sound_scenes(
       data_dir: where prepared data sets lie.
       split: "train", "validation" or "test".
       clips: what is mixed: "synthetic" (built in), "esc50", or a name for what is in `clips_dir`.
-      clips_dir: a folder of audio with `labels.csv` (filename,label[;label...][,source]) or a
+      clips_dir: a folder of audio with `labels.csv` (columns filename, label and source) or a
         prepared TFDS data set with `audio` and `label` or `labels`.
       esc50_dir: the ESC-50 folder in its official layout; None takes the ESC-50 prepared in
         `data_dir`, which is downloaded if need be.

@@ -8,6 +8,7 @@ the process ends.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,8 @@ import tensorflow_datasets as tfds
 
 from sepcon.audio.decode import DecodeReport
 from sepcon.audio.samples import to_int16
-from sepcon.data.labels import find_audio, read_labels
+from sepcon.data.audio_folder import find_audio
+from sepcon.data.labels import read_labels
 from sepcon.data.prepared import open_builder, parse, split_records
 from sepcon.datasets.tfds import (
     audio_feature,
@@ -109,13 +111,18 @@ def identity_of(clips: str, clips_dir: str | None) -> str:
         paths = find_audio(folder, tell=False)
         lines = [f"{path.relative_to(folder)} {path.stat().st_size}" for path in paths]
         labels = folder / "labels.csv"
-        lines.append(labels.read_text() if labels.is_file() else "")
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+        lines.append(_text_of(labels) if labels.is_file() else "")
+        return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()[:8]
     builder = tfds.builder_from_directory(folder)
     metadata = builder.info.metadata or {}
     lines = [builder.info.full_name, str(metadata.get("fingerprint", ""))]
     lines += [f"{name} {info.num_examples} {info.num_bytes}" for name, info in _splits(builder)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+
+
+def _text_of(table: Path) -> str:
+    """A table as text, whatever it is encoded in, with line ends as they always were hashed."""
+    return io.StringIO(os.fsdecode(table.read_bytes()), newline=None).read()
 
 
 def _splits(builder: tfds.core.DatasetBuilder) -> list[tuple[str, tfds.core.SplitInfo]]:
@@ -149,7 +156,7 @@ def open_recordings(
     if clips_dir is None or not Path(clips_dir).is_dir():
         raise SepconError(
             f"sound scenes of {clips}: its clips are not at {clips_dir}; prepare them first "
-            "(tfds build sepcon/data/esc50 --manual_dir=... --data_dir=...) or check the path"
+            "(tfds build sepcon/datasets/esc50 --manual_dir=... --data_dir=...) or check the path"
         )
     folder = Path(clips_dir)
     if not (folder / "dataset_info.json").is_file():

@@ -14,7 +14,7 @@ import numpy as np
 
 from sepcon.audio.encode import Format, TrackWriter, chosen_format
 from sepcon.audio.files import open_audio, read_header
-from sepcon.data.labels import survey_audio
+from sepcon.data.audio_folder import survey_audio
 from sepcon.errors import SepconError, WriteError, printable
 from sepcon.runs.progress import Progress
 from sepcon.runs.run_folder import write_text

@@ -85,7 +85,7 @@ class StepFunction:
             # is compiled anyway.)
             self._gradients = tf.function(self._gradients, jit_compile=True)
         self._replica_step = _without_autograph(self._one_step)
-        self._call = tf.function(self._several_steps)
+        self._call = tf.function(self._several_steps, autograph=False)
         self._names: tuple[str, ...] = ()
         self.called = False
         self.untrained_names: tuple[str, ...] = ()  # known after the first call
@@ -98,28 +98,34 @@ class StepFunction:
         return StepValues(self._names, values.numpy(), float(waiting))
 
     def _several_steps(self, batches: Any, num_steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        history = tf.TensorArray(tf.float32, size=num_steps)
-        waiting = tf.constant(0.0, tf.float64)
-        loss = tf.constant(0.0)
-        for index in tf.range(num_steps):
-            # The control dependencies put the clock between the end of a step and its next batch.
-            with tf.control_dependencies([loss]):
-                asked = _clock()
-            with tf.control_dependencies([asked]):
-                batch = next(batches)
-            with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
-                arrived = _clock()
-            waiting += arrived - asked
-            if self._strategy.num_replicas_in_sync == 1:
-                # On one thread the step would else run before the clock does. With more replicas
-                # a copy here could change the device.
-                with tf.control_dependencies([arrived]):
-                    batch = tf.nest.map_structure(tf.identity, batch)
+        def one_more(
+            index: tf.Tensor, loss: tf.Tensor, waiting: tf.Tensor, history: tf.TensorArray
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.TensorArray]:
+            batch, waited = self._next_batch(batches, after=loss)
             shares = self._strategy.run(self._replica_step, args=(batch,))
             values = self._strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
-            loss = values[0]
-            history = history.write(index, values)
+            return index + 1, values[0], waiting + waited, history.write(index, values)
+
+        history = tf.TensorArray(tf.float32, size=num_steps)
+        start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0, tf.float64), history)
+        _, _, waiting, history = tf.while_loop(lambda index, *_: index < num_steps, one_more, start)
         return history.stack(), waiting
+
+    def _next_batch(self, batches: Any, *, after: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        """Takes the next batch once `after` is there; returns it with the seconds waited for it."""
+        # The control dependencies put the clock between the end of a step and its next batch.
+        with tf.control_dependencies([after]):
+            asked = _clock()
+        with tf.control_dependencies([asked]):
+            batch = next(batches)
+        with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+            arrived = _clock()
+        if self._strategy.num_replicas_in_sync == 1:
+            # On one thread the step would else run before the clock does. With more replicas a
+            # copy here could change the device.
+            with tf.control_dependencies([arrived]):
+                batch = tf.nest.map_structure(tf.identity, batch)
+        return batch, arrived - asked
 
     def _one_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """One step of one replica; returns its share of the values, [name]."""

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.audio.decode import decode_file
+from sepcon.data.audio_folder import survey_audio
 from sepcon.data.clips import to_float
-from sepcon.data.labels import survey_audio
 from sepcon.errors import SepconError, one_line, printable
 from sepcon.models.classifier import load_classifier
 from sepcon.models.model_file import MODEL_FILE

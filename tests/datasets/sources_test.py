@@ -21,13 +21,17 @@ from import_fixtures import (
 
 from sepcon.audio.decode import decode_bytes, decode_file
 from sepcon.audio.files import AudioError
+from sepcon.data.folder import folder
 from sepcon.datasets.audioset.parquet import audioset_parquet
 from sepcon.datasets.audioset.segments import audioset_segments
+from sepcon.datasets.esc50 import layout as esc50
 from sepcon.datasets.folders import audio_folder, esc50_folder, urbansound8k_folder
 from sepcon.errors import SepconError
 from sepcon.importing.clip_source import ClipSource
 from sepcon.importing.import_shard import convert_shard
 from sepcon.importing.manifest import ManifestRow
+from sepcon.scenes.recipe import SceneRecipe
+from sepcon.scenes.recordings import open_recordings
 
 
 def rows_of(source: ClipSource) -> list[ManifestRow]:
@@ -122,7 +126,10 @@ def test_a_malformed_segment_is_told_with_its_line(tmp_path: Path, line: str) ->
         ("index,mid,display_name\n1,/m/09x0r,Speech\n", "class number 0 has index 1"),
         ("index,mid,display_name\n0,/m/1,A\n1,/m/1,B\n", "a mid in two rows"),
         ("mid,display_name\n/m/09x0r,Speech\n", "column index is missing"),
-        ("", "column index is missing, found nothing"),
+        ("", "is empty; expected a table with the columns index,mid,display_name"),
+        ("index;mid;display_name\n1;/m/09x0r;Speech\n", "class number 0 has index 1"),
+        ('index,mid,display_name\n0,/m/1,"A\n', "cannot be read as a table"),
+        ("index,mid,display_name\n0,/m/1,A,b\n", "line 2 has 4 columns"),
     ],
 )
 def test_a_malformed_table_of_classes(tmp_path: Path, table: str, message: str) -> None:
@@ -303,6 +310,41 @@ def test_a_folder_with_and_without_labels(tmp_path: Path) -> None:
         ("e.wav", "", "", "no known label"),
         ("z.wav", "", "", "missing"),
     ]
+
+
+def test_every_way_in_reads_a_table_alike(tmp_path: Path) -> None:
+    """The table of ESC-50 itself, for files of another ending."""
+    root = write_esc50(tmp_path, folds=(1, 3), ending=".ogg") / "audio"
+    rows = {row.filename: row for row in esc50.read_rows(tmp_path)}
+    expected = {name.replace(".wav", ".ogg"): row.category for name, row in rows.items()}
+    table = root / "labels.csv"
+    (tmp_path / "meta" / "esc50.csv").rename(table)
+
+    source = audio_folder(path=str(root), labels_csv=str(table))
+    imported = {row.id: source.class_names[row.label_numbers[0]] for row in rows_of(source)}
+    assert imported == expected
+    assert {row.group for row in rows_of(source)} == {row.src_file for row in rows.values()}
+    assert [row.fold for row in rows_of(source)] == ["1"] * 8 + ["3"] * 8
+
+    clips = folder(path=str(root), labels_csv=str(table))
+    read = {
+        element["id"].decode(): clips.class_names[element["labels"].argmax()]
+        for element in clips.build().as_numpy_iterator()
+    }
+    assert read == expected
+
+    recordings = open_recordings("mine", clips_dir=str(root), recipe=SceneRecipe())
+    names = [recordings.class_names[labels[0]] for labels in recordings.labels]
+    assert dict(zip(recordings.ids, names, strict=True)) == expected
+    assert sorted(recordings.groups) == sorted(row.src_file for row in rows.values())
+
+
+def test_an_import_refuses_a_table_that_names_none_of_its_files(tmp_path: Path) -> None:
+    write_audio(tmp_path / "a.wav", 0)
+    table = tmp_path / "labels.csv"
+    table.write_text("filename,label\nb.wav,dog\nc.wav,cat\n")
+    with pytest.raises(SepconError, match=r"names 'b\.wav', .*; 2 of the 2 names"):
+        audio_folder(path=str(tmp_path), labels_csv=str(table))
 
 
 def test_seven_channels_are_averaged(tmp_path: Path) -> None:

@@ -327,6 +327,21 @@ def test_baselines_need_no_model_but_a_reference(splits, run, tmp_path):
         benchmark(run_dir=tmp_path / "b", models={}, **splits, **SMALL)
 
 
+def test_a_test_part_in_which_one_class_can_be_scored_says_so(splits, tmp_path, capsys):
+    kept = splits["test"].build().map(lambda clip: {**clip, "labels": clip["labels"] * [1, 0, 0]})
+    low = dataclasses.replace(splits["test"], build=lambda: kept)
+    (row,) = benchmark(
+        run_dir=tmp_path,
+        models={"halves": Embedder("halves", halves)},
+        baselines=(),
+        **{**splits, "test": low},
+        **SMALL,
+    )
+    assert row["num_classes"] == 1
+    said = capsys.readouterr().err
+    assert "of 3 classes only low can be scored with the 80 test clips; bind other clips" in said
+
+
 def test_bad_requests_are_named(splits, run, tmp_path):
     def start(models=None, **changes):
         models = {"stub": run} if models is None else models
@@ -355,8 +370,15 @@ def test_bad_requests_are_named(splits, run, tmp_path):
     nothing = quiet.build().map(lambda clip: {**clip, "labels": 0 * clip["labels"]})
     quiet = dataclasses.replace(quiet, build=lambda: nothing)
     own = {"halves": Embedder("others", halves)}
-    with pytest.raises(SepconError, match="cannot be scored"):
+    with pytest.raises(SepconError, match=r"holds 4 clips of 0 classes \(no labels\).*TEST_FOLDS"):
         start(own, baselines=(), test=quiet)
+    with pytest.raises(SepconError, match=r"\(one\) holds 1 clip, .*bind other clips.*TEST_SHARE"):
+        start(own, test=dataset("one", 1, 3))
+    alike = quiet.build().map(lambda clip: {**clip, "labels": tf.constant([0.0, 1.0, 0.0])})
+    alike = dataclasses.replace(quiet, build=lambda: alike, name="alike")
+    own = {"halves": Embedder("of one class", halves)}
+    with pytest.raises(SepconError, match=r"holds 4 clips of 1 class \(high\): .*TEST_FOLDS"):
+        start(own, baselines=(), test=alike)
     with pytest.raises(ValueError, match=r"clips_per_class=\(5, 0\)"):
         start(clips_per_class=(5, 0))
     with pytest.raises(ValueError, match="clip_score='max' must be one of"):

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sepcon.data.labels import find_audio
+from sepcon.data.audio_folder import find_audio
+from sepcon.data.label_tables.file_names import segment_stems
 from sepcon.datasets.audioset.classes import AudioSetClasses, read_classes
 from sepcon.errors import SepconError
 from sepcon.importing.clip_source import (
@@ -111,7 +112,7 @@ def _by_stem(root: Path) -> dict[str, str]:
 def _reference(
     segment: Segment, fold: str, classes: AudioSetClasses, files: dict[str, str]
 ) -> ClipReference:
-    source = next((files[stem] for stem in _stems(segment) if stem in files), "")
+    source = next((files[stem] for stem in segment_stems(*segment[:3]) if stem in files), "")
     labels, unknown = classes.encode(segment.mids)
     reason = "" if labels else NO_KNOWN_LABEL
     return ClipReference(
@@ -121,25 +122,4 @@ def _reference(
         unknown_labels=unknown,
         fold=fold,
         reason=reason if source else MISSING,
-    )
-
-
-def _stems(segment: Segment) -> Iterator[str]:
-    """What the file of a segment may be called, the clearest names first."""
-    starts, ends = _times(segment.start_seconds), _times(segment.end_seconds)
-    for prefix in ("", "Y"):
-        name = prefix + segment.video_id
-        yield from (f"{name}_{start}_{end}" for start, end in zip(starts, ends, strict=True))
-        yield from (f"{name}_{start}" for start in starts)
-        yield name
-
-
-def _times(seconds: float) -> tuple[str, ...]:
-    """A time as it stands in file names: milliseconds; seconds, plain, padded and with digits."""
-    return (
-        f"{round(1000 * seconds)}",
-        f"{seconds:g}",
-        f"{round(seconds):06d}",
-        f"{seconds:.1f}",
-        f"{seconds:.3f}",
     )

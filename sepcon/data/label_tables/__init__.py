@@ -1,0 +1,1 @@
+"""How tables of labels are understood: their columns, their cells, the files they name."""
