@@ -65,7 +65,11 @@ def _parameters(
     for selector, scope in found.calls:
         for name, default in configurables.defaults(selector).items():
             key = Key(scope, selector, name)
-            lines.setdefault(str(key), _line(f"# {key} = {default.value}", default.origin))
+            # What is bound without a scope, or in an outer one, holds in this one too.
+            parts = scope.split("/") if scope else []
+            outer = ("/".join(parts[:count]) for count in range(len(parts) + 1))
+            if not any(Key(each, selector, name) in configuration.values for each in outer):
+                lines[str(key)] = _line(f"# {key} = {default.value}", default.origin)
     verb = found.calls[0][0]
     for argument, (flag, value) in by_flags.items():
         key = Key("", verb, argument)

@@ -61,7 +61,7 @@ class Plan:
 
 
 def shard_path(root: Path, number: int) -> Path:
-    """Path of the records of a shard."""
+    """Returns the TFRecord file of shard `number`, counted from 0, of the import in `root`."""
     return root / f"clips-{number:05d}.tfrecord"
 
 

@@ -139,7 +139,7 @@ def identity_of(recording: Path) -> dict[str, Any]:
 
 
 def is_output(folder: Path) -> bool:
-    """Tells whether a folder holds the channels of a recording."""
+    """Tells whether a folder is one into which `separate` has written a recording's channels."""
     return (folder / RECORD_FILE).is_file()
 
 

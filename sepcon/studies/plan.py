@@ -147,7 +147,16 @@ def job_name(folder: str | Path) -> str:
 def command_words(
     verb: str, row: StudyRow | None, launch: Launch, bindings: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Returns the words of a command without its run folder, see `Study.job`."""
+    """Returns the command line of `verb` for a row, without `sepcon` and without --run_dir.
+
+    Later words win: the row's files and bindings, those of the study, `bindings`.
+
+    Args:
+      verb: such as 'pretrain'.
+      row: whose gin files and bindings are given; None for a command that all rows share.
+      launch: what the study hands on to all of its commands.
+      bindings: further ones, as in a gin file.
+    """
     files, own = (row.gin_files, row.gin_bindings) if row else ((), ())
     return (
         verb,

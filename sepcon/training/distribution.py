@@ -175,7 +175,16 @@ def _per_replica(
 
 
 def check_batch(spec: dict[str, tf.TensorSpec], replicas: int) -> int:
-    """Returns the number of rows of a batch; raises where it cannot be shared equally."""
+    """Returns the number of rows of a batch, and refuses one that replicas cannot share.
+
+    Args:
+      spec: the parts of a global batch, each [rows, ...], all of them static.
+      replicas: devices that share it.
+
+    Raises:
+      ValueError: a part has no static shape, or the parts differ in rows.
+      SepconError: the rows cannot be divided equally among the replicas.
+    """
     for name, part in spec.items():
         if not part.shape.is_fully_defined() or part.shape.rank == 0:
             raise ValueError(f"stream: {name!r} needs a static shape with rows, got {part.shape}")

@@ -95,7 +95,11 @@ def _of_training(
 
 
 def check_disk(run_dir: Path, needed: int) -> tuple[str, str]:
-    """A row of the table: what is free where the run goes.
+    """Returns a row of the table: what is free on the disk that the run folder is or will be on.
+
+    Args:
+      run_dir: folder of the run; need not exist yet.
+      needed: bytes that the run will write there.
 
     Raises:
       SepconError: it is less than what is needed.
@@ -117,7 +121,7 @@ def _of_arguments(
     needed = 0
     for name, value in arguments.items():
         if name == "rows":
-            text = f"{len(value)}, each a command of its own, which takes --dry_run too"
+            text = f"{len(value)}, not checked here: the study checks all before it starts any"
             rows.append(("rows", text))
             continue
         for label, each in _flat(name, value):

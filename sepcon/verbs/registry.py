@@ -1,6 +1,7 @@
 """What the command line can call: the verbs, and what gin files can name beside them.
 
-Tables only. To add a verb, write its function and a line here; its gin file goes to `gin/runs`.
+Tables only. To add a verb, write its function and an entry of `VERBS`; its gin file goes to
+`gin/runs`.
 """
 
 from __future__ import annotations
@@ -248,7 +249,8 @@ CONFIGURABLES = (
     "sepcon.views.sampler:ViewSampler",
 )
 
-# What their callers give of these in every call: bound in gin it would have no effect.
+# What their callers give of these in every call: bound in gin it would have no effect, and is
+# refused. Every encoder has a line here.
 _OF_ENCODERS = ("num_frames", "num_mels")
 GIVEN_BY_CALLERS = {
     "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder",),

@@ -25,7 +25,7 @@ _SILENT_SHARE = 1e-3
 
 
 class Views(NamedTuple):
-    """Two patches of the same clip, each [batch, patch samples]."""
+    """Two patches of each clip, each [batch, patch samples], int16 or float32 as the clips are."""
 
     anchor: tf.Tensor
     positive: tf.Tensor

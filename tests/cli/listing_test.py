@@ -78,5 +78,12 @@ def test_what_is_shown_is_a_gin_file_of_what_the_run_reads(capsys, tmp_path):
         assert repr(before.values[key]) == repr(value)
 
 
+def test_no_default_is_shown_of_what_is_bound_outside_its_scope(capsys):
+    out = shown(capsys, "pretrain", "--gin_file=data/builtin_scenes.gin", "--print_config")
+    assert "\nSceneRecipe.num_train = " in out
+    assert "SceneRecipe.num_train = 3000" not in out
+    assert "# train/SceneRecipe.max_sources = 4 " in out
+
+
 def test_what_is_missing_is_shown_in_place_of_an_error(capsys):
     assert "# Required, and not given: TRAIN_CLIPS" in shown(capsys, "pretrain", "--print_config")

@@ -1,4 +1,4 @@
-"""The rules of sepcon/views.py written a second time, as loops over single examples."""
+"""The rules of sepcon/views/sampler.py written a second time, as loops over single examples."""
 
 import math
 

@@ -99,7 +99,13 @@ class ClassificationModel(tf.Module):
 
 
 def classifier_fingerprint(description: str, classifier: Classifier, hop_seconds: float) -> str:
-    """Hashes all that decides the numbers: architecture, weights, front-end, patch and hop."""
+    """Returns the SHA-256, in hex, of all that decides the scores.
+
+    Args:
+      description: architecture, front-end and patch, as text.
+      classifier: whose weights count, in their order.
+      hop_seconds: from one patch of a clip to the next.
+    """
     digest = hashlib.sha256(f"{description} {hop_seconds!r}".encode())
     for variable in classifier.variables:
         digest.update(variable.numpy().tobytes())
