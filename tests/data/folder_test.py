@@ -305,7 +305,7 @@ def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
     "text, message",
     [
         ("filename,labels\nzzz.wav,dog\n", r"line 2 names 'zzz\.wav', which is not in"),
-        ("a.flac\n", "has no header"),
+        ("a.flac\n", "it has one column and no labels"),
         ("filename,labels\n", "holds no label"),
         ("a.flac,;\n", "holds no label"),
     ],
