@@ -132,6 +132,8 @@ def finetune(
         strategy=make_strategy(strategy),
         config_text=config_text,
     )
+    if max_folds is not None and max_folds < 1:
+        raise SepconError(f"finetune.max_folds: got {max_folds}, expected 1 or more, or None")
     chosen = (tuple(str(fold) for fold in folds) or clips.fold_names)[:max_folds]
     runs = _runs(
         root,
