@@ -16,6 +16,7 @@ from sepcon.errors import SepconError
 from sepcon.models.products.found_model import find_model
 from sepcon.models.products.saved_model import load_serving_function
 from sepcon.models.products.separation import SeparationModel, separator_fingerprint
+from sepcon.models.products.waveform import LOUDEST
 from sepcon.models.separator.network import chosen_step, load_separator
 from sepcon.separation.any_rate import at_rate
 from sepcon.separation.windows import separate_blocks
@@ -24,7 +25,7 @@ Waveform = npt.NDArray[np.float32]
 
 
 class NotFiniteError(SepconError):
-    """What a separator makes of a recording is not finite."""
+    """A recording is beyond what a separator takes, or what it makes of it is not finite."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,11 +110,17 @@ class RecordingSeparator:
         return self.function(mixtures)["sources"].numpy()
 
     def _separate_window(self, window: Waveform) -> Waveform:
+        # Of one recording of many this is no error of the call, as it is for the graph.
+        if not np.abs(window).max() <= LOUDEST:
+            raise NotFiniteError(
+                f"the recording is too loud (its peak is {np.abs(window).max():g}, expected about "
+                f"1, at most {LOUDEST:g}); divide integers by full scale, those of 16 bits by 32768"
+            )
         sources = self.separate_batch(tf.constant(window[np.newaxis]))[0]  # [source, samples]
         if not np.isfinite(sources).all():
             raise NotFiniteError(
-                f"the separated sources are not finite: the recording is too loud (its peak is "
-                f"{np.abs(window).max():g}, expected about 1), or the separator is broken"
+                "the separated sources are not finite, though the recording is (its peak is "
+                f"{np.abs(window).max():g}): the separator is broken"
             )
         return sources
 

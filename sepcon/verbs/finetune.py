@@ -47,6 +47,7 @@ def finetune(
     classifier_learning_rate: Callable[..., Schedule] | None = None,
     classifier_epochs: int | None = None,
     folds: Sequence[int | str] = (),
+    max_folds: int | None = None,
     seeds: Sequence[int] = (0,),
     validation_share: float = 0.2,
     validate_every_epochs: int = 1,
@@ -85,6 +86,7 @@ def finetune(
       classifier_learning_rate: that of the second stage, `learning_rate` by default.
       classifier_epochs: of the second stage, `epochs` by default.
       folds: test folds; all by default.
+      max_folds: takes only the first so many of them, for a smoke test.
       seeds: of weights, order, augmentations and of what is held out.
       validation_share: of each class's clips in the training folds, held out by original recording.
       validate_every_epochs: how often the weights are looked at.
@@ -127,7 +129,9 @@ def finetune(
         strategy=make_strategy(strategy),
         config_text=config_text,
     )
-    chosen = tuple(str(fold) for fold in folds) or clips.fold_names
+    if max_folds is not None and max_folds < 1:
+        raise SepconError(f"finetune.max_folds: got {max_folds}, expected 1 or more, or None")
+    chosen = (tuple(str(fold) for fold in folds) or clips.fold_names)[:max_folds]
     runs = _runs(
         root,
         recipe,

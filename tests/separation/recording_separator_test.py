@@ -160,6 +160,14 @@ def test_sources_that_are_not_finite_are_not_given_out():
         broken(np.full(10, 0.5, np.float32), sample_rate_hz=16000)
 
 
+@pytest.mark.parametrize("sample", [101.0, -20000.0, 3e38, np.inf])
+def test_a_recording_that_is_too_loud_is_told_from_a_broken_separator(separator, sample):
+    waveform = noise(9000)
+    waveform[7] = sample
+    with pytest.raises(NotFiniteError, match=r"too loud \(its peak is .*at most 100"):
+        list(separator.stream([waveform], sample_rate_hz=16000))
+
+
 def test_memory_does_not_grow_with_the_recording():
     """At another rate, and through every stage but the network."""
     stub = RecordingSeparator(

@@ -154,6 +154,18 @@ def test_a_signal_stops_it_and_writes_no_result(tmp_path):
     assert not (tmp_path / "results.json").exists()
 
 
+def test_a_smoke_test_takes_the_first_fold_alone(tmp_path):
+    titles = []
+
+    def interrupted(**given) -> FitResult:
+        titles.append(given["description"])
+        raise Interrupted(signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        finetune_tones(tmp_path, loop=interrupted, max_folds=1)
+    assert [title.partition(" (")[0] for title in titles] == ["[1/1] test fold 1, seed 0"]
+
+
 def test_two_stages_freeze_the_first_ones_encoder(contrastive):
     assert results_of(contrastive)["summary"]["accuracy"] > 0.5
     folder = contrastive / "seed0" / "fold1"
@@ -199,6 +211,7 @@ def test_an_encoder_of_ours_is_a_start_and_few_labels_take_as_many_steps(contras
     [
         ({"folds": (1, 7)}, "tones: has no fold 7, only 1, 2, 3"),
         ({"seeds": ()}, "must name at least one each"),
+        ({"max_folds": 0}, "max_folds: got 0, expected 1 or more"),
         (
             {"views": views_of_tones(sampler=ViewSampler(pairs=("mixture-channel",)))},
             "need separated channels",

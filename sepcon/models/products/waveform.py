@@ -80,10 +80,15 @@ class WaveformGraph:
         if waveform.shape.rank == 1:
             outputs = self._batch(self._check(waveform[tf.newaxis]))
             return self._each(outputs, lambda value: value[0])
-        # Of an empty batch a row of silence is computed: convolutions take no empty one.
-        batch = tf.shape(waveform)[0]
-        filled = tf.pad(self._check(waveform), [[0, tf.maximum(1 - batch, 0)], [0, 0]])
-        return self._each(self._batch(filled), lambda value: value[:batch])
+        checked = self._check(waveform)
+        return tf.cond(
+            tf.shape(checked)[0] > 0, lambda: self._batch(checked), lambda: self._of_none(checked)
+        )
+
+    def _of_none(self, waveform: tf.Tensor) -> Outputs:
+        """Of an empty batch a row of silence is computed: convolutions take no empty one."""
+        silence = tf.zeros([1, tf.shape(waveform)[1]])
+        return self._each(self._batch(silence), lambda value: value[:0])
 
     def _each(self, outputs: Outputs, change: Callable[[tf.Tensor], tf.Tensor]) -> Outputs:
         return {

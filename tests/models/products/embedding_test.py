@@ -40,7 +40,7 @@ def by_hand(encoder, waveform, hop_frames=25):
     return np.array(patches), np.array(starts) * FRAME_HOP / 16000, LOG_MEL(padded).numpy()
 
 
-@pytest.mark.parametrize("samples", [0, 1, 3000, PATCH - 1, PATCH, PATCH + 1, 12000, 12001, 50000])
+@pytest.mark.parametrize("samples", [1, 3000, PATCH - 1, PATCH, PATCH + 1, 12000, 12001, 50000])
 def test_equals_patches_cut_by_hand(encoder, module, samples):
     waveform = noise(2, samples)
     outputs = module(waveform)
@@ -125,8 +125,8 @@ def test_eager_equals_graph(module):
 
 
 def test_wrong_arguments(encoder, module):
-    with pytest.raises(ValueError, match="float32"):
-        module(np.zeros((2, 9000), np.int16))
+    with pytest.raises(ValueError, match=r"or int16.*got int32 of shape \(2, 9000\)"):
+        module(np.zeros((2, 9000), np.int32))
     with pytest.raises(ValueError, match=r"\[batch, samples\] or \[samples\]"):
         module(np.zeros((1, 2, 9000), np.float32))
     with pytest.raises(ValueError, match="hop_seconds"):
