@@ -13,12 +13,12 @@ from sepcon.verbs.registry import VERBS, Verb
 
 _STRATEGIES = ["default", "mirrored", "multi_worker", "tpu"]
 _TEXTS = {
-    "gin_file": "gin file; may be repeated, later ones win",
-    "gin_bindings": "one binding, as in a gin file; may be repeated",
+    "gin_file": "gin file; later ones win",
+    "gin_bindings": "one binding, as in a gin file",
     "gin_search_path": "further folders in which gin files are sought",
 }
 _SWITCHES = {
-    "no_defaults": "leave out the verb's own file of gin/runs, which is else read first",
+    "no_defaults": "leave out the verb's own file of gin/runs, which is otherwise read first",
     "shared_config": "bindings may speak to other verbs: no error where this run does not read one",
     "print_config": "show every value with the file and line it comes from, and stop",
     "dry_run": "check files, shapes, memory, steps and disk as far as possible, and stop",
@@ -79,7 +79,8 @@ def general_help() -> str:
         "gin/runs/VERB.gin is read first. gin files are found in the project's gin folder from\n"
         "anywhere, e.g. data/builtin_scenes.gin. They are code: do not run those of strangers.\n\n"
         f"example:\n  {VERBS['train_separator'].example}\n\n"
-        "sepcon VERB --help shows what a verb does, with an example."
+        "sepcon VERB --help shows what a verb does, with an example; sepcon list data names the\n"
+        "clips that there are to begin with."
     )
 
 

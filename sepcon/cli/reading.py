@@ -148,7 +148,10 @@ def _delegate(gin: Any) -> Any:
 def _unknown(selector: str, mark: str = "") -> SepconError:
     suggestion = nearest(selector.rpartition(".")[2], configurables.known())
     suggestion = suggestion.replace("did you mean ", f"did you mean {mark}")
-    return SepconError(f"there is nothing of the name {mark}{selector}{suggestion}")
+    return SepconError(
+        f"there is nothing of the name {mark}{selector}{suggestion} (what gin can name stands in "
+        "CONFIGURABLES of sepcon/verbs/registry.py)"
+    )
 
 
 def unreadable(error: Exception, text: str, file: str) -> str:

@@ -122,7 +122,8 @@ def matching(setting: str, patterns: Entries, names: Iterable[str]) -> tuple[str
     for pattern in patterns:
         if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
             raise SepconError(
-                f"{setting} names {pattern!r}, which is none of the rows: {', '.join(names)}"
+                f"{setting} names {pattern!r}, which is none of the rows: "
+                f"{', '.join(map(repr, names))}"
             )
     return tuple(
         name for name in names if any(fnmatch.fnmatchcase(name, each) for each in patterns)

@@ -143,7 +143,7 @@ VERBS = {
         flags=(
             VerbFlag(
                 "model",
-                "a run folder of finetune, of one of its folds, or an export; may be repeated",
+                "a run folder of finetune, of one of its folds, or an export",
                 "multi_string",
             ),
             VerbFlag("out", "folder of the table; the same as --run_dir", argument="run_dir"),
@@ -250,16 +250,15 @@ CONFIGURABLES = (
 )
 
 # What their callers give of these in every call: bound in gin it would have no effect, and is
-# refused. Every encoder has a line here.
-_OF_ENCODERS = ("num_frames", "num_mels")
+# refused.
 GIVEN_BY_CALLERS = {
+    **{
+        path: ("num_frames", "num_mels")
+        for path in CONFIGURABLES
+        if path.startswith("sepcon.models.encoders:")
+    },
     "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder",),
     "sepcon.separation.benchmark:benchmark_separation": ("folder",),
-    "sepcon.models.encoders:efficientnet_b0": _OF_ENCODERS,
-    "sepcon.models.encoders:mobilenet_v2": _OF_ENCODERS,
-    "sepcon.models.encoders:resnet50": _OF_ENCODERS,
-    "sepcon.models.encoders:small_cnn": _OF_ENCODERS,
-    "sepcon.models.encoders:vggish": _OF_ENCODERS,
     "sepcon.training.loop:fit": (
         "task",
         "stream",

@@ -102,7 +102,8 @@ def test_the_study_of_all_rows_has_every_kind_of_channel_and_the_rows_of_the_cla
     assert [row.name for row in rows if is_supervised(row)] == ["supervised end to end"]
     in_claims = {row.name: row for row in study_of("claims")[0]}
     in_study = {row.name: row for row in rows}
-    assert in_claims.keys() <= in_study.keys()
+    missing = in_claims.keys() - in_study.keys()
+    assert not missing, f"rows of claims.gin that are missing in study.gin: {missing}"
     assert all(in_study[name].bound == row.bound for name, row in in_claims.items())
 
 

@@ -217,7 +217,7 @@ def test_only_some_rows_can_be_run(tmp_path):
         ({"baseline": "x"}, "study.baseline is 'x', expected the name of a row that is run: Tall"),
         ({"against": {"low thing": "x"}}, "study.against of 'low thing' is 'x', expected the name"),
         ({"against": {"x": "low thing"}}, "study.against names 'x', which is none of the rows"),
-        ({"only": ("x*",)}, "study.only names 'x*', which is none of the rows: Tall thing, low"),
+        ({"only": ("x*",)}, "study.only names 'x*', which is none of the rows: 'Tall thing', 'low"),
         ({"figures": {"f": ("x",)}}, "study.figures: 'f' names 'x', which is none of the rows"),
         (
             {"launch": Launch((), bound, gin_files=("gin/runs/cut.gin",))},
