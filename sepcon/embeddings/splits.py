@@ -10,15 +10,10 @@ import numpy as np
 
 from sepcon.data.clips import ClipDataset
 from sepcon.embeddings.embedder import ClipEmbedder
+from sepcon.embeddings.measure import MORE_TEST_CLIPS
 from sepcon.embeddings.sources import EmbeddingSource, held, shards_ahead
 from sepcon.embeddings.write import write_embeddings
 from sepcon.errors import SepconError
-
-# What helps where the test part is too small.
-MORE_TEST_CLIPS = (
-    "bind other clips to TEST_CLIPS; with data/imported.gin, set other TEST_FOLDS or a larger "
-    "TEST_SHARE"
-)
 
 
 def check_splits(splits: Mapping[str, ClipDataset]) -> None:

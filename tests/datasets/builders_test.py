@@ -150,7 +150,7 @@ def test_tfds_build_makes_both(tmp_path: Path, repository: Path) -> None:
     # Three of them are damaged: few enough among sixty.
     root = write_urbansound8k(write_parquet(tmp_path / "raw", num_clips=60), folds=(1, 2))
     command = [str(Path(sys.executable).with_name("tfds")), "build"]
-    command += ["sepcon/data/audioset", "sepcon/data/urbansound8k"]
+    command += ["sepcon/datasets/audioset", "sepcon/datasets/urbansound8k"]
     command += [f"--manual_dir={root}", f"--data_dir={tmp_path / 'data'}"]
     ran = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]

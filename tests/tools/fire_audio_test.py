@@ -46,9 +46,9 @@ def test_a_decoder_at_fault_is_seen_and_replaced(
     """Each third file meets a decoder that does something it must not."""
     code = (
         "import os, sys, time; sys.path.insert(0, sys.argv.pop(1)); import numpy, fire_audio\n"
-        "import sepcon.audio.decode as decode; calls = []\n"
+        "import sepcon.audio.decode as decode; from pathlib import Path\n"
         "def decode_file(path):\n"
-        f"    if b'fault' in open(path, 'rb').read(): {deed}\n"
+        f"    if b'fault' in Path(path).read_bytes(): {deed}\n"
         "    return numpy.ones(9, numpy.int16)\n"
         "decode.decode_file = decode_file\n"
         "sys.exit(fire_audio.main(sys.argv[1:]))\n"

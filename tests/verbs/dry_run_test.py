@@ -78,7 +78,7 @@ def test_models_are_opened_and_clips_read(prepared, common, capsys):
         assert f"{prepared}/nowhere" in err
     code, _, err = dry(capsys, "separate", *common, "--gin_bindings=SEPARATOR='nowhere'")
     assert code == 1
-    assert "nowhere: no such folder" in err
+    assert "nowhere holds no separator" in err
 
 
 def test_the_state_of_the_run_folder_is_told(prepared, common, capsys):
