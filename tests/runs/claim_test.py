@@ -106,7 +106,7 @@ def test_what_this_machine_has_left_is_taken_over(tmp_path, changes):
 def test_a_damaged_claim_is_no_claim(tmp_path, text):
     (tmp_path / CLAIM_FILE).write_text(text)
     with claimed(tmp_path):
-        pass
+        assert json.loads((tmp_path / CLAIM_FILE).read_text())["pid"] == os.getpid()
 
 
 def test_where_there_are_no_locks_the_number_of_the_process_tells(tmp_path, monkeypatch):
