@@ -29,6 +29,8 @@ from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable
 
 CLAIM_FILE = ".claim"
 _COMMAND_LETTERS = 200
+# In how many tries a folder is made that others remove meanwhile.
+_TRIES = 1000
 _READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
 # Folders that this process holds, and the thread that has claimed each.
 _held: dict[Path, int] = {}
@@ -109,13 +111,13 @@ def claimed(folder: Path, *, cure: str = "choose another folder") -> Iterator[No
     Raises:
       SepconError: another process holds it, and who that is; or the folder cannot be written.
     """
-    key = Path(os.path.realpath(folder))
+    with told_if_unwritable(folder):
+        key = Path(os.path.realpath(folder))
     if _held.get(key) == threading.get_ident():
         yield
         return
     with told_if_unwritable(folder, cure=f"make it writable or {cure}"):
         made = not folder.is_dir()
-        folder.mkdir(parents=True, exist_ok=True)
         descriptor = _lock(folder, cure)
     _held[key] = threading.get_ident()
     try:
@@ -162,10 +164,10 @@ def _worker_index() -> int:
 
 
 def _lock(folder: Path, cure: str) -> int:
-    """Returns the open claim file, locked and with this process in it."""
+    """Returns the open claim file, locked and with this process in it; makes the folder."""
     path = folder / CLAIM_FILE
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        descriptor = _open(path)
         try:
             locked = _try_to_lock(descriptor)
             before = Holder.read(_text(descriptor))
@@ -187,6 +189,24 @@ def _lock(folder: Path, cure: str) -> int:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
             raise
+
+
+def _open(path: Path) -> int:
+    """Opens the claim file and makes what is not there: its folder and itself.
+
+    The holder before may remove the folder, if it is empty, between any two steps: then again.
+
+    Raises:
+      OSError: it cannot be made, in as many tries.
+    """
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except (FileNotFoundError, FileExistsError):
+            if (os.path.lexists(path.parent) and not path.parent.is_dir()) or not tries_left:
+                raise
+    raise AssertionError("unreachable")
 
 
 def _try_to_lock(descriptor: int) -> bool | None:

@@ -132,6 +132,36 @@ def test_many_at_once_never_write_together(tmp_path):
     assert int((tmp_path / "counter").read_text()) == done > 0
 
 
+def test_a_folder_that_its_last_holder_removes_meanwhile_is_made_again(tmp_path, monkeypatch):
+    really_open, removed = os.open, []
+
+    def removes_before(path, *args, **kwargs):
+        if Path(path).name == CLAIM_FILE and len(removed) < 3:
+            Path(path).parent.rmdir()
+            removed.append(path)
+        return really_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", removes_before)
+    with claimed(tmp_path / "run"):
+        assert len(removed) == 3
+        assert (tmp_path / "run" / CLAIM_FILE).exists()
+
+
+@pytest.mark.parametrize("place", ["file", "dangling link", "folder that is no more"])
+def test_where_no_folder_can_be_made_is_said(tmp_path, monkeypatch, place):
+    folder = tmp_path / "run"
+    if place == "file":
+        folder.write_text("")
+    elif place == "dangling link":
+        folder.symlink_to(tmp_path / "nowhere")
+    else:
+        (tmp_path / "gone").mkdir()
+        monkeypatch.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+        folder = Path("run")
+    assert str(folder) in refused(folder)
+
+
 def test_the_holder_may_claim_again_and_another_thread_may_not(tmp_path):
     told = []
 
