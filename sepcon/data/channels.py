@@ -103,7 +103,10 @@ def stored_channels(*, paths: Sequence[str]) -> StoredChannels:
 
 
 def _open_shards(folder: str, index: ChannelIndex) -> RecordFiles:
-    files = RecordFiles([shard_path(folder, number) for number in range(len(index.shards))])
+    files = RecordFiles(
+        [shard_path(folder, number) for number in range(len(index.shards))],
+        cure="delete it and run.json beside it, and the same `sepcon separate` writes it again",
+    )
     for path, found, expected in zip(files.paths, files.counts, index.shards, strict=True):
         if found != expected:
             raise SepconError(

@@ -54,12 +54,12 @@ def _varint(value: int) -> bytes:
 def write_record(file: BinaryIO, data: bytes) -> None:
     """Appends a record to a TFRecord file: its length, its data, and a checksum of each."""
     length = struct.pack("<Q", len(data))
-    file.write(length + _checksum(length))
+    file.write(length + checksum(length))
     file.write(data)
-    file.write(_checksum(data))
+    file.write(checksum(data))
 
 
-def _checksum(data: bytes) -> bytes:
-    """CRC-32C, rotated and shifted as the TFRecord format has it."""
+def checksum(data: bytes) -> bytes:
+    """CRC-32C, rotated and shifted as the TFRecord format has it: what follows the data there."""
     crc = google_crc32c.value(data)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)

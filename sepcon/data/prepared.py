@@ -196,7 +196,10 @@ def split_records(builder: tfds.core.DatasetBuilder, splits: Sequence[str]) -> R
                 f"{', '.join(builder.info.splits)}; choose one of these"
             )
     infos = [builder.info.splits[split] for split in splits]
-    files = RecordFiles([path for info in infos for path in info.filepaths])
+    files = RecordFiles(
+        [path for info in infos for path in info.filepaths],
+        cure="delete its folder and prepare it again",
+    )
     expected = sum(info.num_examples for info in infos)
     if len(files) != expected:
         raise SepconError(
