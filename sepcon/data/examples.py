@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import tensorflow as tf
 
@@ -11,12 +11,8 @@ Example = dict[str, tf.Tensor]
 ReadExample = Callable[[tf.Tensor, tf.Tensor], Example]
 
 
-class Examples(Protocol):
-    """A kind of example: what a training stream reads, by number.
-
-    The stream decides which example stands in which place of a batch, and draws its random
-    numbers; a kind of example says how one is read. `ClipExamples` is the kind for sound.
-    """
+class CountedExamples(Protocol):
+    """What a training stream knows of a kind of example before it reads one."""
 
     @property
     def name(self) -> str:
@@ -34,6 +30,14 @@ class Examples(Protocol):
     def num_uniforms(self) -> int:
         """Random numbers that reading one example takes."""
 
+
+class Examples(CountedExamples, Protocol):
+    """A kind of example: what a training stream reads, by number.
+
+    The stream decides which example stands in which place of a batch, and draws its random
+    numbers; a kind of example says how one is read. `ClipExamples` is the kind for sound.
+    """
+
     def reader(self) -> ReadExample:
         """Opens the examples and returns the function that reads one, in the graph of tf.data.
 
@@ -48,6 +52,22 @@ class Examples(Protocol):
 
         Raises:
           SepconError: a file is missing or does not fit.
+        """
+
+
+@runtime_checkable
+class ExamplesInRows(CountedExamples, Protocol):
+    """A kind of example of which many are read by one call, for a call costs more than reading one.
+
+    Examples that take time to decode are better read one by one, which a stream does in parallel:
+    see `Examples`.
+    """
+
+    def row_reader(self) -> ReadExample:
+        """Opens the examples and returns the function that reads some, in the graph of tf.data.
+
+        As `Examples.reader`, but the function takes positions int64 [rows] and uniforms float32
+        [rows, ...], rows not static, and every tensor that it returns has a first axis of rows.
         """
 
 

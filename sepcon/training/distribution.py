@@ -135,7 +135,7 @@ def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute
 
     Replica r of R gets rows r * B / R ... (r + 1) * B / R of every global batch of B rows, whatever
     the strategy, so that the data of a step do not depend on the devices. (Automatic sharding
-    would deal the examples out in an order of its own.)
+    would deal the examples out in an order of its own.) A worker reads the rows of its replicas.
 
     Returns:
       An iterable of what `strategy.run` takes; static shapes.
@@ -147,12 +147,13 @@ def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute
     replicas = strategy.num_replicas_in_sync
 
     def rows_of_this_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        dataset = stream.batches(start_step)
-        check_batch(dataset.element_spec, replicas)
+        size = check_batch(stream.batches(0).element_spec, replicas)
+        here = size // context.num_input_pipelines
+        first = context.input_pipeline_id * here
+        dataset = stream.batches(start_step, range(first, first + here))
         if replicas > 1:
-            here = replicas // context.num_input_pipelines
-            first = context.input_pipeline_id * here
-            dataset = dataset.flat_map(lambda batch: _per_replica(batch, replicas, first, here))
+            replicas_here = replicas // context.num_input_pipelines
+            dataset = dataset.flat_map(lambda batch: _per_replica(batch, replicas_here))
         # An endless dataset has no last short batch: without this the strategy guards against one
         # and the shapes are no longer static.
         endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
@@ -162,14 +163,11 @@ def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute
     return strategy.distribute_datasets_from_function(rows_of_this_worker)
 
 
-def _per_replica(
-    batch: dict[str, tf.Tensor], replicas: int, first: int, count: int
-) -> tf.data.Dataset:
-    """Cuts a global batch into the parts of `count` replicas from `first` on, in order."""
+def _per_replica(batch: dict[str, tf.Tensor], replicas: int) -> tf.data.Dataset:
+    """Cuts the rows of a worker into those of each of its replicas, in order."""
 
     def cut(rows: tf.Tensor) -> tf.Tensor:
-        shape = [replicas, rows.shape[0] // replicas, *rows.shape[1:]]
-        return tf.reshape(rows, shape)[first : first + count]
+        return tf.reshape(rows, [replicas, rows.shape[0] // replicas, *rows.shape[1:]])
 
     return tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(cut, batch))
 

@@ -67,8 +67,11 @@ class Stream(Protocol):
     def identity(self) -> str:
         """Tells what is trained on from other examples: a run goes on with the same alone."""
 
-    def batches(self, start_step: int) -> tf.data.Dataset:
-        """The global batches of steps `start_step`, `start_step + 1`, ...; static shapes."""
+    def batches(self, start_step: int, rows: range | None = None) -> tf.data.Dataset:
+        """The batches of steps `start_step`, `start_step + 1`, ...; static shapes.
+
+        With `rows` only these of each global batch.
+        """
 
     def describe(self, step: int) -> str:
         """Names the examples in the batch of `step`, for an error message."""
