@@ -26,7 +26,7 @@ _FOOTER_BYTES = 4
 
 
 class RecordFiles:
-    """The records of several TFRecord files, numbered through in the order of the files.
+    """The records of several TFRecord files, numbered from 0 on in the order of the files.
 
     Args:
       paths: uncompressed TFRecord files.
@@ -61,7 +61,17 @@ class RecordFiles:
         self._lock = threading.Lock()
 
     def bytes_at(self, position: int) -> bytes:
-        """Returns the data of record number `position`."""
+        """Reads a record.
+
+        Args:
+          position: its number, from 0.
+
+        Returns:
+          Its data.
+
+        Raises:
+          SepconError: the file has become shorter since it was opened.
+        """
         path = self.paths[self._file[position]]
         offset, length = (int(value) for value in self._span[position])
         data = os.pread(self._descriptor(path), length, offset)
@@ -70,7 +80,14 @@ class RecordFiles:
         return data
 
     def read(self, position: tf.Tensor) -> tf.Tensor:
-        """Returns the serialized record [] at `position` int64 []; works inside tf.data."""
+        """Reads a record inside tf.data.
+
+        Args:
+          position: int64 [], its number, from 0.
+
+        Returns:
+          string [], its data.
+        """
         data = tf.numpy_function(self._fetch, [position], tf.string, stateful=False)
         data.set_shape(())
         return data

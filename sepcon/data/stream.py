@@ -7,7 +7,7 @@ without those before it. Everything random about an example comes from counters:
 row decides the epoch and the example, and (seed, epoch, example) decide its uniforms. Neither the
 batch size nor the number of replicas nor the step at which a run was resumed changes them.
 
-What an example is, the stream does not know: see `Examples`.
+The stream does not know what an example is: see `Examples`.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class TrainingStream:
     Attributes:
       examples: what batches are made of.
       batch_size: of the GLOBAL batch.
-      seed: of order, of what is random in reading, and of uniforms.
-      num_uniforms: numbers in [0, 1) that come with each example: all the randomness that a task
-        consumes on the device.
-      shuffle_buffer: examples are shuffled within runs of this many, and the runs among each other:
-        for disks that suffer from reading at random places. None shuffles each epoch as a whole.
+      seed: of the order, of random choices in reading, and of the uniforms.
+      num_uniforms: random numbers in [0, 1) that come with each example: all the randomness that a
+        task uses on the device.
+      shuffle_buffer: examples are shuffled within blocks of this many, and the blocks among each
+        other, for disks that are slow at random access. None shuffles each epoch as a whole.
       threads: threads that read and decode.
       prefetch: batches kept ready.
     """
@@ -62,15 +62,19 @@ class TrainingStream:
 
     @property
     def identity(self) -> str:
-        """The name and the number of the examples: what a run must find again to go on."""
+        """Name and number of the examples; a run goes on only where they are the same as before."""
         return f"{self.examples.num_examples} examples of {self.examples.name}"
 
     def batches(self, start_step: int) -> tf.data.Dataset:
-        """Returns the batches from that of `start_step` on, for ever.
+        """Returns an endless data set of batches.
 
-        Elements: what the examples hold but for their ids, stacked to [batch, ...]; `uniforms`
-        float32 [batch, num_uniforms] in [0, 1); `position` int32 [batch], the number of each
-        example.
+        Args:
+          start_step: steps done before.
+
+        Returns:
+          Elements: all parts of the examples except their ids, stacked to [batch, ...]; `uniforms`
+          float32 [batch, num_uniforms] in [0, 1); `position` int32 [batch], the number of each
+          example.
         """
         if start_step not in self._made:
             batches = map_in_order(
