@@ -29,7 +29,7 @@ _HEADER_BYTES, _FOOTER_BYTES = 12, 4
 
 
 class RecordFiles:
-    """The records of several TFRecord files, numbered through in the order of the files.
+    """The records of several TFRecord files, numbered from 0 on in the order of the files.
 
     Args:
       paths: uncompressed TFRecord files.
@@ -68,13 +68,20 @@ class RecordFiles:
         self._lock = threading.Lock()
 
     def bytes_at(self, position: int) -> bytes:
-        """Returns the data of record number `position`.
+        """Reads a record and checks it.
 
         The checksum takes 0.17 ms of processor time per megabyte: 0.05 ms of the 0.6 ms that an
         example of one clip of 10 s takes, 0.4 ms of 3.4 ms with eight channels of it.
 
+        Args:
+          position: its number, from 0.
+
+        Returns:
+          Its data.
+
         Raises:
-          SepconError: it is not what was written.
+          SepconError: the data are not what was written, or the file has become shorter since it
+            was opened.
         """
         path = self.paths[self._file[position]]
         offset, length = (int(value) for value in self._span[position])
@@ -91,7 +98,14 @@ class RecordFiles:
         return position - sum(self.counts[: self._file[position]])
 
     def read(self, position: tf.Tensor) -> tf.Tensor:
-        """Returns the serialized record [] at `position` int64 []; works inside tf.data."""
+        """Reads a record inside tf.data.
+
+        Args:
+          position: int64 [], its number, from 0.
+
+        Returns:
+          string [], its data.
+        """
         data = tf.numpy_function(self._fetch, [position], tf.string, stateful=False)
         data.set_shape(())
         return data

@@ -117,7 +117,15 @@ def _worker_index(strategy: tf.distribute.Strategy) -> int:
 
 
 def sum_over_workers(strategy: tf.distribute.Strategy, value: int) -> int:
-    """The sum of every worker's `value`; all workers must call it at the same point."""
+    """Sums a number over all workers, each of which must call this at the same point.
+
+    Args:
+      strategy: the one that the workers share.
+      value: this worker's number.
+
+    Returns:
+      The same sum on every worker.
+    """
     if num_workers(strategy) == 1:
         return value
     replicas_here = strategy.num_replicas_in_sync // num_workers(strategy)
@@ -133,9 +141,14 @@ def sum_over_workers(strategy: tf.distribute.Strategy, value: int) -> int:
 def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute.Strategy) -> Any:
     """Batches from `start_step` on, shared among the replicas.
 
-    Replica r of R gets rows r * B / R ... (r + 1) * B / R of every global batch of B rows, whatever
-    the strategy, so that the data of a step do not depend on the devices. (Automatic sharding
-    would deal the examples out in an order of its own.) A worker reads the rows of its replicas.
+    Replica r of R gets the rows from r * B / R up to, not including, (r + 1) * B / R of every
+    global batch of B rows, under every strategy, so that the data of a step do not depend on the
+    devices. (Automatic sharding would deal the examples out in an order of its own.)
+
+    Args:
+      stream: gives global batches.
+      start_step: steps done before.
+      strategy: whose replicas share every batch.
 
     Returns:
       An iterable of what `strategy.run` takes; static shapes.
@@ -173,11 +186,14 @@ def _per_replica(batch: dict[str, tf.Tensor], replicas: int) -> tf.data.Dataset:
 
 
 def check_batch(spec: dict[str, tf.TensorSpec], replicas: int) -> int:
-    """Returns the number of rows of a batch, and refuses one that replicas cannot share.
+    """Checks that replicas can share a batch.
 
     Args:
-      spec: the parts of a global batch, each [rows, ...], all of them static.
+      spec: name -> shape and dtype of each part of a global batch: [rows, ...], all static.
       replicas: devices that share it.
+
+    Returns:
+      The number of rows.
 
     Raises:
       ValueError: a part has no static shape, or the parts differ in rows.
