@@ -143,7 +143,8 @@ def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute
 
     Replica r of R gets the rows from r * B / R up to, not including, (r + 1) * B / R of every
     global batch of B rows, under every strategy, so that the data of a step do not depend on the
-    devices. (Automatic sharding would deal the examples out in an order of its own.)
+    devices. (Automatic sharding would deal the examples out in an order of its own.) A worker reads
+    only the rows of its own replicas.
 
     Args:
       stream: gives global batches.
