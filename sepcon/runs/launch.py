@@ -20,6 +20,8 @@ class Launch:
         as gin writes them (`@name()`). Raises a SepconError where `sepcon` would.
       gin_files: those of the command line, for the record.
       gin_bindings: those of the command line, all of them.
+      text: given the words of a command, returns its resolved configuration as its run folder will
+        have it; "" where that is not known.
       command: what the words of a command are given to; None for `sepcon` itself.
     """
 
@@ -27,4 +29,5 @@ class Launch:
     bound: Callable[[Sequence[str], Sequence[str]], Mapping[str, Any]]
     gin_files: tuple[str, ...] = ()
     gin_bindings: tuple[str, ...] = ()
+    text: Callable[[Sequence[str]], str] = lambda words: ""
     command: tuple[str, ...] | None = None

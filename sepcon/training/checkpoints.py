@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.errors import SepconError, WriteError, one_line, write_error
+from sepcon.runs import run_folder
 from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable, write_arrays
 
 _RECORD = "record"
@@ -41,6 +42,14 @@ class Progressed:
     step: int = 0
     seconds: float = 0.0
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def steps_done(run_dir: Path) -> int:
+    """How many steps of a training are saved in the folder of its run, by the files' names."""
+    record = run_folder.training_record(run_dir)
+    if record is not None:
+        return int(record["step"])
+    return max(Checkpoints(run_dir, {}).steps(), default=0)
 
 
 class Checkpoints:
