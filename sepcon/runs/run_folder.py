@@ -96,6 +96,21 @@ def read_record(run_dir: Path) -> dict[str, Any]:
     return record
 
 
+def read_numbers(run_dir: Path, *names: str) -> dict[str, float]:
+    """Returns numbers that a finished run said of itself.
+
+    Raises:
+      SepconError: there is no finished run, or its record is damaged.
+    """
+    record = read_record(run_dir)
+    with told_if_damaged(run_dir / RECORD_FILE, cure=_DAMAGE_CURE):
+        values = {name: record[name] for name in names}
+        for name, value in values.items():
+            if not isinstance(value, int | float):
+                raise TypeError(f"{name} is {value!r}, expected a number")
+        return values
+
+
 def note_training(run_dir: Path, training: Mapping[str, Any]) -> None:
     """Notes that the training of a run is over, of which the run has still to make something.
 

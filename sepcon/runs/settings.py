@@ -136,7 +136,7 @@ class _Reader:
                     self._follow(reference, scope)
 
     def _follow(self, reference: str, scope: str) -> None:
-        """What gin calls itself is called in the scope around it; what the program calls, in any."""
+        """Called by gin itself it is in the scope around it; by the program, in that or in none."""
         is_called = reference.endswith("()")
         own, _, name = reference[1:].removesuffix("()").rpartition("/")
         for around in [own] if own else {scope} if is_called else {scope, ""}:

@@ -1,4 +1,4 @@
-"""What may change between two starts of a run, setting by setting, and the check that is made of it.
+"""What may change between two starts of a run, setting by setting, and the check made of it.
 
 A further setting needs a word in `SETTINGS`; a test names those that have none, and compares the
 table with that in `sepcon/runs/README.md`.
@@ -84,7 +84,7 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "PretrainingPlan": {
             "free": "seeds rotations separator_seeds states loudness_of baselines on_the_fly",
         },
-        # What is measured: embeddings and scores that are kept are those of the same model and clips.
+        # What is measured: embeddings and scores that are kept are of the same model and clips.
         "benchmark_embeddings": {
             "noted": "seeds baselines classifier linear_probe clip_probe num_classifiers "
             "bootstrap_resamples batch_size clip_score clips_per_class reference",
@@ -111,13 +111,14 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "tfds_set": {"compared": "path"},
         "folder": {
             "free": "threads",
-            "compared": "path labels_csv clip_seconds max_skipped_share decode_first",
+            "compared": "path labels_csv clip_seconds max_skipped_share decode_first exclude",
         },
         "fuss": {"compared": "data_dir split config path"},
         "imported": {
-            "compared": "path part validation_share test_share test_folds folds clip_seconds",
+            "compared": "path part validation_share test_share test_folds folds clip_seconds "
+            "exclude",
         },
-        "imported_folds": {"compared": "path folds"},
+        "imported_folds": {"compared": "path folds exclude"},
         "esc50": {"compared": "data_dir path folds esc10 max_skipped_share sample_rate_hz"},
         "esc50_folds": {"compared": "data_dir path folds esc10 max_skipped_share sample_rate_hz"},
         "sound_scenes": {
