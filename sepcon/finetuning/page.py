@@ -13,6 +13,7 @@ from sepcon.finetuning.predictions import Predictions, ensemble
 from sepcon.metrics.student_t import estimate
 from sepcon.reports.comparison import interval_text
 from sepcon.reports.page import Section, line_figure, matrix_figure, write_report
+from sepcon.reports.results import Row
 from sepcon.training.logs import read_metric
 
 REPORT_FILE = "report.html"
@@ -23,8 +24,6 @@ MEASURES = {
     "optimistic_accuracy": "optimistic: epoch chosen on the test fold",
     "last_accuracy": "last epoch",
 }
-
-Row = Mapping[str, Any]
 
 
 def per_seed(rows: Sequence[Row], measure: str) -> dict[int, float]:

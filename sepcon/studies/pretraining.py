@@ -20,7 +20,7 @@ from sepcon.reports.page import Section
 from sepcon.reports.results import RESULTS_FILE, read_results
 from sepcon.runs import run_folder
 from sepcon.runs.jobs import Job
-from sepcon.studies.map import map_section
+from sepcon.startup import load_tensorflow
 from sepcon.studies.plan import Measure, Plan, Result, Study
 from sepcon.studies.pretraining_commands import (
     ASKED_OF_ROWS,
@@ -28,11 +28,6 @@ from sepcon.studies.pretraining_commands import (
     PretrainingSettings,
     World,
     is_supervised,
-)
-from sepcon.studies.pretraining_page import (
-    listening_section,
-    pretraining_section,
-    separation_section,
 )
 
 # What the benchmark calls the lower end of the scale.
@@ -143,6 +138,15 @@ class PretrainingPlan(PretrainingSettings, Plan):
         return f"Pretraining of {', '.join(steps)} steps{differ}"
 
     def sections(self, study: Study, selection: Sequence[Summary], *, final: bool) -> list[Section]:
+        # They load TensorFlow, which nothing of a study needs before its end.
+        load_tensorflow()
+        from sepcon.studies.map import map_section
+        from sepcon.studies.pretraining_page import (
+            listening_section,
+            pretraining_section,
+            separation_section,
+        )
+
         commands = PretrainingCommands(self, study)
         sections = [map_section(commands, selection)] if final else []
         separators: dict[World, Path] = commands.separator_dirs
