@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,9 +42,7 @@ def _check_of_launching(
     """What the checks of a verb that starts others say, which do without TensorFlow."""
     module, name = verb.checked_by.split(":")
     check = getattr(importlib.import_module(module), name)
-    arguments = _bound(verb, given, configuration)
-    wanted = inspect.signature(check).parameters
-    return check(**{name: value for name, value in arguments.items() if name in wanted})
+    return check(**_bound(verb, given, configuration))
 
 
 def _check_by_opening(

@@ -5,8 +5,10 @@ The verb and `--dry_run` call the same checks. They do not need TensorFlow.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sepcon.errors import SepconError, nearest
 from sepcon.runs.launch import Launch
@@ -115,30 +117,12 @@ def _checked_rows(plan: Plan, launch: Launch, rows: Sequence[StudyRow]) -> tuple
     return tuple(checked_row(plan.verb, row, launch, asks=plan.asks) for row in rows)
 
 
-def dry_run(
-    *,
-    run_dir: str | Path,
-    plan: Plan,
-    launch: Launch,
-    rows: Mapping[str, Entries] | None = None,
-    grid: Sequence[Mapping[str, Entries]] = (),
-    only: Entries = (),
-    baseline: str = "",
-    against: Mapping[str, str] | None = None,
-    figures: Mapping[str, Entries] | None = None,
-) -> list[tuple[str, str]]:
+def dry_run(*, plan: Plan, **arguments: Any) -> list[tuple[str, str]]:
     """Checks a study as the verb would, and runs nothing.
 
     Args:
-      run_dir: see `checked_study`, as for all others.
       plan: the kind of study.
-      launch: how the other verbs are started.
-      rows: name -> gin files and bindings.
-      grid: factors of further rows.
-      only: names of the rows to run.
-      baseline: name of the row that the others are compared with.
-      against: names of rows -> name of the row that they are compared with.
-      figures: name of a figure -> names of the rows in it.
+      arguments: the others of the verb; those that `checked_study` does not take are not needed.
 
     Returns:
       The rows of a table to print: what was checked, and what would be done.
@@ -146,17 +130,9 @@ def dry_run(
     Raises:
       SepconError: as `checked_study`.
     """
-    study = checked_study(
-        run_dir=run_dir,
-        plan=plan,
-        launch=launch,
-        rows=rows,
-        grid=grid,
-        only=only,
-        baseline=baseline,
-        against=against,
-        figures=figures,
-    )
+    taken = inspect.signature(checked_study).parameters
+    given = {name: value for name, value in arguments.items() if name in taken}
+    study = checked_study(plan=plan, **given)
     jobs = plan.jobs(study)
     finished = sum(job.done() for job in jobs)
     hours = sum(job.expected_seconds for job in jobs if not job.done()) / 3600
