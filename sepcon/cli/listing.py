@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sepcon.cli.gin_files import GinFile, nearest, project_files, purpose
-from sepcon.errors import SepconError
+from sepcon.cli.gin_files import GinFile, project_files, purpose
+from sepcon.errors import SepconError, nearest
 from sepcon.verbs.registry import VERBS
 
 # Files that go to a folder of their own by what they are of.

@@ -15,9 +15,9 @@ from typing import Any
 
 from sepcon.cli import configurables
 from sepcon.cli.bindings import MACRO, ConfigurationError, Key, Origin
-from sepcon.cli.gin_files import find, missing_file, nearest, project_folder, shown_name
+from sepcon.cli.gin_files import find, missing_file, project_folder, shown_name
 from sepcon.cli.names import is_required
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import SepconError, nearest, one_line
 
 
 class Reader:

@@ -25,12 +25,16 @@ from sepcon.embeddings.splits import check_splits, embed_splits
 from sepcon.errors import SepconError
 from sepcon.models.encoder_files import EncoderConfig
 from sepcon.models.products.found_model import find_model
-from sepcon.reports.results import Results, Row, write_csv
+from sepcon.reports.results import (
+    LOG_MEL_STATISTICS,
+    UNTRAINED_ENCODER,
+    Results,
+    Row,
+    write_csv,
+)
 from sepcon.runs.evaluated_clips import write_evaluated_clips
 
 CLASSES_FILE = "per_class.csv"
-LOG_MEL_STATISTICS = "log_mel_statistics"
-UNTRAINED_ENCODER = "untrained_encoder"
 # Before the roles of clean clips where embeddings are kept.
 CLEAN_CLIPS_PREFIX = "clean_"
 

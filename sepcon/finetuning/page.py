@@ -13,7 +13,7 @@ from sepcon.finetuning.predictions import Predictions, ensemble
 from sepcon.metrics.student_t import estimate
 from sepcon.reports.comparison import interval_text
 from sepcon.reports.page import Section, line_figure, matrix_figure, write_report
-from sepcon.reports.results import RESULTS_FILE
+from sepcon.reports.results import RESULTS_FILE, Row
 from sepcon.runs.names import path_inside
 from sepcon.training.logs import read_metric
 
@@ -25,8 +25,6 @@ MEASURES = {
     "optimistic_accuracy": "optimistic: epoch chosen on the test fold",
     "last_accuracy": "last epoch",
 }
-
-Row = Mapping[str, Any]
 
 
 def folder_of(root: Path, row: Row) -> Path:

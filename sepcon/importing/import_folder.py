@@ -29,6 +29,7 @@ from sepcon.importing.manifest import (
     write_rows,
 )
 from sepcon.runs import run_folder
+from sepcon.runs.csv_text import write_csv_rows
 from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.seals import check_seals, write_seals
 from sepcon.runs.whole_file import (
@@ -104,7 +105,7 @@ def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
         remove_leftovers(folder)
     with whole_file(root / CLASSES) as scratch, open_table(scratch, "w") as file:
         rows = enumerate(source.class_names)
-        csv.writer(file, lineterminator="\n").writerows([("index", "display_name"), *rows])
+        write_csv_rows(file, [("index", "display_name"), *rows])
     run_folder.write_text(root / PLAN, json.dumps(dataclasses.asdict(plan), indent=1) + "\n")
     return plan
 
@@ -181,7 +182,7 @@ def finish(root: Path, plan: Plan) -> Counts:
     parts = [_part_path(root, number) for number in range(plan.num_shards)]
     if not (root / MANIFEST).exists():
         with whole_file(root / MANIFEST) as scratch, open_table(scratch, "w") as file:
-            csv.writer(file, lineterminator="\n").writerow(COLUMNS)
+            write_csv_rows(file, [COLUMNS])
             for part in parts:
                 with open_table(part, "r") as rows:
                     shutil.copyfileobj(rows, file)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from sepcon.metrics.student_t import Estimate, estimate
+from sepcon.reports.results import Row
 
-Row = Mapping[str, object]
 _UNKNOWN = Estimate(math.nan, -math.inf, math.inf, math.nan)
 
 
@@ -143,7 +143,7 @@ def _strata(units: Mapping[tuple[object, object], float]) -> list[list[float]]:
 
 
 def _number(row: Row, key: str) -> float:
-    return float(row[key])  # type: ignore[arg-type]
+    return float(row[key])
 
 
 def _paired(summary: Summary, rows: Sequence[Row], others: Sequence[Row]) -> Summary:

@@ -24,7 +24,9 @@ from sepcon.audio.decode import DecodeReport
 from sepcon.audio.samples import to_int16
 from sepcon.data.audio_folder import find_audio
 from sepcon.data.labels import read_labels
-from sepcon.data.prepared import open_builder, parse, split_records
+from sepcon.data.prepared import open_builder, split_records
+from sepcon.datasets.esc50.prepared_esc50 import NAME as ESC50
+from sepcon.datasets.esc50.prepared_esc50 import read_clips
 from sepcon.datasets.tfds import (
     audio_feature,
     decode_samples,
@@ -36,8 +38,6 @@ from sepcon.errors import SepconError, one_line
 from sepcon.runs.whole_file import told_if_unwritable
 from sepcon.scenes.recipe import Recordings, SceneRecipe
 from sepcon.scenes.synthetic import SyntheticEvents
-
-BUILT_IN = ("synthetic", "esc50")
 
 
 class Recording(NamedTuple):
@@ -174,7 +174,7 @@ def open_recordings(
         report = DecodeReport() if report is None else report
         return _folder(folder, identity, report, max_skipped_share)
     builder = open_builder(folder)
-    if builder.name == "esc50":
+    if builder.name == ESC50:
         names = tuple(builder.info.features["label"].names)
         return collect(_esc50(builder), class_names=names, identity=identity)
     names = label_names(builder, _label_feature(builder))
@@ -190,25 +190,14 @@ def _synthetic(generator: SyntheticEvents, recipe: SceneRecipe) -> Iterator[Reco
 
 
 def _esc50(builder: tfds.core.DatasetBuilder) -> Iterator[Recording]:
-    names = [name for name, _ in _splits(builder)]
-    files = split_records(builder, names)
-    for position in range(len(files)):
-        row = parse(
-            tf.constant(files.bytes_at(position)),
-            {
-                "audio": tf.int16,
-                "label": tf.int64,
-                "fold": tf.int64,
-                "source_id": tf.string,
-                "filename": tf.string,
-            },
-        )
+    files = split_records(builder, [name for name, _ in _splits(builder)])
+    for clip in read_clips(files, ("audio", "label", "fold", "source_id", "filename")):
         yield Recording(
-            row["filename"].numpy().decode(),
-            row["source_id"].numpy().decode(),
-            int(row["fold"]),
-            (int(row["label"]),),
-            row["audio"].numpy(),
+            clip["filename"].decode(),
+            clip["source_id"].decode(),
+            int(clip["fold"]),
+            (int(clip["label"]),),
+            clip["audio"],
         )
 
 

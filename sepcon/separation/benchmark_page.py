@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -19,9 +18,9 @@ from sepcon.reports.page import (
     linked_clip,
     write_report,
 )
+from sepcon.reports.results import Row
 from sepcon.separation.examples import ExampleScene
 
-Row = Mapping[str, Any]
 Cells = list[list[str]]
 
 _CHANNELS, _GROUPS = "si_snri_channel_db", "si_snri_group_db"

@@ -14,18 +14,19 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sepcon.errors import SepconError
 from sepcon.reports.comparison import Column, Summary
 from sepcon.reports.page import Section
+from sepcon.reports.results import Row
 from sepcon.runs import run_folder
 from sepcon.runs.jobs import Job
 from sepcon.runs.launch import Launch
 from sepcon.studies.rows import StudyRow
 
 # What one run yields: `name` (of its row), `seed`, and the numbers that were measured.
-Result = dict[str, Any]
+Result = Row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Study:
       launch: how other verbs are started.
       baseline: name of the row that others are compared with.
       against: rows that are compared with another row -> its name, their own for none.
+      figures: figures of the page beside that of all rows: name -> names of the rows in it.
       threads: of each command.
       expected_seconds: verb -> seconds of a command on one core, for the time left.
     """
@@ -72,6 +74,7 @@ class Study:
     launch: Launch
     baseline: str = ""
     against: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    figures: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     threads: int = 1
     expected_seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
 

@@ -21,7 +21,7 @@ from sepcon.reports.results import RESULTS_FILE, read_rows
 from sepcon.runs import run_folder
 from sepcon.runs.jobs import Job
 from sepcon.runs.json_file import told_if_damaged
-from sepcon.studies.map import map_section
+from sepcon.startup import load_tensorflow
 from sepcon.studies.plan import Measure, Plan, Result, Study
 from sepcon.studies.pretraining_commands import (
     ASKED_OF_ROWS,
@@ -29,11 +29,6 @@ from sepcon.studies.pretraining_commands import (
     PretrainingSettings,
     World,
     is_supervised,
-)
-from sepcon.studies.pretraining_page import (
-    listening_section,
-    pretraining_section,
-    separation_section,
 )
 
 # What the benchmark calls the lower end of the scale.
@@ -151,6 +146,15 @@ class PretrainingPlan(PretrainingSettings, Plan):
         return f"Pretraining of {', '.join(steps)} steps{differ}"
 
     def sections(self, study: Study, selection: Sequence[Summary], *, final: bool) -> list[Section]:
+        # They load TensorFlow, which nothing of a study needs before its end.
+        load_tensorflow()
+        from sepcon.studies.map import map_section
+        from sepcon.studies.pretraining_page import (
+            listening_section,
+            pretraining_section,
+            separation_section,
+        )
+
         commands = PretrainingCommands(self, study)
         sections = [map_section(commands, selection)] if final else []
         separators: dict[World, Path] = commands.separator_dirs

@@ -11,7 +11,8 @@ from sepcon.errors import SepconError
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.progress import Progress
-from sepcon.separation.controls import KINDS, TRUE_SOURCES, random_masks, true_sources
+from sepcon.separation.control_kinds import KINDS, TRUE_SOURCES
+from sepcon.separation.controls import random_masks, true_sources
 from sepcon.separation.random_masks import RandomMasks
 from sepcon.verbs import resuming
 

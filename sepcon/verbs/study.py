@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sepcon.errors import SepconError
 from sepcon.reports import comparison
 from sepcon.reports.page import require_libraries
 from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.jobs import Job, run_jobs
 from sepcon.runs.launch import Launch
+from sepcon.studies.checks import checked_study
 from sepcon.studies.page import REPORT_FILE, write_study_report
-from sepcon.studies.plan import Plan, Result, Study, checked_row
+from sepcon.studies.plan import Plan, Result, Study
 from sepcon.studies.results import CSV_FILE, provenance, summarize, write_results
-from sepcon.studies.rows import Entries, StudyRow, matching, study_rows
+from sepcon.studies.rows import Entries
 from sepcon.verbs import resuming
 from sepcon.verbs.registry import VERBS
 
@@ -83,81 +83,25 @@ def study(
       SepconError: a row is not as it must be, told before anything is run; a command failed; the
         libraries of the extra `report` are missing; or the folder cannot be written.
     """
-    _check_files(plan, launch)
-    all_rows = study_rows(rows or {}, grid)
-    drawn = _figures(all_rows, figures or {})
-    chosen = _chosen(all_rows, only)
-    planned = Study(
-        root=Path(run_dir).expanduser().resolve(),
-        rows=tuple(checked_row(plan.verb, row, launch, asks=plan.asks) for row in chosen),
+    planned = checked_study(
+        run_dir=run_dir,
+        plan=plan,
         launch=launch,
-        baseline=baseline or chosen[0].name,
-        against=_others(all_rows, against or {}),
+        rows=rows,
+        grid=grid,
+        only=only,
+        baseline=baseline,
+        against=against,
+        figures=figures,
         threads=threads,
-        expected_seconds={**plan.expected_seconds, **(expected_seconds or {})},
+        expected_seconds=expected_seconds,
     )
-    _check_compared(planned)
-    plan.check(planned)
     require_libraries()
     jobs = plan.jobs(planned)
     _check_finished(jobs, launch)
     resuming.keep_configuration("study", planned.root, config_text)
     _run(jobs, planned, workers)
-    return _conclude(plan, planned, title=title, figures=drawn, final=final)
-
-
-def _check_files(plan: Plan, launch: Launch) -> None:
-    """Refuses what would undo the rows without a word: it comes before their files by itself."""
-    own = f"runs/{plan.verb}.gin"
-    for file in launch.gin_files:
-        if f"/{file}".endswith(f"/{own}"):
-            raise SepconError(
-                f"--gin_file={file}: every row has it already, and behind the rows' files it would "
-                "win over them; leave it out"
-            )
-
-
-def _figures(
-    rows: Sequence[StudyRow], figures: Mapping[str, Entries]
-) -> dict[str, tuple[str, ...]]:
-    names = [row.name for row in rows]
-    return {
-        figure: matching(f"study.figures: {figure!r}", patterns, names)
-        for figure, patterns in figures.items()
-    }
-
-
-def _chosen(rows: Sequence[StudyRow], only: Entries) -> Sequence[StudyRow]:
-    if not only:
-        return rows
-    names = matching("study.only", only, [row.name for row in rows])
-    return [row for row in rows if row.name in names]
-
-
-def _others(rows: Sequence[StudyRow], against: Mapping[str, str]) -> dict[str, str]:
-    """What each row is compared with that is not compared with the baseline."""
-    names = [row.name for row in rows]
-    return {
-        name: other
-        for pattern, other in against.items()
-        for name in matching("study.against", pattern, names)
-    }
-
-
-def _check_compared(planned: Study) -> None:
-    """Raises a SepconError if a row is compared with one that is not run."""
-    run = [row.name for row in planned.rows]
-    compared = {"study.baseline": planned.baseline}
-    compared |= {
-        f"study.against of {name!r}": other
-        for name, other in planned.against.items()
-        if name in run
-    }
-    for setting, name in compared.items():
-        if name not in run:
-            raise SepconError(
-                f"{setting} is {name!r}, expected the name of a row that is run: {', '.join(run)}"
-            )
+    return _conclude(plan, planned, title=title, final=final)
 
 
 def _check_finished(jobs: Sequence[Job], launch: Launch) -> None:
@@ -186,14 +130,7 @@ def _run(jobs: Sequence[Job], planned: Study, workers: int) -> None:
     )
 
 
-def _conclude(
-    plan: Plan,
-    planned: Study,
-    *,
-    title: str,
-    figures: Mapping[str, Sequence[str]],
-    final: bool,
-) -> list[Result]:
+def _conclude(plan: Plan, planned: Study, *, title: str, final: bool) -> list[Result]:
     results = plan.results(planned)
     selection = summarize(plan, planned, results, plan.selection)
     summaries = summarize(plan, planned, results, plan.measure) if final else []
@@ -205,7 +142,6 @@ def _conclude(
         planned,
         title=title,
         origin=origin,
-        figures=figures,
         selection=selection,
         summaries=summaries,
     )

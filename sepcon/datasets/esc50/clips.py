@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,12 +14,12 @@ from sepcon.data.folds import FoldedClips
 from sepcon.data.prepared import (
     is_prepared,
     open_builder,
-    parse,
     prepare_once,
     split_records,
 )
 from sepcon.data.records import RecordFiles
 from sepcon.datasets.esc50 import layout
+from sepcon.datasets.esc50.prepared_esc50 import parse_clip, prepared_folder, read_clips
 from sepcon.errors import SepconError
 
 
@@ -57,7 +56,7 @@ def prepare_esc50(
         builder.show_progress = True
         return builder
 
-    directory = parent / "esc50" / str(esc50_dataset_builder.Builder.VERSION)
+    directory = prepared_folder(parent)
     if is_prepared(directory):
         return directory
     return prepare_once(make_builder, data_dir=parent, manual_dir=root)
@@ -118,7 +117,7 @@ def esc50_folds(
     builder = open_builder(directory)
     splits = [f"fold{fold}" for fold in folds] or sorted(builder.info.splits)
     files = split_records(builder, splits)
-    rows = _esc50_rows(files)
+    rows = list(read_clips(files, ("esc10", "label", "fold", "source_id")))
     class_names = tuple(builder.info.features["label"].names)
     positions = np.arange(len(files))
     columns = np.arange(len(class_names))
@@ -144,23 +143,12 @@ def esc50_folds(
     )
 
 
-def _esc50_rows(files: RecordFiles) -> list[dict[str, Any]]:
-    """What the official table says of each clip."""
-    features = {"esc10": tf.int64, "label": tf.int64, "fold": tf.int64, "source_id": tf.string}
-    parsed = (
-        parse(tf.constant(files.bytes_at(position)), features) for position in range(len(files))
-    )
-    return [{name: value.numpy() for name, value in row.items()} for row in parsed]
-
-
 def _esc50_reader(
     files: RecordFiles, positions: np.ndarray, columns: np.ndarray, *, num_classes: int
 ) -> Callable[[tf.Tensor], Element]:
     def read(position: tf.Tensor) -> Element:
         record = tf.gather(tf.constant(positions, tf.int64), position)
-        row = parse(
-            files.read(record), {"filename": tf.string, "audio": tf.int16, "label": tf.int64}
-        )
+        row = parse_clip(files.read(record), ("filename", "audio", "label"))
         labels = tf.gather(tf.one_hot(row["label"], num_classes), columns)
         return {"id": row["filename"], "audio": row["audio"], "labels": labels}
 
