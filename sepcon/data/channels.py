@@ -38,6 +38,12 @@ class StoredChannels:
 
     def check_clips(self, clips: ClipDataset) -> None:
         """Raises a SepconError unless these are channels of this very data set."""
+        digest = clips.digest.partition(".")[0]
+        if self.index.clips_digest and digest not in ("", self.index.clips_digest):
+            raise SepconError(
+                f"{self.folders[0]}: holds channels of other files than those of {clips.name}: "
+                "their names or sizes differ; separate those"
+            )
         found = (self.index.clips, self.index.num_clips)
         # By name too: the names of sound scenes tell their recipe, their ids do not.
         if found != (clips.name, clips.num_clips):
@@ -93,7 +99,7 @@ def stored_channels(*, paths: Sequence[str]) -> StoredChannels:
                 f"{path}: is unfinished, {index.num_done} of {index.num_clips} clips are there; "
                 "start the same `sepcon separate` again, it continues"
             )
-        for field in ("clips", "num_clips", "num_channels", "sample_rate_hz"):
+        for field in ("clips", "num_clips", "num_channels", "sample_rate_hz", "clips_digest"):
             mine, first = getattr(index, field), getattr(indices[0], field)
             if mine != first:
                 raise SepconError(

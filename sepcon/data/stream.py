@@ -65,6 +65,11 @@ class TrainingStream:
         """The name and the number of the examples: what a run must find again to go on."""
         return f"{self.examples.num_examples} examples of {self.examples.name}"
 
+    @property
+    def digest(self) -> str:
+        """Tells the examples from others of the same name and number, where they can tell."""
+        return getattr(self.examples, "digest", "")
+
     def batches(self, start_step: int) -> tf.data.Dataset:
         """Returns the batches from that of `start_step` on, for ever.
 
