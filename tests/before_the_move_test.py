@@ -203,12 +203,11 @@ def test_a_killed_pretraining_goes_on_to_the_weights_of_one_that_was_not(old):
         ("encoder", ["STEPS=40"], "finished run of 120 steps, asked for 40"),
         ("encoder", ["LEARNING_RATE=0.5"], "finished run with pretrain/cosine.peak 0.001, now 0.5"),
         ("separator", ["SEPARATOR_STEPS=5"], "finished run of 2 steps, asked for 5"),
-        ("channels", ["SEPARATOR='separator_export'"], "separate.separator 'separator', now"),
         ("embeddings", ["MODEL='encoder'"], "embed.model 'encoder/saved_model', now 'encoder'"),
         ("benchmark", ["benchmark_embeddings.num_classifiers=2"], "num_classifiers 1, now 2"),
         ("imported", ["import_clips.clips_per_shard=1"], "clips_per_shard 2, now 1"),
         ("finetuned", ["EPOCHS=3"], "finished run with finetune.epochs 2, now 3"),
-        ("prepared", ["SCENE_SECONDS=0.2"], "SceneRecipe.scene_seconds 0.3, now 0.2"),
+        ("prepared", ["prepare.clips=()"], "prepare.clips"),
     ],
 )
 def test_a_start_that_contradicts_is_refused_and_changes_no_byte(old, capsys, run, change, line):

@@ -301,7 +301,7 @@ class EmbeddingWriter:
             "shard_size": layout.shard_size,
             "shard_sizes": [layout.clips_in(shard) for shard in range(layout.num_shards)],
             "patches": layout.patches,
-            "clips_digest": layout.digest,
+            **({"clips_digest": layout.digest} if layout.digest else {}),
             "shard_rows": shard_rows,
             "dim": dim,
         }
