@@ -129,6 +129,51 @@ def test_flags_and_gin_stay_in_the_command_line(path):
     assert not roots & {"gin", "absl"} or room(module_name(path)) == "cli"
 
 
+# Tables of the user's own, whose names say what is read, and links in whose folders are theirs.
+READS_A_TABLE = {"sepcon.datasets.esc50.layout"}
+# Arguments that the program has been called with.
+OWN_ARGUMENTS = {"given", "kwargs"}
+
+
+def joined_keys(path: Path) -> list[str]:
+    """What a file puts into paths of a value that it has looked up by a name, as of JSON or CSV."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            parts = [node.right]
+        elif isinstance(node, ast.Call) and re.search(
+            r"^(Path|open|os\.path\.join|shutil\.\w+)$|\.(joinpath|with_name)$",
+            ast.unparse(node.func),
+        ):
+            parts = node.args
+        found += [
+            ast.unparse(node)
+            for part in parts
+            for key in ast.walk(part)
+            if isinstance(key, ast.Subscript)
+            and isinstance(key.slice, ast.Constant)
+            and isinstance(key.slice.value, str)
+            and ast.unparse(key.value) not in OWN_ARGUMENTS
+        ]
+    return found
+
+
+def test_names_that_stand_in_files_are_joined_by_one_function():
+    """Which is `runs.names.path_inside`: they may lead anywhere."""
+    joins = {module_name(path): joined_keys(path) for path in FILES}
+    assert {name for name, found in joins.items() if found} == READS_A_TABLE
+
+
+def test_joined_names_are_seen(tmp_path):
+    written = tmp_path / "module.py"
+    for join in ('root / entry["folder"]', 'Path(row["file"])', "os.path.join(a, f\"{b['c']}\")"):
+        written.write_text(f"import os\nfound = {join}\n")
+        assert joined_keys(written), join
+    written.write_text('root / name\ncounts["a"] / 2\n')
+    assert not joined_keys(written)
+
+
 def test_the_gin_folder_does_not_hide_the_library():
     folder = PACKAGE.parent / "gin"
     assert list(folder.rglob("*.gin"))

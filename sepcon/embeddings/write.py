@@ -55,7 +55,13 @@ def write_embeddings(
     if clips.num_clips < 1:
         raise SepconError(f"{clips.name} holds no clip: nothing to embed")
     layout = StoreLayout(
-        clips.name, embedder.fingerprint, clips.class_names, clips.num_clips, shard_size, patches
+        dataset=clips.name,
+        model=embedder.fingerprint,
+        class_names=clips.class_names,
+        num_clips=clips.num_clips,
+        shard_size=shard_size,
+        patches=patches,
+        digest=clips.digest,
     )
     writer = EmbeddingWriter(folder, layout)
     on_start()

@@ -189,6 +189,7 @@ def finish(root: Path, plan: Plan) -> Counts:
     shutil.rmtree(root / _PARTS, ignore_errors=True)
     # A worker may outlive its killed parent by a moment, and begin a file in it.
     remove_leftovers(root)
+    check_seals(root, cure=_CHANGED_CURE)
     shards = [shard_path(root, number).name for number in range(plan.num_shards)]
     write_seals(root, [MANIFEST, CLASSES, PLAN, *shards])
     return count(read_rows(root / MANIFEST))

@@ -265,5 +265,5 @@ def _examples(
         }
         prefixes = {title: f"separator_{n}_channel" for n, title in enumerate(separators)}
         named = {prefixes[title]: found for title, found in channels.items()}
-        files = write_example(folder / scene.id, scene, named, scenes.sample_rate_hz)
+        files = write_example(folder, scene, named, scenes.sample_rate_hz)
         yield Example(scene, channels, prefixes, files, scenes.sample_rate_hz)

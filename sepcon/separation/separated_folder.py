@@ -55,7 +55,9 @@ class SeparatedFolder:
             )
         entries = before.get("recordings", [])
         self._before = [entry for entry in entries if self._is_there(entry)]
-        self._places = {entry["recording"]: Path(entry["folder"]) for entry in self._before}
+        self._places = {
+            entry["recording"]: self._folder(entry).relative_to(root) for entry in self._before
+        }
         self._owners = {_key(place): recording for recording, place in self._places.items()}
         with told_if_unwritable(root, cure="give another --out"):
             root.mkdir(parents=True, exist_ok=True)
@@ -63,7 +65,10 @@ class SeparatedFolder:
         self.write_list([])
 
     def _is_there(self, entry: Mapping[str, Any]) -> bool:
-        return entry["status"] == "done" and (self.root / entry["folder"] / RECORD_FILE).is_file()
+        return entry["status"] == "done" and (self._folder(entry) / RECORD_FILE).is_file()
+
+    def _folder(self, entry: Mapping[str, Any]) -> Path:
+        return path_inside(self.root, entry["folder"], source=self.root / LIST_FILE)
 
     def place(self, recording: Path, name: Path) -> Path:
         """Returns the folder of a recording, relative to the root.

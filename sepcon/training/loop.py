@@ -283,6 +283,7 @@ class _Run:
                 "averages": self._averages.state(),
                 "metrics": self._metrics,
                 "examples": self._stream.identity,
+                "examples_digest": getattr(self._stream, "digest", ""),
             }
             self._checkpoints.save(Progressed(self._step, self._seconds(), notes))
 
@@ -326,6 +327,13 @@ class _Run:
             raise SepconError(
                 f"{self._run_dir} was trained on {before} up to step {reached.step}, but is given "
                 f"{self._stream.identity}; give those it began with, or another run_dir"
+            )
+        digests = [reached.notes.get("examples_digest"), getattr(self._stream, "digest", "")]
+        if all(digests) and digests[0] != digests[1]:
+            raise SepconError(
+                f"{self._run_dir} was trained on other {before} up to step {reached.step}: their "
+                "files have other names, sizes or labels now; bring those back that it began with, "
+                "or give another run_dir"
             )
 
     def _check_workers_agree(self, step: int) -> None:

@@ -22,6 +22,7 @@ from sepcon.reports.page import require_libraries
 from sepcon.reports.results import RESULTS_FILE, Row, write_csv
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
+from sepcon.runs.names import path_inside
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.supervised import SupervisedObjective
 from sepcon.training.distribution import make_strategy
@@ -202,7 +203,9 @@ def _runs(
                     split=limited,
                     steps_per_epoch=-(-len(whole.train) // recipe.batch_size),
                     seed=seed,
-                    folder=root / f"seed{seed}" / f"fold{fold}",
+                    folder=path_inside(
+                        root, f"seed{seed}/fold{fold}", source=Path(folded.clips.name)
+                    ),
                     title=f"[{len(runs) + 1}/{total}] test fold {fold}, seed {seed}",
                 )
             )

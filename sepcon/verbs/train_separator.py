@@ -178,5 +178,5 @@ def _write_examples(folder: Path, clips: ClipDataset, num_examples: int) -> None
     separator = load_separator(folder)
     for scene in example_scenes(clips, num_examples):
         channels = separator(scene.mixture[np.newaxis]).numpy()[0]  # [channel, samples]
-        place = folder / EXAMPLES_FOLDER / scene.id
-        write_example(place, scene, {"channel": channels}, clips.sample_rate_hz)
+        examples = folder / EXAMPLES_FOLDER
+        write_example(examples, scene, {"channel": channels}, clips.sample_rate_hz)
