@@ -1,7 +1,9 @@
 """The names that the reference implementation of MixIT gives to a separator's variables.
 
 The reference is google-research/sound-separation (TensorFlow 1). Its variables and ours
-correspond one to one; only shapes of single numbers differ.
+correspond one to one; only shapes of single numbers differ. So its published checkpoints can be
+used (`tools/convert_reference_checkpoint.py`), and tests can show that our network computes what
+the reference computes. No library reads them: the reference itself needs TensorFlow 1.
 """
 
 from __future__ import annotations
