@@ -34,7 +34,7 @@ def write_embeddings(
     patches: bool = False,
     description: str = "embed",
 ) -> EmbeddingStore:
-    """Embeds what is not yet in the store `folder` and finishes it.
+    """Embeds the clips of all shards that are not in a store yet, and marks it as finished.
 
     Clips of another sample rate than the model's are resampled.
 
@@ -47,8 +47,12 @@ def write_embeddings(
       patches: whether to keep an embedding of each patch, not only of each clip.
       description: what the progress bar says.
 
+    Returns:
+      The finished store.
+
     Raises:
-      SepconError: as `embed`.
+      SepconError: there is no clip, an embedding is not finite, or the folder holds other
+        embeddings or cannot be written.
     """
     if clips.num_clips < 1:
         raise SepconError(f"{clips.name} holds no clip: nothing to embed")
