@@ -57,7 +57,11 @@ class Embeddings:
         return (len(self.embedding),)
 
     def shard(self, shard: int) -> Embeddings:
-        """Returns all clips, as shard 0."""
+        """Returns all clips, as shard 0.
+
+        Raises:
+          IndexError: another shard is asked for.
+        """
         if shard != 0:
             raise IndexError(f"clips in memory have one shard, asked for number {shard}")
         return self

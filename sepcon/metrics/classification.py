@@ -105,7 +105,7 @@ def d_prime(auc: np.ndarray, *, num_pairs: np.ndarray | None = None) -> np.ndarr
     step that AUC can take.
 
     Args:
-        auc: any shape, 0..1 or NaN.
+        auc: [...], any shape, 0..1 or NaN.
         num_pairs: number of positives times number of negatives, broadcast against `auc`; None
             leaves 0 and 1 infinite.
 
