@@ -55,11 +55,15 @@ class Embeddings:
 
     @property
     def shard_rows(self) -> tuple[int, ...]:
-        """One shard, as clips in memory can be taken for a store that is read already."""
+        """The rows of the only shard: clips in memory are an `EmbeddingSource` too."""
         return (len(self.embedding),)
 
     def shard(self, shard: int) -> Embeddings:
-        """Returns all clips, as shard 0."""
+        """Returns all clips, as shard 0.
+
+        Raises:
+          IndexError: another shard is asked for.
+        """
         if shard != 0:
             raise IndexError(f"clips in memory have one shard, asked for number {shard}")
         return self
@@ -70,7 +74,14 @@ class Embeddings:
         return self.labels if self.patches is None else self.labels.repeat(self.patches, axis=0)
 
     def mean_over_patches(self, values: np.ndarray) -> np.ndarray:
-        """Returns the mean over the rows of each clip, [rows, n] -> [clips, n]."""
+        """Averages over the rows of each clip.
+
+        Args:
+          values: [rows, n] float.
+
+        Returns:
+          [clips, n] float.
+        """
         if self.patches is None:
             return values
         starts = np.cumsum(self.patches) - self.patches
@@ -89,7 +100,14 @@ class Embeddings:
 
 
 def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
-    """Returns the clips of all parts, which are of one store, in turn."""
+    """Puts the clips of several parts of one store together.
+
+    Args:
+      parts: at least one; all with the same classes, and all with or all without `patches`.
+
+    Returns:
+      All clips, in the order of the parts.
+    """
     patches = [part.patches for part in parts if part.patches is not None]
     return Embeddings(
         np.concatenate([part.ids for part in parts]),

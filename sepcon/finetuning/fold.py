@@ -297,7 +297,17 @@ class Selection:
 def predict(
     module: ClassificationModel, folded: FoldedClips, positions: np.ndarray, samples: int
 ) -> Predictions:
-    """Classifies some clips, whole ones and in order, each cut or zero-padded to `samples`."""
+    """Classifies some clips, in their order.
+
+    Args:
+      module: the classifier.
+      folded: all clips.
+      positions: integer [n], which of them.
+      samples: length that every clip is cut or zero-padded to.
+
+    Returns:
+      The probabilities and labels of the n clips.
+    """
     ids: list[str] = []
     probabilities = []
     for batch in _batches(folded.clips, positions, samples):

@@ -117,7 +117,16 @@ def fold_table(rows: Sequence[Row], found: Mapping[str, Any]) -> list[list[str]]
 
 
 def write_finetune_report(root: Path, results: Mapping[str, Any], *, config_text: str) -> None:
-    """Writes report.html into the folder of a finished run."""
+    """Writes report.html into the folder of a finished run.
+
+    Args:
+      root: the folder.
+      results: content of results.json.
+      config_text: the resolved configuration, shown at the end of the page.
+
+    Raises:
+      SepconError: the libraries of the extra `report` are missing, or the page cannot be written.
+    """
     rows, names = results["rows"], results["class_names"]
     write_report(
         root / REPORT_FILE,

@@ -84,7 +84,15 @@ def _part_path(root: Path, number: int) -> Path:
 
 
 def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
-    """Makes a folder ready for an import, or for going on with one.
+    """Prepares the folder of an import, or checks that the same import can go on there.
+
+    Args:
+      root: the folder.
+      source: the clips.
+      clips_per_shard: clips of the source in each shard of records.
+
+    Returns:
+      What is to be imported, as it is written into the folder.
 
     Raises:
       SepconError: it holds the import of another list of clips, or cannot be written.

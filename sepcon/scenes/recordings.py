@@ -80,7 +80,12 @@ class _SampleFile:
 def collect(
     recordings: Iterable[Recording], *, class_names: tuple[str, ...], identity: str
 ) -> Recordings:
-    """Gathers recordings; those of zeros only or without a label are left out.
+    """Collects recordings for mixing; silent ones and those without a label are left out.
+
+    Args:
+      recordings: one by one.
+      class_names: of their labels.
+      identity: text that tells this collection from others.
 
     Raises:
       SepconError: if none is left.
@@ -157,6 +162,12 @@ def open_recordings(
       recipe: how many built-in events to make, and from which seed.
       max_skipped_share: of the files of a folder, this share may be undecodable.
       report: counts what was decoded and skipped.
+
+    Returns:
+      The recordings, as samples with labels, fold and group.
+
+    Raises:
+      SepconError: they are not there, have no labels, or too many of them cannot be decoded.
     """
     identity = identity_of(clips, clips_dir)
     if clips == "synthetic":

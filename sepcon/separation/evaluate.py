@@ -236,12 +236,19 @@ def mixit_measure(
     max_clips: int | None = None,
     batch_size: int = 8,
 ) -> dict[str, float]:
-    """Mean negative SNR of the best assignment of channels, on sums of two neighbouring clips.
+    """Measures the MixIT loss, as a ratio, on the sums of two neighbouring clips each.
 
-    Needs no source: the loss that was trained on, on other clips.
+    It is the loss of the training, measured on other clips; it needs no known sources.
+
+    Args:
+      separator: what is measured.
+      clips: of one length.
+      max_clips: how many are used; all by default.
+      batch_size: pairs at a time.
 
     Returns:
-      `mixit_negative_snr_db`, or nothing where clips differ in length or there is but one.
+      `mixit_negative_snr_db`, see `sepcon.losses.mixit_snr`; empty where clips differ in length or
+      there are fewer than two.
     """
     num_scenes = num_measured(clips, max_clips)
     if clips.clip_samples is None or num_scenes < 2:

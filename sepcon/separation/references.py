@@ -14,7 +14,15 @@ _FLOOR = 1e-12
 
 
 def copied_mixture(mixture: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
-    """Returns the mixture in every channel: an improvement of 0 dB, by definition."""
+    """Returns the mixture in every channel: an improvement of 0 dB, by definition.
+
+    Args:
+      mixture: [batch, samples] float32.
+      sources: [batch, source, samples] float32, of which only the shape counts.
+
+    Returns:
+      [batch, source, samples] float32.
+    """
     return tf.broadcast_to(mixture[:, tf.newaxis, :], tf.shape(sources))
 
 
@@ -25,6 +33,13 @@ def ideal_ratio_masks(mixture: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
     windows: what real masks over the STFT of the default separator can about reach (Erdogan et
     al., "Phase-sensitive and recognition-boosted speech separation using deep recurrent neural
     networks", 2015, compare such masks). The channels sum to the mixture.
+
+    Args:
+      mixture: [batch, samples] float32.
+      sources: [batch, source, samples] float32, which sum to it.
+
+    Returns:
+      [batch, source, samples] float32.
     """
     num_samples = tf.shape(mixture)[-1]
     magnitude = tf.abs(_stft(sources))  # [batch, source, frames, bins]

@@ -56,7 +56,7 @@ class Measure:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """What a plan is given of the study that it is the plan of.
+    """A study as its plan sees it: rows that were checked, and where and how they run.
 
     Attributes:
       root: the study's run folder.
@@ -79,10 +79,10 @@ class Study:
     expected_seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def compared_with(self, others: str) -> str:
-        """Returns what differences are to, as a sentence without its full stop.
+        """Returns a sentence, without its full stop, that says what rows are compared with.
 
         Args:
-          others: where the row is named that another than the baseline is compared with.
+          others: words for where the rows of `against` are named, such as "the table".
         """
         others = f", or to {others}" if self.against else ""
         return f"Differences are to {self.baseline}{others}"
@@ -125,7 +125,7 @@ class Study:
     def told_of(
         self, verb: str, row: StudyRow | None, folder: Path, bindings: Sequence[str] = ()
     ) -> Result:
-        """Returns what a result is to say of the command that yielded it.
+        """Returns what a result says of the command that made it: commit, gin files, bindings.
 
         Args:
           verb: what was run.
@@ -179,7 +179,7 @@ def checked_row(
     asks: Sequence[str] = (),
     bindings: Sequence[str] = (),
 ) -> StudyRow:
-    """Returns a row with what the plan asks of its configuration.
+    """Reads the configuration of a row, and returns the row with what the plan asks of it.
 
     Args:
       verb: what the row's gin files and bindings are given to.
@@ -246,7 +246,13 @@ class Plan(abc.ABC):
         return "", ""
 
     def note(self, study: Study, results: Sequence[Result], *, final: bool) -> str:
-        """Returns a sentence for below the tables without its full stop, see `sections`."""
+        """Returns a sentence for below the tables, without its full stop.
+
+        Args:
+          study: is finished.
+          results: of the plan.
+          final: whether anything of the test may be shown.
+        """
         del study, results, final
         return ""
 

@@ -32,13 +32,13 @@ def dry_run(
     train: Callable[..., Any] | None,
     loop_settings: Mapping[str, Any],
 ) -> Rows:
-    """Checks what a verb would be called with, and leaves nothing behind.
+    """Checks the arguments that a verb would get, and leaves nothing behind.
 
-    Data sets that would be prepared first are named and not prepared; what depends on them is then
-    not checked.
+    Data sets that are not prepared yet are named and not prepared; what depends on them is then not
+    checked.
 
     Args:
-      run_dir: of the run that would be.
+      run_dir: folder of the run, which need not exist.
       arguments: makes the arguments of the verb's function, which opens the data.
       opened_by: argument -> module:name of the function that opens what it names.
       train: for a verb that trains, calls it with a `run_dir` and a `loop`; else None.

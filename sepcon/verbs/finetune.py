@@ -1,4 +1,4 @@
-"""`sepcon finetune`: classifiers of labelled clips by cross-validation, with an honest choice."""
+"""`sepcon finetune`: trains classifiers of labelled clips by cross-validation."""
 
 from __future__ import annotations
 

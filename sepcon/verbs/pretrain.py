@@ -42,7 +42,7 @@ def pretrain(
     seed: int = 0,
     config_text: str = "",
 ) -> Path | None:
-    """Pretrains an encoder and exports it; a stopped run goes on to the very step.
+    """Pretrains an encoder and exports it; a stopped run goes on from the step where it was.
 
     What examples are, how an encoder sees them and what it learns are bound in gin: by default
     clips, pairs of log-mel patches, and the two objectives of Fonseca et al., 2021.
@@ -57,8 +57,8 @@ def pretrain(
       optimizer: makes the optimizer.
       batch_size: examples in the global batch.
       num_steps: training steps.
-      recalibration_batches: batches of plain views on which the statistics of batch normalisation
-        are taken anew in the end; 0 keeps those of training.
+      recalibration_batches: batches of views without augmentation on which the statistics of batch
+        normalisation are computed anew at the end; 0 keeps those of the training.
       shuffle_buffer: see `TrainingStream`.
       loop: the training loop.
       strategy: `default`, `mirrored`, `multi_worker` or `tpu`.

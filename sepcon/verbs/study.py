@@ -38,18 +38,17 @@ def study(
     expected_seconds: Mapping[str, float] | None = None,
     config_text: str = "",
 ) -> list[Result]:
-    """Runs the commands of every row, and says what the rows are worth.
+    """Runs the commands of every row, and compares the rows.
 
-    Each step is a `sepcon` command of its own, whose log stands under run_dir/logs; what is
-    finished is not done again, so a study goes on wherever it was stopped, and rows or seeds can be
-    added later.
+    Each step is a `sepcon` command of its own, with a log under run_dir/logs. Finished commands are
+    not run again: a study goes on where it was stopped, and rows or seeds can be added later.
 
-    A row is a name with gin files and bindings (what holds a '='). What is bound in the study's own
-    gin files and on its command line holds for every row: the study's files come after those of a
-    row, the bindings of the command line after those of a row.
+    A row is a name with gin files and bindings (an entry with a '=' is a binding). What is bound in
+    the study's own gin files and on its command line holds for every row: the study's files are
+    read after those of a row, and the bindings of the command line after those of a row.
 
-    Settings are to be chosen by the selection table, which holds validation scores alone; the test
-    is in the final table. Nothing of the study itself decides anything by the test.
+    Choose settings by the selection table, which holds validation scores only. The final table has
+    the test scores; nothing in a study is decided by them.
 
     Writes study.csv (a line for each run), results.json (the same with all that was measured),
     selection.md, table.md and report.html.
@@ -65,13 +64,15 @@ def study(
       baseline: name of the row that the others are compared with seed by seed; the first row by
         default.
       against: rows that are compared with another row than the baseline: names, in which * stands
-        for any text -> the name of that row, their own for none. The last that fits holds.
+        for any text -> the name of the other row; a row's own name for no comparison. If several
+        entries fit a row, the last one holds.
       figures: figures of the page beside that of all rows: name -> names of the rows in it, in
         which * stands for any text.
-      final: False leaves every test score out of all that is shown: for the time of choosing.
+      final: False leaves every test score out of everything that is shown, while settings are still
+        being chosen.
       title: of the report.
       workers: commands that run at once.
-      threads: of each command; two commands of one thread do more than one of two.
+      threads: of each command; two commands of one thread do more than one command of two.
       expected_seconds: verb -> seconds of a command on one core, for the time left before anything
         is measured.
       config_text: the resolved configuration, kept in run_dir.
@@ -80,8 +81,9 @@ def study(
       The rows of results.json.
 
     Raises:
-      SepconError: a row is not as it must be, told before anything is run; a command failed; the
-        libraries of the extra `report` are missing; or the folder cannot be written.
+      SepconError: a name or a row is wrong (see `checked_study`; nothing has been run then); a
+        command failed; the libraries of the extra `report` are missing; or the folder cannot be
+        written.
     """
     planned = checked_study(
         run_dir=run_dir,

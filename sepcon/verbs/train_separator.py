@@ -56,10 +56,11 @@ def train_separator(
     seed: int = 0,
     config_text: str = "",
 ) -> Path:
-    """Trains a separator by MixIT; a stopped run goes on to the very step.
+    """Trains a separator by MixIT; a stopped run goes on from the step where it was.
 
-    Wisdom et al., 2020: sums of two clips are separated into channels that can be put together to
-    the two clips again. Needs no label, and no source unless a share of the batch is supervised.
+    Wisdom et al., 2020: the sum of two clips is separated into channels, from which sums are formed
+    that must equal the two clips. That needs no labels, and no sources unless a share of the batch
+    is supervised.
 
     Args:
       run_dir: receives everything; states/ holds the weights of the convergence states that the
@@ -70,7 +71,7 @@ def train_separator(
       optimizer: makes the optimizer.
       separator: the network; full TDCN++ by default.
       segment_seconds: what is taken of each clip.
-      gain_range_db: random gain of each clip.
+      gain_range_db: each clip gets a random gain of up to plus or minus so much; 0 for none.
       supervised_share: share of each batch that is trained on the known sources of the clips, 0
         to 1; see `SeparationTask`, also for the losses against over-separation that follow.
       sparsity_weight: of the sparsity of the estimates.

@@ -63,7 +63,7 @@ def write_saved_model(
 ) -> Path:
     """Writes run_dir/saved_model: waveform in, embeddings, class probabilities or sources out.
 
-    Which of them follows from the run (see `EmbeddingModel`, `ClassificationModel` and
+    What it gives depends on the kind of run (see `EmbeddingModel`, `ClassificationModel` and
     `SeparationModel`). Beside the graph it holds assets/model_card.json (rates, sizes, step, git
     revision, gin), assets/model.json (the architecture) and, of a classifier,
     assets/class_map.csv. It appears whole or not at all.
@@ -114,7 +114,15 @@ def _makers() -> dict[str, Callable[[str | Path, int | None, float | None], Prod
 def open_product(
     model: str | Path, step: int | None = None, hop_seconds: float | None = None
 ) -> Product:
-    """Opens what a run has made, ready to be written; see `write_saved_model`.
+    """Opens a trained model as what `write_saved_model` would write.
+
+    Args:
+      model: folder of the run.
+      step: which state; by default the last, of a classifier the one that validation has chosen.
+      hop_seconds: time between patches of an encoder, half a patch by default.
+
+    Returns:
+      The model and what is said of it.
 
     Raises:
       SepconError: `model` is no such run, lacks the step, or is of a kind that has no SavedModel.
