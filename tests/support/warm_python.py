@@ -7,13 +7,14 @@ the first operation, and until then a process that has loaded it can be forked.
     subprocess.run([warm_python.path(), "-m", "sepcon", "--version"])
 
 What is run has a program, folder, environment, input and output of its own as any other process,
-and imports sepcon and whatever else it needs by itself. What it starts by `sys.executable` is forked
-from the server too. The process that a test sees is a small one in between, which hands on signals
-and the exit code; when it is killed, so is what it stands for, a moment later: wait for the end of
-its output before you start something in the same place.
+and imports sepcon and whatever else it needs by itself. What it starts by `sys.executable` is
+forked from the server too. The process that a test sees is a small one in between, which hands on
+signals and the exit code; when it is killed, so is what it stands for, a moment later: wait for the
+end of its output before you start something in the same place.
 """
 
 import atexit
+import contextlib
 import fcntl
 import io
 import json
@@ -187,11 +188,8 @@ class Server:
         launcher = self._launchers.pop(process)
         if launcher in self._selector.get_map():
             self._selector.unregister(launcher)
-        try:
+        with contextlib.suppress(OSError), launcher:  # It may have been killed.
             launcher.sendall(code.to_bytes(4, "big", signed=True))
-        except OSError:
-            pass  # It was killed.
-        launcher.close()
 
 
 def _read_at_loading(environment: Any) -> dict[str, str]:
@@ -236,8 +234,9 @@ def become(request: dict[str, Any], search_path: list[str]) -> None:
 def _open_streams(*, unbuffered: bool) -> None:
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
     for number, name in ((1, "stdout"), (2, "stderr")):
+        file = os.fdopen(number, "wb", 0 if unbuffered else -1, closefd=False)
         stream = io.TextIOWrapper(
-            open(number, "wb", 0 if unbuffered else -1, closefd=False),  # type: ignore[call-overload]
+            file,
             encoding="utf-8",
             errors="backslashreplace" if name == "stderr" else "strict",
             line_buffering=name == "stderr",
