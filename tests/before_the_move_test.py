@@ -11,7 +11,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
+import warm_python
 from esc50_stub import write_esc50
 
 from sepcon import cli
@@ -174,7 +174,7 @@ def test_a_killed_pretraining_goes_on_to_the_weights_of_one_that_was_not(old):
     words = [word for word in command_of("encoder") if not word.startswith("--run_dir=")]
     # By one thread, as the whole one was: the order of sums depends on the number of threads.
     words += ["--run_dir=encoder_stopped", "--num_threads=1"]
-    command = [sys.executable, "-m", "sepcon", *words]
+    command = [warm_python.path(), "-m", "sepcon", *words]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     told = ended.stderr
     assert ended.returncode == 0, told
