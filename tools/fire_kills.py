@@ -1,0 +1,90 @@
+"""SIGKILL at random moments of every verb that takes long, each followed by the same command.
+
+A run that was killed and begun again must hold the bytes of a run that was not. Every other kill
+comes after a random share of the time, of the process alone or with its children; the others come
+right before the command makes, renames or removes its n-th file, which the seed repeats exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from fire_house import COMMANDS, House
+from fire_process import DONE, KILLED, Ended, Trouble
+from fire_table import Table
+
+# What the verbs that take long make: these are killed.
+LONG = (
+    "imported",
+    "prepared",
+    "separator",
+    "separated",
+    "channels",
+    "encoder",
+    "embeddings",
+    "finetuned",
+    "benchmarked",
+    "studied",
+)
+EQUAL, OTHER, NOT_FINISHED = "equal to an unbroken run", "other bytes", "not finished"
+
+
+def table() -> Table:
+    """An empty table."""
+    return Table("Killed, then run again", "verb", (EQUAL,), (OTHER, NOT_FINISHED))
+
+
+def fire(
+    house: House, told: Table, *, count: int, seed: int, names: Sequence[str] = LONG
+) -> Iterator[int]:
+    """Kills commands, lets each go on, and compares; yields after each how many are done.
+
+    Args:
+      house: what is fired at.
+      told: receives what became of each.
+      count: of kills; spread evenly over `names`.
+      seed: of the moments.
+      names: folders whose commands are killed.
+    """
+    for number in range(count):
+        name = names[number % len(names)]
+        ended = house.make(name)
+        generator = np.random.default_rng([seed, number])
+        house.remove(name)
+        moment = _kill(house, name, ended, generator)
+        became, detail = _go_on(house, name)
+        told.add(_row(name), became, f"kill {number} of seed {seed}, {moment}: {detail}")
+        if became != EQUAL:
+            house.restore(name)
+        yield number + 1
+
+
+def _row(name: str) -> str:
+    command = COMMANDS[name]
+    return f"{command.verb} (files)" if name == "separated" else command.verb
+
+
+def _kill(house: House, name: str, unbroken: Ended, generator: np.random.Generator) -> str:
+    """Starts a command and kills it; returns when that was."""
+    while True:
+        if generator.random() < 0.5:
+            deed = int(generator.integers(1, unbroken.deeds + 1))
+            trouble, moment = Trouble(kill_deed=deed), f"before file {deed} of {unbroken.deeds}"
+        else:
+            seconds = float(generator.uniform(0.02, unbroken.seconds))
+            group = bool(generator.integers(2))
+            trouble = Trouble(kill_seconds=seconds, with_children=group)
+            moment = f"after {seconds:.2f} s of {unbroken.seconds:.2f}"
+        if house.run(name, trouble).outcome == KILLED:
+            return moment
+        house.remove(name)  # It was over before.
+
+
+def _go_on(house: House, name: str) -> tuple[str, str]:
+    """Runs the same command again; returns what became of it, and more of that."""
+    ended = house.run(name)
+    if ended.outcome != DONE:
+        return NOT_FINISHED, f"{ended.outcome}: {ended.last_line}"
+    different = house.differences(name)
+    return (OTHER, "; ".join(different)) if different else (EQUAL, "")
