@@ -78,7 +78,7 @@ def _fire(
 ) -> None:
     house = fire_house.House(root)
     # In the tests there is no time for verbs that train: these have tests of their own.
-    few = {"names": ("embeddings",)} if short else {}
+    shares = {"imported": 1, "separated": 1} if short else fire_kills.SHARES
     fires: dict[str, tuple[Callable[[], Table], Callable[[Table, int], Iterator[int]]]] = {
         "audio": (
             fire_audio.table,
@@ -94,7 +94,9 @@ def _fire(
         ),
         "kills": (
             fire_kills.table,
-            lambda table, count: fire_kills.fire(house, table, count=count, seed=seed, **few),
+            lambda table, count: fire_kills.fire(
+                house, table, count=count, seed=seed, shares=shares
+            ),
         ),
     }
     for part, count in counts.items():

@@ -184,7 +184,7 @@ READERS = {
 
 
 def fire(
-    house: House, told: Table, *, count: int, seed: int, seconds: float = 60.0
+    house: House, told: Table, *, count: int, seed: int, seconds: float = 300.0
 ) -> Iterator[int]:
     """Mutates files one by one, has each read and puts it back; yields how many are done.
 
@@ -293,5 +293,3 @@ def _feed(state: Any, value: Any) -> None:
             _feed(state, each)
     else:
         state.update(repr(value).encode("utf-8", "surrogateescape"))
-
-

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-
 from fire_contents import contents, differences
 from fire_process import DONE, Ended, Trouble, run_command
 
@@ -149,9 +148,7 @@ COMMANDS = {
     ),
     "benchmarked": Command(
         "benchmark",
-        _configured(
-            "benchmark", *_SCENES, MODEL="encoder/saved_model", DATA_DIR="prepared/data"
-        ),
+        _configured("benchmark", *_SCENES, MODEL="encoder/saved_model", DATA_DIR="prepared/data"),
         ("encoder",),
     ),
     "exported": Command("export", _configured("export", MODEL="encoder"), ("encoder",)),

@@ -7,26 +7,27 @@ right before the command makes, renames or removes its n-th file, which the seed
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from fire_house import COMMANDS, House
 from fire_process import DONE, KILLED, Ended, Trouble
 from fire_table import Table
 
-# What the verbs that take long make: these are killed.
-LONG = (
-    "imported",
-    "prepared",
-    "separator",
-    "separated",
-    "channels",
-    "encoder",
-    "embeddings",
-    "finetuned",
-    "benchmarked",
-    "studied",
-)
+# What the verbs that take long make, each with its share of a hundred kills: those that take
+# longest get fewer.
+SHARES = {
+    "imported": 20,
+    "prepared": 16,
+    "embeddings": 18,
+    "separated": 12,
+    "channels": 8,
+    "benchmarked": 7,
+    "separator": 6,
+    "encoder": 6,
+    "finetuned": 4,
+    "studied": 3,
+}
 EQUAL, OTHER, NOT_FINISHED = "equal to an unbroken run", "other bytes", "not finished"
 
 
@@ -36,17 +37,18 @@ def table() -> Table:
 
 
 def fire(
-    house: House, told: Table, *, count: int, seed: int, names: Sequence[str] = LONG
+    house: House, told: Table, *, count: int, seed: int, shares: Mapping[str, int] = SHARES
 ) -> Iterator[int]:
     """Kills commands, lets each go on, and compares; yields after each how many are done.
 
     Args:
       house: what is fired at.
       told: receives what became of each.
-      count: of kills; spread evenly over `names`.
+      count: of kills.
       seed: of the moments.
-      names: folders whose commands are killed.
+      shares: folders whose commands are killed, and how often each is of as many as these are.
     """
+    names = _spread(shares)
     for number in range(count):
         name = names[number % len(names)]
         ended = house.make(name)
@@ -58,6 +60,12 @@ def fire(
         if became != EQUAL:
             house.restore(name)
         yield number + 1
+
+
+def _spread(shares: Mapping[str, int]) -> list[str]:
+    """Each name as often as its share says, all of them spread over the whole."""
+    places = [(place / share, name) for name, share in shares.items() for place in range(share)]
+    return [name for _, name in sorted(places)]
 
 
 def _row(name: str) -> str:

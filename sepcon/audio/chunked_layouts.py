@@ -50,9 +50,7 @@ def _aiff_part(magic: bytes, common: bytes | None, audio: int, stop: int) -> Par
     form = 4 + len(chunks) + length
     if form > 0xFFFFFFFF:
         return None
-    return Part(
-        b"FORM" + struct.pack(">I", form) + magic[8:12] + chunks, audio, audio + length
-    )
+    return Part(b"FORM" + struct.pack(">I", form) + magic[8:12] + chunks, audio, audio + length)
 
 
 def au_layout(descriptor: int, magic: bytes, start: int, size: int) -> Layout:
