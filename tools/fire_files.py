@@ -8,6 +8,7 @@ Code is put into files that a careless reader would execute; it must not be.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from fire_contents import contents
 from fire_house import House
 from fire_mutations import mutated, with_code
 from fire_process import CRASHED, DONE, HUNG, REFUSED, TRACEBACK, Worker
-from fire_table import Table
+from fire_table import Table, spread
 
 SAME = "right result"
 DIFFERENT, EXECUTED = "another result", "code executed"
@@ -41,11 +42,13 @@ class Reader:
       folder: the folder of `fire_house.COMMANDS` whose files are mutated.
       files: which of them, as patterns below it.
       read: returns all that came of them, in what `_digest` takes.
+      share: of a thousand mutated files; what takes longer gets fewer.
     """
 
     folder: str
     files: tuple[str, ...]
     read: Callable[[], Any]
+    share: int
 
 
 def _waveform() -> np.ndarray:
@@ -147,12 +150,18 @@ def _predictions() -> Any:
     return dataclasses.astuple(Predictions.load(Path("finetuned/seed0/fold1/selected.npz")))
 
 
+@functools.cache
+def _loaded_separator() -> Any:
+    from sepcon.separation.recording_separator import load_recording_separator
+
+    return load_recording_separator("separator")
+
+
 def _separated() -> Any:
     """The whole verb, which makes again what is not whole, with a separator that is there."""
-    from sepcon.separation.recording_separator import load_recording_separator
     from sepcon.separation.separate_files import separate_files
 
-    separator = load_recording_separator("separator")
+    separator = _loaded_separator()
     separate_files(["recordings"], out=Path("separated"), separator=separator)
     found = contents(Path("separated"))
     del found["report.html"]
@@ -160,26 +169,30 @@ def _separated() -> Any:
 
 
 READERS = {
-    "embed (an import)": Reader("imported", ("*.tfrecord", "*.csv", "*.json"), _imported),
-    "finetune (an import)": Reader("imported", ("*.tfrecord", "*.csv", "*.json"), _imported_folds),
+    "embed (an import)": Reader("imported", ("*.tfrecord", "*.csv", "*.json"), _imported, 160),
+    "finetune (an import)": Reader(
+        "imported", ("*.tfrecord", "*.csv", "*.json"), _imported_folds, 130
+    ),
     "pretrain (scenes)": Reader(
-        "prepared", ("data/**/*.tfrecord-*", "data/**/dataset_info.json"), _scenes
+        "prepared", ("data/**/*.tfrecord-*", "data/**/dataset_info.json"), _scenes, 120
     ),
-    "pretrain (channels)": Reader("channels", ("*.tfrecord", "index.json", "run.json"), _channels),
-    "pretrain (a checkpoint)": Reader("encoder", ("checkpoints/*12.npz",), _checkpoint),
-    "separate (a run)": Reader("separator", ("model.json", "states/*12/*"), _separator),
+    "pretrain (channels)": Reader(
+        "channels", ("*.tfrecord", "index.json", "run.json"), _channels, 130
+    ),
+    "pretrain (a checkpoint)": Reader("encoder", ("checkpoints/*12.npz",), _checkpoint, 110),
+    "separate (a run)": Reader("separator", ("model.json", "states/*12/*"), _separator, 30),
     "separate (files done)": Reader(
-        "separated", ("separated.json", "*/recording.json"), _separated
+        "separated", ("separated.json", "*/recording.json"), _separated, 60
     ),
-    "embed (a run)": Reader("encoder", ("model.json", "states/*/*"), _embedder("encoder/.")),
+    "embed (a run)": Reader("encoder", ("model.json", "states/*/*"), _embedder("encoder/."), 25),
     "embed (a SavedModel)": Reader(
-        "exported", ("saved_model/*.pb", "saved_model/*/*"), _embedder("exported")
+        "exported", ("saved_model/*.pb", "saved_model/*/*"), _embedder("exported"), 15
     ),
     "classify": Reader(
-        "finetuned", ("seed0/fold1/model.json", "seed0/fold1/selected/*"), _classifier
+        "finetuned", ("seed0/fold1/model.json", "seed0/fold1/selected/*"), _classifier, 10
     ),
-    "benchmark (embeddings)": Reader("embeddings", ("embeddings/*",), _embeddings),
-    "study (predictions)": Reader("finetuned", ("seed0/fold1/selected.npz",), _predictions),
+    "benchmark (embeddings)": Reader("embeddings", ("embeddings/*",), _embeddings, 120),
+    "study (predictions)": Reader("finetuned", ("seed0/fold1/selected.npz",), _predictions, 90),
 }
 
 
@@ -191,13 +204,14 @@ def fire(
     Args:
       house: what is fired at.
       told: receives what became of each.
-      count: of mutated files, spread evenly over `READERS`.
+      count: of mutated files, spread over `READERS` as their shares say.
       seed: decides with the number of a file which it is and how it is changed.
       seconds: for one reader, before it counts as a hang.
     """
     for reader in READERS.values():
         house.make(reader.folder)
     marker = house.root / "executed"
+    names = spread({name: reader.share for name, reader in READERS.items()})
     with Worker(
         lambda name: _read(house.root, name), seconds=seconds, memory_bytes=8 << 30
     ) as worker:
@@ -206,7 +220,7 @@ def fire(
             if became != DONE or answer[0] != DONE:
                 raise RuntimeError(f"{name}: {became} {answer}, with nothing mutated")
         for number in range(count):
-            name = list(READERS)[number % len(READERS)]
+            name = names[number % len(names)]
             generator = np.random.default_rng([seed, number])
             path, data = _mutated_file(house.root, READERS[name], generator, marker)
             before = path.read_bytes()

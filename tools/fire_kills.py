@@ -1,8 +1,9 @@
 """SIGKILL at random moments of every verb that takes long, each followed by the same command.
 
-A run that was killed and begun again must hold the bytes of a run that was not. Every other kill
-comes after a random share of the time, of the process alone or with its children; the others come
-right before the command makes, renames or removes its n-th file, which the seed repeats exactly.
+A run that was killed and begun again, one to three times, must hold the bytes of a run that was
+not. Every other kill comes after a random share of the time, of the process alone or with its
+children; the others come right before the command makes, renames or removes its n-th file, which
+the seed repeats exactly.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from fire_house import COMMANDS, House
 from fire_process import DONE, KILLED, Ended, Trouble
-from fire_table import Table
+from fire_table import Table, spread
 
 # What the verbs that take long make, each with its share of a hundred kills: those that take
 # longest get fewer.
@@ -28,6 +29,7 @@ SHARES = {
     "finetuned": 4,
     "studied": 3,
 }
+_MOST_KILLS = 3
 EQUAL, OTHER, NOT_FINISHED = "equal to an unbroken run", "other bytes", "not finished"
 
 
@@ -48,24 +50,24 @@ def fire(
       seed: of the moments.
       shares: folders whose commands are killed, and how often each is of as many as these are.
     """
-    names = _spread(shares)
-    for number in range(count):
-        name = names[number % len(names)]
+    names, number, run = spread(shares), 0, 0
+    while number < count:
+        name = names[run % len(names)]
         ended = house.make(name)
-        generator = np.random.default_rng([seed, number])
+        generator = np.random.default_rng([seed, run])
         house.remove(name)
-        moment = _kill(house, name, ended, generator)
+        most = min(count - number, int(generator.integers(1, _MOST_KILLS + 1)))
+        moments = _kill(house, name, ended, generator, most)
         became, detail = _go_on(house, name)
-        told.add(_row(name), became, f"kill {number} of seed {seed}, {moment}: {detail}")
+        for _ in moments:
+            told.add(_row(name), became, "")
         if became != EQUAL:
+            shown = f"run {run} of seed {seed}, killed {', '.join(moments)}: {detail}"
+            told.faults[-len(moments) :] = [f"{_row(name)}: {became}: {shown}"]
             house.restore(name)
-        yield number + 1
-
-
-def _spread(shares: Mapping[str, int]) -> list[str]:
-    """Each name as often as its share says, all of them spread over the whole."""
-    places = [(place / share, name) for name, share in shares.items() for place in range(share)]
-    return [name for _, name in sorted(places)]
+        number, run = number + len(moments), run + 1
+        told.notes["runs"] = f"{number} kills of {run} runs."
+        yield number
 
 
 def _row(name: str) -> str:
@@ -73,9 +75,12 @@ def _row(name: str) -> str:
     return f"{command.verb} (files)" if name == "separated" else command.verb
 
 
-def _kill(house: House, name: str, unbroken: Ended, generator: np.random.Generator) -> str:
-    """Starts a command and kills it; returns when that was."""
-    while True:
+def _kill(
+    house: House, name: str, unbroken: Ended, generator: np.random.Generator, most: int
+) -> list[str]:
+    """Starts a command and kills it, up to `most` times, at least once; returns when."""
+    moments: list[str] = []
+    while len(moments) < most:
         if generator.random() < 0.5:
             deed = int(generator.integers(1, unbroken.deeds + 1))
             trouble, moment = Trouble(kill_deed=deed), f"before file {deed} of {unbroken.deeds}"
@@ -85,8 +90,12 @@ def _kill(house: House, name: str, unbroken: Ended, generator: np.random.Generat
             trouble = Trouble(kill_seconds=seconds, with_children=group)
             moment = f"after {seconds:.2f} s of {unbroken.seconds:.2f}"
         if house.run(name, trouble).outcome == KILLED:
-            return moment
-        house.remove(name)  # It was over before.
+            moments.append(moment)
+        elif moments:
+            break  # What was left to do was over before.
+        else:
+            house.remove(name)
+    return moments
 
 
 def _go_on(house: House, name: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass
@@ -52,3 +53,9 @@ class Table:
             lines.append(f"| {row} | {cells} |")
         lines.append("| all | " + " | ".join(str(self.total(name)) for name in columns) + " |")
         return "\n".join([*lines, *([""] if self.notes else []), *self.notes.values()])
+
+
+def spread(shares: Mapping[str, int]) -> list[str]:
+    """Returns each name as often as its share says, all of them spread over the whole."""
+    places = [(place / share, name) for name, share in shares.items() for place in range(share)]
+    return [name for _, name in sorted(places)]
