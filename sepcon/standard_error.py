@@ -95,8 +95,9 @@ class _StandardError:
             if text and self._shows:
                 self._shows[-1](text.decode(errors="backslashreplace"))
                 return
-            while text:
-                text = text[os.write(self._real, text) :]
+            with contextlib.suppress(OSError):  # A terminal may be closed.
+                while text:
+                    text = text[os.write(self._real, text) :]
 
     def is_terminal(self) -> bool:
         with self._lock:

@@ -23,8 +23,8 @@ import numpy as np
 
 LEFT_OUT = (
     "TensorBoard events, logs of a study's commands, claims; of JSON (in checkpoints too), CSV, "
-    "pages and WAV's PEAK chunk what is a date or measured in seconds; of a SavedModel the bytes of saved_model.pb and fingerprint.pb, while its "
-    "variables and its card are compared"
+    "pages and WAV's PEAK chunk what is a date or measured in seconds; of a SavedModel the bytes "
+    "of saved_model.pb and fingerprint.pb, while its variables and its card are compared"
 )
 _SKIPPED = re.compile(r"events\.out\.tfevents\..*|\.claim|fingerprint\.pb|saved_model\.pb")
 _TIMES = re.compile(r"seconds|duration|date|since|per_second|waiting|created", re.IGNORECASE)

@@ -8,7 +8,7 @@ there is room, must end with the bytes of a run that nothing befell.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from fire_house import COMMANDS, House
@@ -30,16 +30,18 @@ def table() -> Table:
     return Table("Full disk, then room again", "verb", (TOLD, UNTOUCHED), bad)
 
 
-def fire(house: House, told: Table, *, count: int, seed: int) -> Iterator[int]:
+def fire(
+    house: House, told: Table, *, count: int, seed: int, names: Sequence[str] = tuple(COMMANDS)
+) -> Iterator[int]:
     """Runs commands on a full disk, then again; yields how many are done.
 
     Args:
       house: what is fired at.
       told: receives what became of each.
-      count: of full disks, spread evenly over all verbs.
+      count: of full disks, spread evenly over `names`.
       seed: decides how full they are.
+      names: folders that are written.
     """
-    names = list(COMMANDS)
     for number in range(count):
         name = names[number % len(names)]
         house.make(name)

@@ -12,6 +12,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -197,25 +198,32 @@ READERS = {
 
 
 def fire(
-    house: House, told: Table, *, count: int, seed: int, seconds: float = 300.0
+    house: House,
+    told: Table,
+    *,
+    count: int,
+    seed: int,
+    seconds: float = 300.0,
+    readers: Mapping[str, Reader] = MappingProxyType(READERS),
 ) -> Iterator[int]:
     """Mutates files one by one, has each read and puts it back; yields how many are done.
 
     Args:
       house: what is fired at.
       told: receives what became of each.
-      count: of mutated files, spread over `READERS` as their shares say.
+      count: of mutated files, spread over the readers as their shares say.
       seed: decides with the number of a file which it is and how it is changed.
       seconds: for one reader, before it counts as a hang.
+      readers: what they are fed to, some of `READERS`.
     """
-    for reader in READERS.values():
+    for reader in readers.values():
         house.make(reader.folder)
     marker = house.root / "executed"
-    names = spread({name: reader.share for name, reader in READERS.items()})
+    names = spread({name: reader.share for name, reader in readers.items()})
     with Worker(
         lambda name: _read(house.root, name), seconds=seconds, memory_bytes=8 << 30
     ) as worker:
-        right = {name: worker.call(name) for name in READERS}
+        right = {name: worker.call(name) for name in readers}
         for name, (became, answer, _) in right.items():
             if became != DONE or answer[0] != DONE:
                 raise RuntimeError(f"{name}: {became} {answer}, with nothing mutated")

@@ -126,7 +126,7 @@ class _Touch:
 
 
 def with_code(name: str, data: bytes, marker: Path, generator: np.random.Generator) -> bytes | None:
-    """Puts code into a file, which makes the marker if somebody executes it; None if it has no room.
+    """Puts code into a file, which makes the marker if it is executed; None if there is no room.
 
     An array of an .npz archive becomes a pickle; a layer of a Keras model in JSON a Lambda layer
     or a function of Python's own.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import faulthandler
 import importlib
 import json
 import os
@@ -167,6 +168,7 @@ def _forked(work: Callable[[], int]) -> int:
     code = 70
     try:
         os.setpgid(0, 0)
+        faulthandler.disable()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         code = work()
     except BaseException:

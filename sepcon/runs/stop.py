@@ -1,4 +1,4 @@
-"""The wish to stop: SIGTERM and Ctrl-C, heeded in one way by everything that takes long.
+"""The wish to stop: SIGTERM, Ctrl-C, a terminal that was closed: heeded by all that takes long.
 
 A command ends by an `Interrupted` where it is; a training, and a parent of other commands, only
 note the first signal, and end in order. Outside the main thread, where Python takes no signals,
@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from sepcon.errors import Interrupted
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _received: int | None = None
 
 Handler = Callable[[int, FrameType | None], Any]
@@ -25,7 +25,7 @@ Handler = Callable[[int, FrameType | None], Any]
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """While entered, SIGTERM and Ctrl-C raise `Interrupted` in the main thread, and are not lost.
+    """While entered, the signals raise `Interrupted` in the main thread, and are not lost.
 
     What a handler raises can be lost: Python prints and forgets it in a `__del__` or around a fork,
     and libraries turn it into errors of their own. So the signal is remembered too: `check`, which
@@ -59,7 +59,7 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 
 class StopRequest:
-    """While entered, the first SIGTERM or Ctrl-C is noted, and the second raises `Interrupted`.
+    """While entered, the first of the signals is noted, and the second raises `Interrupted`.
 
     Args:
       hint: printed at the first Ctrl-C, as the end takes its time.
@@ -96,7 +96,7 @@ def _handled(handler: Handler) -> Iterator[None]:
     previous: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
-            # A shell ignores Ctrl-C for what runs in its background; so it stays.
+            # A shell ignores Ctrl-C for what runs in its background, nohup SIGHUP; so it stays.
             if signal.getsignal(number) != signal.SIG_IGN:
                 previous[number] = signal.signal(number, handler)
     try:
@@ -121,7 +121,7 @@ def signals_wait() -> Iterator[None]:
 
 
 def leave_signals_to_parent() -> None:
-    """For a child process: SIGTERM and Ctrl-C of a whole group are for the parent to heed."""
+    """For a child process: signals to a whole group are for the parent to heed."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

@@ -44,7 +44,7 @@ def standard_error_to(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 @contextlib.contextmanager
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
-    """A terminal of 80 columns on standard error; gives the lines on its screen, once it is done."""
+    """A terminal of 80 columns on standard error; gives the lines on its screen so far."""
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     heard = bytearray()
