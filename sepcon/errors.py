@@ -67,7 +67,7 @@ class Interrupted(KeyboardInterrupt):
       message: what the user is told, one line.
 
     Attributes:
-      exit_code: what the process ends with, as shells and schedulers know it: 143 or 130.
+      exit_code: what the process ends with, as shells and schedulers know it: 143, 129 or 130.
     """
 
     def __init__(self, number: int, message: str = "") -> None:

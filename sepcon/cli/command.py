@@ -56,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: the command line without the program's name; `sys.argv` by default.
 
     Returns:
-      The exit code: 0 done, 1 an error told in one line, 2 a wrong command line, 130 or
-      143 interrupted by Ctrl-C or SIGTERM.
+      The exit code: 0 done, 1 an error told in one line, 2 a wrong command line, 130, 143 or
+      129 interrupted by Ctrl-C, SIGTERM or SIGHUP.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("--help", "-h", "help"):
