@@ -1,7 +1,8 @@
 """An import on disk: shards of records, the manifest, the classes, and the plan it was made by.
 
-Whatever is there is whole. A shard is two files, its records and its part of the manifest; the
-part comes last and says that the shard is done. At the end the parts become the manifest.
+Every file that can be seen is whole. A shard has two files, its records and its part of the
+manifest; the part is written last and shows that the shard is finished. At the end the parts are
+joined to the manifest.
 """
 
 from __future__ import annotations
@@ -186,7 +187,15 @@ def write_shard(
 
 
 def finish(root: Path, plan: Plan) -> Counts:
-    """Makes the manifest of the parts, once all shards are there; returns its counts."""
+    """Joins the parts of the manifest, once all shards are written.
+
+    Args:
+      root: the folder of the import.
+      plan: of the import.
+
+    Returns:
+      The counts of the whole manifest.
+    """
     parts = [_part_path(root, number) for number in range(plan.num_shards)]
     if not (root / MANIFEST).exists():
         with whole_file(root / MANIFEST) as scratch, open_table(scratch, "w") as file:

@@ -152,10 +152,17 @@ class Activity:
 
 
 def activity(audio: np.ndarray) -> Activity | None:
-    """Finds the sounding part of int16 [samples]; None if every sample is zero.
+    """Finds where a recording is not silent, and how loud it is there.
 
-    The part goes from the first to the last frame within 60 dB of the loudest; the level is taken
-    over frames within 30 dB, so that a bark followed by four seconds of nothing is as loud as rain.
+    The active part goes from the first to the last frame within 60 dB of the loudest frame. The
+    level is measured over the frames within 30 dB of it, so that a bark followed by four seconds of
+    silence has the same level as rain.
+
+    Args:
+      audio: [samples] int16.
+
+    Returns:
+      The active part; None if every sample is zero.
     """
     num_frames = -(-len(audio) // _FRAME_SAMPLES)
     frames = np.zeros(num_frames * _FRAME_SAMPLES, np.float64)
@@ -259,7 +266,12 @@ class Mixer:
         }
 
     def scene(self, split: str, index: int) -> Scene:
-        """Returns scene number `index` of `split`."""
+        """Mixes a scene.
+
+        Args:
+          split: "train", "validation" or "test".
+          index: number of the scene in the split, from 0.
+        """
         rng = np.random.default_rng([self.recipe.seed, SPLITS.index(split), index])
         chosen = self._choose(split, rng)
         num_samples = self.recipe.scene_samples

@@ -1,8 +1,8 @@
 """The recordings that scenes are mixed from: the built-in events, ESC-50, a folder, a TFDS set.
 
-Each is decoded once into one temporary file of int16 samples, so that mixing needs neither a
-decoder nor the whole collection in memory. The file has no name: nothing is left of it, however
-the process ends.
+Each recording is decoded once into one temporary file of int16 samples, so that mixing needs
+neither a decoder nor the whole collection in memory. The file has no name in the file system, so
+nothing is left of it when the process ends, in whatever way.
 """
 
 from __future__ import annotations
@@ -110,9 +110,14 @@ def collect(
 
 
 def identity_of(clips: str, clips_dir: str | None) -> str:
-    """A short digest of what `open_recordings` would return, without decoding it.
+    """Computes a short digest of the recordings that `open_recordings` would return.
 
-    Empty when the recordings are not there yet.
+    Args:
+      clips: "synthetic", "esc50", or a name for what lies in `clips_dir`.
+      clips_dir: their folder.
+
+    Returns:
+      The digest, made without decoding; "" when the recordings are not there yet.
     """
     if clips == "synthetic":
         generator = SyntheticEvents()

@@ -1,4 +1,4 @@
-"""What `sepcon benchmark` measures of separators: known sources found again, by training step."""
+"""What `sepcon benchmark` measures of separators: the separation of known sources, by state."""
 
 from __future__ import annotations
 
@@ -87,11 +87,11 @@ def benchmark_separation(
     report: bool = True,
     on_start: Callable[[], object] = lambda: None,
 ) -> Results:
-    """Separates scenes with every checkpoint and compares the channels with the known sources.
+    """Separates scenes with every state and compares the channels with the known sources.
 
-    `evaluate_separation.summarize_scenes` says what is measured. Scores of a checkpoint are kept
-    under folder/scores, so that a killed run goes on with the next; scenes.csv (every scene),
-    examples/ (sounds) and report.html come at the end.
+    `sepcon.separation.evaluate.summarize_scenes` says what is measured. The scores of a state are
+    kept under folder/scores, so that a killed run goes on with the next state; scenes.csv (every
+    scene), examples/ (sounds) and report.html are written at the end.
 
     Args:
       folder: where to write.
@@ -103,8 +103,8 @@ def benchmark_separation(
       references: rows that show the ends of the scale: 'mixture' in every channel, and
         'ideal_ratio_masks', made of the true sources.
       max_scenes: the first so many scenes are measured; all by default.
-      num_examples: so many scenes of two sources become sounds in the report, separated
-        with the last checkpoint of each separator.
+      num_examples: so many scenes of two sources become sounds in the report, separated with the
+        last state of each separator.
       batch_size: scenes that are separated at a time.
       bootstrap_resamples: resamples of the scenes behind the 95 % intervals.
       report: whether to write report.html.

@@ -52,7 +52,7 @@ class Example:
 
 
 def table(rows: Sequence[Row]) -> Cells:
-    """Returns the rows as cells for the terminal, two lines for each: best channels, groups."""
+    """Returns a table for the terminal, with two lines for each row: best channels, best groups."""
     counts = _counts(rows)
     head = [*_NAMES, "SI-SNRi, dB", *[f"{k} sources" for k in counts], "all (MSi)"]
     cells = [[*head, "1 source (1S)", "under/equal/over, %"]]

@@ -1,7 +1,6 @@
-"""The ends of the scale that figures of separation are read on: doing nothing, and ideal masks.
+"""What figures of separation are compared with: the unseparated mixture, and ideal masks.
 
-Both look at the true sources, as no separator can: [batch, samples] mixture and
-[batch, source, samples] sources, float32, to channels [batch, source, samples].
+Both functions are given the true sources, which no separator knows.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ def copied_mixture(mixture: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
 def ideal_ratio_masks(mixture: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
     """Masks the mixture by each source's share of the magnitudes, |S_k| / sum_j |S_j|.
 
-    Over a short-time Fourier transform of 32 ms every 8 ms at 16 kHz, with square-root Hann
-    windows: what real masks over the STFT of the default separator can about reach (Erdogan et
-    al., "Phase-sensitive and recognition-boosted speech separation using deep recurrent neural
-    networks", 2015, compare such masks). The channels sum to the mixture.
+    The short-time Fourier transform has windows of 32 ms (square-root Hann) every 8 ms at 16 kHz.
+    So this is roughly the best that real masks over the STFT of the default separator can reach;
+    Erdogan et al., "Phase-sensitive and recognition-boosted speech separation using deep recurrent
+    neural networks" (2015), compare such masks. The channels sum to the mixture.
 
     Args:
       mixture: [batch, samples] float32.

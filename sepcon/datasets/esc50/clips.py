@@ -1,4 +1,4 @@
-"""The clips of ESC-50, decoded once into `data_dir` and read from there ever after."""
+"""The clips of ESC-50, decoded once into `data_dir` and then read from there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def prepare_esc50(
     max_skipped_share: float = 0.05,
     sample_rate_hz: int = SAMPLE_RATE_HZ,
 ) -> Path:
-    """Imports ESC-50 unless that has been done, and returns the folder of the TFDS data set.
+    """Prepares ESC-50 as a TFDS data set, unless that has been done.
 
     Args:
       data_dir: where prepared data sets lie.
@@ -39,6 +39,13 @@ def prepare_esc50(
         what `tfds build` put into `data_dir`, or downloads the official release.
       max_skipped_share: of the files, this share may be undecodable.
       sample_rate_hz: what is decoded to; each rate has a folder of its own.
+
+    Returns:
+      The folder of the TFDS data set.
+
+    Raises:
+      SepconError: `path` is no ESC-50 folder, too many files cannot be decoded, or `data_dir`
+        cannot be written.
     """
     from sepcon.datasets.esc50 import esc50_dataset_builder
 
@@ -105,7 +112,16 @@ def esc50_folds(
 ) -> FoldedClips:
     """Returns the clips of `esc50` with the fold and the Freesound recording of each.
 
-    Args and raises: see `esc50`.
+    Args:
+      data_dir: see `esc50`, as for all others.
+      path: the ESC-50 folder.
+      folds: numbers of the folds.
+      esc10: whether to keep only ESC-10.
+      max_skipped_share: of the files.
+      sample_rate_hz: of the clips.
+
+    Raises:
+      SepconError: a fold is not there, or none of the clips belongs to ESC-10.
     """
     data_dir = str(Path(data_dir).expanduser())
     directory = prepare_esc50(
