@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sepcon.errors import SepconError, one_line
 from sepcon.training.task import Stream
+from sepcon.training.waiting import Waiting
 
 STRATEGIES = ("default", "mirrored", "multi_worker", "tpu")
 
@@ -130,12 +131,23 @@ def sum_over_workers(strategy: tf.distribute.Strategy, value: int) -> int:
     return int(add(tf.constant(value, tf.int64))) // replicas_here
 
 
-def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute.Strategy) -> Any:
+def distributed_batches(
+    stream: Stream,
+    start_step: int,
+    strategy: tf.distribute.Strategy,
+    waiting: Waiting | None = None,
+) -> Any:
     """Batches from `start_step` on, shared among the replicas.
 
     Replica r of R gets rows r * B / R ... (r + 1) * B / R of every global batch of B rows, whatever
     the strategy, so that the data of a step do not depend on the devices. (Automatic sharding
     would deal the examples out in an order of its own.)
+
+    Args:
+      stream: gives the global batches.
+      start_step: the first of them.
+      strategy: whose replicas share them.
+      waiting: counts the time until each global batch is there.
 
     Returns:
       An iterable of what `strategy.run` takes; static shapes.
@@ -148,6 +160,8 @@ def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute
 
     def rows_of_this_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
         dataset = stream.batches(start_step)
+        if waiting is not None:
+            dataset = waiting.timed(dataset)
         check_batch(dataset.element_spec, replicas)
         if replicas > 1:
             here = replicas // context.num_input_pipelines
