@@ -130,11 +130,11 @@ class ViewSampler:
 
         anchor = crop(mixture, anchor_start, self.patch_samples)
         positive = crop(mixture, positive_start, self.patch_samples)
-        taken = tf.zeros_like(pair) - 1  # the anchor's channel, none so far
+        taken = tf.fill(tf.shape(pair), -1.0)  # the anchor's channel, none so far
         if channels is not None and any(PAIRS[name][0] for name in self.pairs):
             patch, drawn = self._channel(channels, anchor_start, of_anchor[:, 0], taken)
             anchor = tf.where(anchor_is_channel[:, tf.newaxis], patch, anchor)
-            taken = tf.where(anchor_is_channel, drawn, taken)
+            taken = tf.where(anchor_is_channel, tf.cast(drawn, tf.float32), taken)
         if channels is not None and any(PAIRS[name][1] for name in self.pairs):
             patch, _ = self._channel(channels, positive_start, of_positive[:, 0], taken)
             positive = tf.where(positive_is_channel[:, tf.newaxis], patch, positive)
@@ -176,7 +176,8 @@ class ViewSampler:
         """
         patches = crop(channels, start, self.patch_samples)  # [batch, channel, patch samples]
         audible = _audible(_energy(patches), self.min_relative_energy)  # [batch, channel]
-        others = audible & (tf.range(tf.shape(patches)[1]) != taken[:, tf.newaxis])
+        number = tf.range(tf.cast(tf.shape(patches)[1], tf.float32))
+        others = audible & (number != taken[:, tf.newaxis])
         any_other = tf.reduce_any(others, axis=-1, keepdims=True)
         index = _draw(tf.where(any_other, others, audible), uniform)
         return tf.gather(patches, index, batch_dims=1), index
@@ -184,8 +185,9 @@ class ViewSampler:
 
 def uniform_index(uniform: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
     """Carries uniforms in [0, 1) to 0 .. count - 1, int32."""
-    scaled = tf.cast(uniform * tf.cast(count, tf.float32), tf.int32)
-    return tf.minimum(scaled, count - 1)  # the product may round up to count
+    count = tf.cast(count, tf.float32)
+    # The product may round up to count. (In float32: accelerators do not compare int32.)
+    return tf.cast(tf.minimum(tf.floor(uniform * count), count - 1), tf.int32)
 
 
 def _energy(audio: tf.Tensor) -> tf.Tensor:
@@ -207,7 +209,8 @@ def _draw(allowed: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     Returns:
       [batch] int32 column.
     """
-    rank = tf.cumsum(tf.cast(allowed, tf.int32), axis=-1)  # 1 for the first allowed, and so on
-    wanted = uniform_index(uniform, rank[:, -1]) + 1
+    # Whole numbers in float32: accelerators do not compare int32.
+    rank = tf.cumsum(tf.cast(allowed, tf.float32), axis=-1)  # 1 for the first allowed, and so on
+    wanted = tf.cast(uniform_index(uniform, rank[:, -1]), tf.float32) + 1
     chosen = allowed & (rank == wanted[:, tf.newaxis])
-    return tf.argmax(tf.cast(chosen, tf.int32), axis=-1, output_type=tf.int32)
+    return tf.argmax(tf.cast(chosen, tf.float32), axis=-1, output_type=tf.int32)
