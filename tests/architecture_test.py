@@ -17,6 +17,7 @@ MOST_MODULES_OF_A_ROOM = 16
 FLOORS = {
     "errors": 0,
     "replicas": 0,
+    "devices": 0,
     "startup": 0,
     "audio": 1,
     "losses": 1,
@@ -101,7 +102,7 @@ def test_no_room_is_a_corridor():
     sizes = Counter(str(path.parent.relative_to(PACKAGE)) for path in modules)
     assert {name: size for name, size in sizes.items() if size > MOST_MODULES_OF_A_ROOM} == {}
     at_the_top = {path.stem for path in modules if path.parent == PACKAGE}
-    assert at_the_top == {"__main__", "errors", "replicas", "startup"}
+    assert at_the_top == {"__main__", "devices", "errors", "replicas", "startup"}
 
 
 def test_no_verb_imports_a_verb():

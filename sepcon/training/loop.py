@@ -80,7 +80,7 @@ def fit(
 
     The result does not depend on the number of replicas (within rounding), on `steps_per_call` or
     on where the run was stopped and started again (not by a bit, on the same machine after
-    `runtime.make_deterministic`).
+    `runtime.make_reproducible` where it says so).
 
     The folder of the run receives checkpoints/ (the last ones, to resume), states/ (weights of
     the task's product, for ever; always those of the last step), metrics.jsonl, tensorboard/,

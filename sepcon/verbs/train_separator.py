@@ -25,7 +25,7 @@ from sepcon.separation.examples import example_scenes, write_example
 from sepcon.tasks.separation import SeparationTask
 from sepcon.training.distribution import is_chief, make_strategy
 from sepcon.training.loop import FitResult, fit
-from sepcon.training.runtime import make_deterministic
+from sepcon.training.runtime import make_reproducible
 
 MEASURES_FILE = "separation.json"
 EXAMPLES_FOLDER = "examples"
@@ -52,6 +52,7 @@ def train_separator(
     loop: Callable[..., FitResult] = fit,
     strategy: str = "default",
     seed: int = 0,
+    deterministic: bool | None = None,
     config_text: str = "",
 ) -> Path:
     """Trains a separator by MixIT; a stopped run goes on to the very step.
@@ -80,6 +81,8 @@ def train_separator(
       loop: the training loop.
       strategy: `default`, `mirrored`, `multi_worker` or `tpu`.
       seed: of weights, order and crops.
+      deterministic: whether a resumed run is the same to the bit, not in its data alone; None is
+        yes on a CPU and no on accelerators, where some operations are slower so. Kept in run.json.
       config_text: the resolved configuration, kept in run_dir.
 
     Returns:
@@ -92,8 +95,8 @@ def train_separator(
     folder, config = Path(run_dir), separator or SeparatorConfig()
     if not run_folder.begin(folder, config_text=config_text):
         return folder
-    make_deterministic(seed)
     scope = make_strategy(strategy)
+    deterministic = make_reproducible(seed, deterministic=deterministic)
     with scope.scope():
         network = Separator(config)
         task = SeparationTask(
@@ -130,7 +133,8 @@ def train_separator(
     if measure_on is not None:
         _measure(folder, measure_on, max_measured_clips)
         _write_examples(folder, measure_on, num_examples)
-    run_folder.finish(folder, {"steps": result.step, "seconds": result.seconds})
+    record = {"steps": result.step, "seconds": result.seconds, "deterministic": deterministic}
+    run_folder.finish(folder, record)
     return folder
 
 
