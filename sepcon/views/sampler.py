@@ -12,7 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from sepcon.audio.samples import SAMPLE_RATE_HZ
-from sepcon.views.augment import crop, split_uniforms
+from sepcon.views.augment import crop, movable, split_uniforms
 
 # Which of anchor and positive is a separated channel. What is not one is the mixture.
 PAIRS: dict[str, tuple[bool, bool]] = {
@@ -151,9 +151,10 @@ class ViewSampler:
             )
 
     def _place(self, mixture: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-        """Draws where the patch of each example begins, [batch] int32."""
+        """Draws where the patch of each example begins, [batch] float32 of whole numbers."""
         room = tf.shape(mixture)[-1] - self.patch_samples + 1
-        starts = uniform_index(uniforms[:, : self.position_candidates], room)  # [batch, candidates]
+        starts = uniform_index(uniforms[:, : self.position_candidates], room)
+        starts = tf.cast(starts, tf.float32)  # [batch, candidates]
         if self.position_candidates == 1:
             return starts[:, 0]
         energies = tf.stack(
@@ -180,7 +181,8 @@ class ViewSampler:
         others = audible & (number != taken[:, tf.newaxis])
         any_other = tf.reduce_any(others, axis=-1, keepdims=True)
         index = _draw(tf.where(any_other, others, audible), uniform)
-        return tf.gather(patches, index, batch_dims=1), index
+        patch = tf.gather(movable(patches), index, batch_dims=1)
+        return tf.bitcast(patch, patches.dtype), index
 
 
 def uniform_index(uniform: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:

@@ -28,7 +28,7 @@ def test_kinds_share_no_vector():
 
 
 def test_large_tensors_are_not_all_in_one_vector(monkeypatch):
-    """The update of one vector shall fit the caches; the number of vectors is bounded all the same."""
+    """The update of a vector shall fit the caches, and the number of vectors is bounded."""
     monkeypatch.setattr(flat_vectors, "_LEAST_VECTOR", 6)
     assert FlatVectors(tensors(), list("aaaaa")).groups == [[0], [1, 2], [3], [4]]
     many = [tf.zeros([10])] * 400
