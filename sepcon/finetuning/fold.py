@@ -29,7 +29,7 @@ from sepcon.tasks.supervised import SupervisedObjective, SupervisedTask
 from sepcon.training.distribution import is_chief
 from sepcon.training.logs import METRICS_FILE, read_metric
 from sepcon.training.loop import FitResult
-from sepcon.training.runtime import make_deterministic
+from sepcon.training.runtime import make_reproducible
 from sepcon.training.schedules import Schedule
 
 SELECTED_FILE = "selected.npz"
@@ -56,6 +56,7 @@ class Recipe:
     clip_seconds: float | None
     loop: Callable[..., FitResult]
     strategy: tf.distribute.Strategy
+    deterministic: bool | None
     config_text: str
     on_start: Callable[[], object] = lambda: None
 
@@ -96,7 +97,7 @@ class FoldRun:
         if run_folder.is_finished(self.folder):
             return run_folder.read_record(self.folder)
         keras.backend.clear_session()
-        make_deterministic(self.seed)
+        deterministic = make_reproducible(self.seed, deterministic=self.recipe.deterministic)
         objective, encoder, seconds = self.recipe.objective, self._new_encoder, 0.0
         if objective.contrastive_weight == 1:
             first = self._train_contrastive()
@@ -106,7 +107,7 @@ class FoldRun:
             )
             encoder = self._contrastive_encoder
         result = self._train_classifier(objective, encoder)
-        record = self._record(result.seconds + seconds)
+        record = self._record(result.seconds + seconds) | {"deterministic": deterministic}
         if is_chief(self.recipe.strategy):
             for folder in (self.folder, self.folder / CONTRASTIVE_FOLDER):
                 shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -58,6 +58,7 @@ def finetune(
     labels_per_class: int | None = None,
     loop: Callable[..., FitResult] = fit,
     strategy: str = "default",
+    deterministic: bool | None = None,
     config_text: str = "",
 ) -> Row:
     """Trains a classifier for every test fold and seed, and says how well it does.
@@ -97,6 +98,8 @@ def finetune(
       labels_per_class: clips of each class to learn from; all by default. Validation stays whole.
       loop: the training loop.
       strategy: `default`, `mirrored`, `multi_worker` or `tpu`.
+      deterministic: whether a resumed run is the same to the bit, not in its data alone; None is
+        yes on a CPU and no on accelerators, where some operations are slower so. Kept in run.json.
       config_text: the resolved configuration, kept in run_dir.
 
     Returns:
@@ -142,6 +145,7 @@ def finetune(
         clip_seconds=clip_seconds,
         loop=loop,
         strategy=make_strategy(strategy),
+        deterministic=deterministic,
         config_text=config_text,
         on_start=keep_configuration,
     )

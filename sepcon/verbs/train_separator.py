@@ -26,7 +26,7 @@ from sepcon.tasks.separation import SeparationTask
 from sepcon.training.checkpoints import steps_done
 from sepcon.training.distribution import is_chief, make_strategy
 from sepcon.training.loop import FitResult, fit
-from sepcon.training.runtime import make_deterministic
+from sepcon.training.runtime import make_reproducible
 from sepcon.verbs import resuming
 
 MEASURES_FILE = "separation.json"
@@ -54,6 +54,7 @@ def train_separator(
     loop: Callable[..., FitResult] = fit,
     strategy: str = "default",
     seed: int = 0,
+    deterministic: bool | None = None,
     config_text: str = "",
 ) -> Path:
     """Trains a separator by MixIT; a stopped run goes on from the step where it was.
@@ -83,6 +84,8 @@ def train_separator(
       loop: the training loop.
       strategy: `default`, `mirrored`, `multi_worker` or `tpu`.
       seed: of weights, order and crops.
+      deterministic: whether a resumed run is the same to the bit, not in its data alone; None is
+        yes on a CPU and no on accelerators, where some operations are slower so. Kept in run.json.
       config_text: the resolved configuration, kept in run_dir.
 
     Returns:
@@ -103,8 +106,8 @@ def train_separator(
         steps_done=done,
     ):
         return folder
-    make_deterministic(seed)
     scope = make_strategy(strategy)
+    deterministic = make_reproducible(seed, deterministic=deterministic)
     with scope.scope():
         network = Separator(config)
         task = SeparationTask(
@@ -145,7 +148,8 @@ def train_separator(
     if measure_on is not None:
         _measure(folder, measure_on, max_measured_clips)
         _write_examples(folder, measure_on, num_examples)
-    run_folder.finish(folder, {"steps": result.step, "seconds": result.seconds})
+    record = {"steps": result.step, "seconds": result.seconds, "deterministic": deterministic}
+    run_folder.finish(folder, record)
     return folder
 
 
