@@ -61,7 +61,15 @@ setup(
     packages=[*find_packages(include=["sepcon", "sepcon.*"]), "sepcon.gin_files"],
     package_dir={"sepcon.gin_files": "gin"},
     package_data={
-        "sepcon": ["**/*.md", "**/*.bib", "**/*.txt", "**/*.html"],
+        "sepcon": [
+            "**/*.md",
+            "**/*.bib",
+            "**/*.txt",
+            "**/*.html",
+            "**/*.csv",
+            "py.typed",
+            "weights/**",
+        ],
         "sepcon.gin_files": ["**/*.gin", "**/*.md"],
     },
     install_requires=REQUIRED,

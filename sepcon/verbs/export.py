@@ -27,7 +27,7 @@ def export(
     Args:
       run_dir: where to write; may be the run itself.
       model: run folder of `sepcon pretrain` or `sepcon train_separator`, or of one fold and seed of
-        `sepcon finetune`.
+        `sepcon finetune`; or a name of packaged weights.
       step: which state to take; by default the last one, of a classifier that which validation has
         chosen.
       hop_seconds: time between patches of an encoder, half a patch by default.

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ from sepcon.models.classifier import load_classifier
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.fingerprint import encoder_fingerprint
 from sepcon.models.model_file import MODEL_FILE
+from sepcon.models.packaged import folder_of
+from sepcon.models.products.class_map import class_map
 from sepcon.models.products.classification import ClassificationModel, classifier_fingerprint
 from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.products.saved_model import CLASS_MAP_FILE, MODEL_CARD_FILE, SAVED_MODEL_FOLDER
 from sepcon.models.products.separation import SeparationModel, separator_fingerprint
 from sepcon.models.products.waveform import CARD_LINES
 from sepcon.models.separator.network import chosen_step, load_separator
-from sepcon.runs.csv_text import csv_text
 from sepcon.runs.revision import running_revision
 from sepcon.runs.whole_file import whole_folder
 
@@ -64,7 +65,7 @@ def write_saved_model(
     Args:
       run_dir: where to write; may be the run itself.
       model: run folder of `sepcon pretrain` or `sepcon train_separator`, or of one fold and seed of
-        `sepcon finetune`.
+        `sepcon finetune`; or a name of packaged weights.
       step: which state to take; by default the last one, of a classifier that which validation has
         chosen.
       hop_seconds: time between patches of an encoder, half a patch by default.
@@ -84,7 +85,7 @@ def write_saved_model(
         _check_same_model(target, card)
         print(f"{target} is there already and is this very model: nothing to do.")
         return target
-    _write(product, card, Path(model) / MODEL_FILE, target)
+    _write(product, card, folder_of(model) / MODEL_FILE, target)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     print(
         f"Wrote {target} ({size / 1e6:.1f} MB): step {card['training_step']} of {model}, "
@@ -124,7 +125,7 @@ def open_product(
 def _kind(model: str | Path) -> str | None:
     """What a run folder says it holds; whoever loads it tells what is wrong with it."""
     try:
-        return str(json.loads((Path(model) / MODEL_FILE).read_text())["kind"])
+        return str(json.loads((folder_of(model) / MODEL_FILE).read_text())["kind"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -190,11 +191,6 @@ def _classifier(model: str | Path, step: int | None, hop_seconds: float | None) 
     return Product(module, facts, summary, {CLASS_MAP_FILE: class_map(config.class_names)})
 
 
-def class_map(class_names: Sequence[str]) -> str:
-    """Returns a table of `index,name`, as text."""
-    return csv_text([("index", "name"), *enumerate(class_names)])
-
-
 def _separator(model: str | Path, step: int | None, hop_seconds: float | None) -> Product:
     if hop_seconds is not None:
         raise SepconError(
@@ -206,7 +202,7 @@ def _separator(model: str | Path, step: int | None, hop_seconds: float | None) -
         "sample_rate_hz": separator.config.sample_rate_hz,
         "num_sources": separator.config.num_sources,
         "separator": dataclasses.asdict(separator.config),
-        "training_step": chosen_step(model, step),
+        "training_step": chosen_step(folder_of(model), step),
         "num_parameters": separator.count_params(),
         "fingerprint": separator_fingerprint(separator),
     }
