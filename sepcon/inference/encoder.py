@@ -20,7 +20,7 @@ from sepcon.models.fingerprint import encoder_fingerprint
 from sepcon.models.model_file import MODEL_FILE
 from sepcon.models.packaged import describe
 from sepcon.models.products.embedding import EmbeddingModel
-from sepcon.models.products.found_model import FoundModel
+from sepcon.models.products.found_model import FoundModel, find_model
 from sepcon.models.products.saved_model import load_serving_function
 
 Waveforms = Callable[[tf.Tensor], dict[str, tf.Tensor]]
@@ -123,6 +123,22 @@ class Encoder:
             f"Encoder({self.name!r}): a waveform to {self.embedding_size} numbers, of patches of "
             f"{self.patch_seconds:g} s every {self.hop_seconds:g} s, at {self.sample_rate_hz} Hz"
         )
+
+
+def load_network(model: str | Path) -> tuple[keras.Model, EncoderConfig]:
+    """Loads the network of an encoder with its weights, and its description.
+
+    Args:
+      model: a run folder of `sepcon pretrain`, an export of one, or a name of packaged weights.
+
+    Raises:
+      SepconError: there is no such encoder, or it is damaged.
+    """
+    found = find_model(model, "encoder", run_first=True)
+    if found.is_saved_model:
+        return _network_of_saved_model(found.folder)
+    loaded = load_encoder(found.folder)
+    return loaded.encoder, loaded.config
 
 
 def open_encoder(name: str, found: FoundModel, step: int | None) -> Encoder:
