@@ -170,9 +170,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--run_dir", type=Path, default=Path("runs/weights"))
     parser.add_argument("--into", type=Path, default=Path("runs/weights/packed"))
     parser.add_argument("--events_per_class", type=int, default=60)
-    parser.add_argument("--separator_steps", type=int, default=2500)
-    parser.add_argument("--steps", type=int, default=3000, help="of the encoder")
-    parser.add_argument("--epochs", type=int, default=60, help="of the classifier")
+    parser.add_argument("--separator_steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=1500, help="of the encoder")
+    parser.add_argument("--epochs", type=int, default=40, help="of the classifier")
     parser.add_argument("--gin_file", action="append", default=[], help="further gin files")
     parser.add_argument(
         "--gin_bindings", action="append", default=[], help="further bindings for every stage"
