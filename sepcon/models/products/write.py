@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
 import tempfile
 from collections.abc import Callable, Mapping
@@ -12,21 +11,19 @@ from typing import Any
 
 import tensorflow as tf
 
-import sepcon
 from sepcon.errors import SepconError, one_line, write_error
 from sepcon.models.classifier import load_classifier
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.fingerprint import encoder_fingerprint
 from sepcon.models.model_file import MODEL_FILE
 from sepcon.models.packaged import folder_of
+from sepcon.models.products.card import model_card
 from sepcon.models.products.class_map import class_map
 from sepcon.models.products.classification import ClassificationModel, classifier_fingerprint
 from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.products.saved_model import CLASS_MAP_FILE, MODEL_CARD_FILE, SAVED_MODEL_FOLDER
 from sepcon.models.products.separation import SeparationModel, separator_fingerprint
-from sepcon.models.products.waveform import CARD_LINES
 from sepcon.models.separator.network import chosen_step, load_separator
-from sepcon.runs.revision import running_revision
 from sepcon.runs.whole_file import whole_folder
 
 
@@ -53,14 +50,15 @@ def write_saved_model(
     model: str | Path,
     step: int | None = None,
     hop_seconds: float | None = None,
+    licence: str = "",
     config_text: str = "",
 ) -> Path:
     """Writes run_dir/saved_model: waveform in, embeddings, class probabilities or sources out.
 
     Which of them follows from the run (see `EmbeddingModel`, `ClassificationModel` and
-    `SeparationModel`). Beside the graph it holds assets/model_card.json (rates, sizes, step, git
-    revision, gin), assets/model.json (the architecture) and, of a classifier,
-    assets/class_map.csv. It appears whole or not at all.
+    `SeparationModel`). Beside the graph it holds assets/model_card.json (rates, sizes, step,
+    licence, measures, git revision, gin), assets/model.json (the architecture) and, of a
+    classifier, assets/class_map.csv. It appears whole or not at all.
 
     Args:
       run_dir: where to write; may be the run itself.
@@ -69,6 +67,7 @@ def write_saved_model(
       step: which state to take; by default the last one, of a classifier that which validation has
         chosen.
       hop_seconds: time between patches of an encoder, half a patch by default.
+      licence: of the weights, for the model card, such as "CC-BY-4.0".
       config_text: the resolved configuration, kept in the model card.
 
     Returns:
@@ -79,7 +78,7 @@ def write_saved_model(
         run_dir cannot be written or already holds another SavedModel.
     """
     product = open_product(model, step, hop_seconds)
-    card = model_card(product, config_text=config_text)
+    card = model_card(product.facts, model, config_text=config_text, licence=licence)
     target = Path(run_dir) / SAVED_MODEL_FOLDER
     if target.exists():
         _check_same_model(target, card)
@@ -208,21 +207,6 @@ def _separator(model: str | Path, step: int | None, hop_seconds: float | None) -
     }
     summary = f"waveform at {facts['sample_rate_hz']} Hz to {facts['num_sources']} sources"
     return Product(SeparationModel(separator), facts, summary)
-
-
-def model_card(product: Product, *, config_text: str = "") -> dict[str, Any]:
-    """Returns what a user of the SavedModel must know, as JSON-able values."""
-    revision = running_revision()
-    return {
-        **product.facts,
-        **CARD_LINES,
-        "sepcon_version": sepcon.__version__,
-        "tensorflow_version": tf.__version__,
-        "git_revision": revision.commit,
-        "git_dirty": revision.dirty,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "gin": config_text,
-    }
 
 
 def _check_same_model(target: Path, card: dict[str, Any]) -> None:
