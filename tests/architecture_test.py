@@ -36,6 +36,7 @@ FLOORS = {
     "embeddings": 6,
     "finetuning": 6,
     "separation": 6,
+    "inference": 7,
     "studies": 7,
     "verbs": 8,
     "cli": 9,

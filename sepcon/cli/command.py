@@ -112,11 +112,14 @@ def _run(name: str, words: list[str]) -> int:
     if positional and not verb.positional:
         raise _UsageError(f"{name} takes no arguments beside flags, got {positional}")
     given = given_arguments(verb, values)
-    if not given.get("run_dir") and not values.print_config:
-        flag = next((f.name for f in verb.flags if f.argument == "run_dir"), "run_dir")
-        raise _UsageError(f"--{flag} is missing: the folder that receives what the run makes")
+    out = next((flag for flag in verb.flags if flag.argument == "run_dir"), None)
     if positional:
         given["files"] = positional
+        if out and out.for_files:
+            given.setdefault("run_dir", out.for_files)
+    if not given.get("run_dir") and not values.print_config:
+        flag = out.name if out else "run_dir"
+        raise _UsageError(f"--{flag} is missing: the folder that receives what the run makes")
     configuration, found = _configuration(name, values, given)
     if values.print_config:
         flags = argument_flags(verb, values)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sepcon.cli.gin_files import GinFile, project_files, purpose
 from sepcon.errors import SepconError, nearest
+from sepcon.models.packaged import describe, packaged_names, weights_folder
 from sepcon.verbs.registry import VERBS
 
 # What the header of a study begins with.
@@ -41,6 +42,9 @@ def _kinds() -> dict[str, Mapping[str, str]]:
     kinds: dict[str, dict[str, str]] = {"verbs": verbs}
     for file in project_files():
         kinds.setdefault(_kind(file), {})[file.name] = purpose(file.path)
+    summaries = {name: describe(weights_folder() / name)["summary"] for name in packaged_names()}
+    if summaries:
+        kinds["weights"] = summaries
     # In the order in which a command line is put together.
     order = ["verbs", "data", "encoders", "separators", "views", "studies"]
     return {kind: kinds[kind] for kind in sorted(kinds, key=lambda kind: _rank(kind, order))}

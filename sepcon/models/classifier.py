@@ -15,6 +15,7 @@ from sepcon.errors import SepconError
 from sepcon.models import weights
 from sepcon.models.encoder_files import EncoderConfig, build_from, parse_encoder
 from sepcon.models.model_file import MODEL_FILE, read_description
+from sepcon.models.packaged import folder_of
 from sepcon.runs.run_folder import write_model_file
 
 KIND = "classifier"
@@ -129,13 +130,14 @@ def load_classifier(run_dir: str | Path, step: int | None = None) -> LoadedClass
     """Rebuilds the classifier of a run of `sepcon finetune`.
 
     Args:
-      run_dir: folder of one fold and seed.
+      run_dir: folder of one fold and seed, or a name of packaged weights.
       step: a state that was kept; by default the one that validation has chosen.
 
     Raises:
       SepconError: no such run or state, another kind of model, or damaged files.
     """
-    path = Path(run_dir) / MODEL_FILE
+    run_dir = folder_of(run_dir)
+    path = run_dir / MODEL_FILE
     config = read_description(path, kind=KIND, parse=_parse)
     model = build_from(path, config)
     if step is not None:
@@ -146,7 +148,7 @@ def load_classifier(run_dir: str | Path, step: int | None = None) -> LoadedClass
             )
         weights.read_weights(model, weights.state_folder(run_dir, step))
         return LoadedClassifier(model, config, step)
-    weights.read_weights(model, Path(run_dir) / SELECTED_FOLDER)
+    weights.read_weights(model, run_dir / SELECTED_FOLDER)
     return LoadedClassifier(model, config, read_selected_step(run_dir))
 
 

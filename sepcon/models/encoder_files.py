@@ -14,6 +14,7 @@ from sepcon.audio.log_mel import LogMel
 from sepcon.errors import SepconError, one_line
 from sepcon.models import weights
 from sepcon.models.model_file import MODEL_FILE, read_description
+from sepcon.models.packaged import folder_of
 from sepcon.runs.run_folder import write_model_file
 
 _KIND = "encoder"
@@ -127,13 +128,14 @@ def load_encoder(run_dir: str | Path, step: int | None = None) -> LoadedEncoder:
     """Rebuilds the encoder of a pretraining run with the weights of one of its states.
 
     Args:
-      run_dir: run folder of `sepcon pretrain`.
+      run_dir: run folder of `sepcon pretrain`, or a name of packaged weights.
       step: the state; the last one by default.
 
     Raises:
       SepconError: no such run or state, another kind of model, or damaged files.
     """
-    config = load_encoder_config(Path(run_dir) / MODEL_FILE)
+    run_dir = folder_of(run_dir)
+    config = load_encoder_config(run_dir / MODEL_FILE)
     steps = weights.list_states(run_dir)
     if not steps:
         raise SepconError(f"{run_dir} has no saved state yet: let `sepcon pretrain` reach one.")

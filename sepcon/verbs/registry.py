@@ -16,7 +16,8 @@ class VerbFlag:
     """A flag that gives one argument of a verb's function; it comes before what gin says of it.
 
     Attributes: name, help, type, what it is chosen from if at all, the argument where that has
-    another name, and a former name of the flag, which scripts may still use.
+    another name, a former name of the flag, which scripts may still use, and its default where
+    files are given.
     """
 
     name: str
@@ -25,6 +26,7 @@ class VerbFlag:
     choices: tuple[str, ...] = ()
     argument: str = ""
     former: str = ""
+    for_files: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +74,8 @@ VERBS = {
     "separate": Verb(
         "sepcon.verbs.separate:separate",
         "split recordings, or every clip of a dataset, into separated channels",
-        "sepcon separate path/to/recordings --separator=/tmp/sepcon/separator "
+        "sepcon separate song.wav\n"
+        "  sepcon separate path/to/recordings --separator=/tmp/sepcon/separator "
         "--out=/tmp/sepcon/separated\n"
         "  sepcon separate --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channels",
@@ -84,10 +87,16 @@ VERBS = {
         flags=(
             VerbFlag(
                 "separator",
-                "a run folder of train_separator, or what export made of it",
+                "a run folder of train_separator, what export made of it, or a name of packaged "
+                "weights, the default for files (`sepcon list weights`)",
                 former="checkpoint",
             ),
-            VerbFlag("out", "folder of the channels; the same as --run_dir", argument="run_dir"),
+            VerbFlag(
+                "out",
+                "folder of the channels, `separated` by default; the same as --run_dir",
+                argument="run_dir",
+                for_files="separated",
+            ),
             VerbFlag("step", "state of the run folder; the last by default", "integer"),
             VerbFlag(
                 "format",
@@ -145,13 +154,19 @@ VERBS = {
         flags=(
             VerbFlag(
                 "model",
-                "a run folder of finetune, of one of its folds, or an export",
+                "a run folder of finetune, of one of its folds, an export, or a name of packaged "
+                "weights, the default (`sepcon list weights`)",
                 "multi_string",
             ),
-            VerbFlag("out", "folder of the table; the same as --run_dir", argument="run_dir"),
+            VerbFlag(
+                "out",
+                "folder of the table, `classes` by default; the same as --run_dir",
+                argument="run_dir",
+                for_files="classes",
+            ),
             VerbFlag("top", "classes to name, 5 by default", "integer"),
         ),
-        opened_by={"model": "sepcon.verbs.classify:load_members"},
+        opened_by={"model": "sepcon.inference.members:load_members"},
     ),
     "export": Verb(
         "sepcon.verbs.export:export",

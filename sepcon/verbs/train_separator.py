@@ -15,6 +15,7 @@ from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import ClipDataset
 from sepcon.data.stream import TrainingStream
 from sepcon.losses.overseparation import SparsityForm
+from sepcon.models.products.card import STATE_MEASURES_FILE
 from sepcon.models.separator.network import Separator, SeparatorConfig, load_separator
 from sepcon.models.separator.network import save_separator_config as save_config
 from sepcon.models.weights import list_states, read_weights, state_folder
@@ -29,7 +30,6 @@ from sepcon.training.loop import FitResult, fit
 from sepcon.training.runtime import make_reproducible
 from sepcon.verbs import resuming
 
-MEASURES_FILE = "separation.json"
 EXAMPLES_FOLDER = "examples"
 
 
@@ -170,7 +170,7 @@ def _measure(folder: Path, clips: ClipDataset, max_clips: int) -> None:
         read_weights(separator, state_folder(folder, step))
         rows.append({"step": step, **evaluate_separation(separate, clips, max_clips=max_clips)})
         print(_line(rows[-1]), flush=True)
-    run_folder.write_text(folder / MEASURES_FILE, json.dumps(rows, indent=2) + "\n")
+    run_folder.write_text(folder / STATE_MEASURES_FILE, json.dumps(rows, indent=2) + "\n")
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from sepcon import cli
 from sepcon.cli.configuration import read_configuration
 from sepcon.cli.gin_files import project_files
 from sepcon.cli.signatures import read_source
+from sepcon.models.packaged import packaged_names
 from sepcon.verbs.registry import VERBS
 
 
@@ -21,7 +22,8 @@ def test_everything_is_listed_with_a_sentence(capsys):
     rows = re.findall(r"^  (\S+) +(\S.*)$", out, flags=re.MULTILINE)
     names = [name for name, _ in rows]
     assert len(names) == len(set(names))
-    assert set(names) == {*VERBS, *(file.name for file in project_files())}
+    files = {file.name for file in project_files()}
+    assert set(names) == {*VERBS, *files, *packaged_names()}
 
 
 @pytest.mark.parametrize(
