@@ -19,6 +19,7 @@ FLOORS = {
     "replicas": 0,
     "startup": 0,
     "audio": 1,
+    "images": 1,
     "losses": 1,
     "metrics": 1,
     "runs": 1,
