@@ -1,9 +1,9 @@
-"""Where the audio of a file lies, and whether all of it is there: read from the container alone.
+"""Finds where the audio of a file lies, and whether all of it is there, from its container alone.
 
-libsndfile takes a shortened WAV, AIFF, AU or Ogg file for a shorter recording; the container says
-how much there should be. The other way round it refuses whole recordings with a tag in front or
-behind, or with a header that its writer never completed; of these the part to decode is found
-here. Reads a few headers, never the audio.
+libsndfile decodes a WAV, AIFF, AU or Ogg file that was cut off as if it were a shorter recording;
+the container says how much audio there should be. On the other hand libsndfile refuses complete
+recordings that have a tag in front or behind, or a header that the recorder never completed; for
+these files this module finds the part to decode. It reads a few headers, never the audio.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Part:
     """The part of a file to decode.
 
     Attributes:
-      head: bytes to put before it: the header as it should have been.
-      start: where it begins in the file.
-      stop: where it ends.
+      head: bytes to put before it: the header as it should have been; empty for none.
+      start: offset in the file of its first byte.
+      stop: offset behind its last byte.
     """
 
     head: bytes
@@ -65,12 +65,19 @@ class Layout:
 def layout_of(descriptor: int) -> Layout:
     """Looks at the container of an open file.
 
-    WAV (with RF64 and Wave64), AIFF and AU: over 128 bytes less of audio than the header claims is
-    a cut. Ogg: a last page that is incomplete or not marked as last, or bytes between pages.
-    Other containers do not tell, or the decoder complains.
+    A WAV (also RF64 and Wave64), AIFF or AU file counts as cut off where more than 128 bytes of
+    audio are missing that its header claims; an Ogg file where its last page is incomplete or not
+    marked as the last, or where bytes lie between pages. Other containers do not say how long they
+    should be, or their decoder reports the cut itself.
+
+    Args:
+      descriptor: of a file that is open for reading; its position does not matter.
+
+    Returns:
+      What the container shows; for an unknown kind of file only its first bytes.
 
     Raises:
-      OSError: it cannot be read.
+      OSError: the file cannot be read.
     """
     size = os.fstat(descriptor).st_size
     start = _behind_tags(descriptor)
@@ -276,10 +283,15 @@ def _find(descriptor: int, wanted: bytes, offset: int) -> int | None:
 
 
 class PartOfFile:
-    """A part of an open file as a file of its own, for a decoder that calls back.
+    """A part of an open file as a file of its own, for a decoder that reads by callbacks.
 
-    A decoder in C cannot be thrown at from inside its callback: what the system refuses to read
-    ends the file for it, and then the recording is found to be incomplete.
+    A Python exception cannot pass through the decoder's C code. Where the system fails to read, the
+    decoder therefore sees the end of the file, and `open_audio` then finds that samples are
+    missing.
+
+    Args:
+      descriptor: of a file that is open for reading.
+      part: the part of it.
     """
 
     def __init__(self, descriptor: int, part: Part) -> None:

@@ -178,10 +178,16 @@ def _header(path: str, file: soundfile.SoundFile) -> AudioHeader:
 
 
 def read_header(path: str | Path) -> AudioHeader:
-    """Reads what a file says of itself, without decoding it.
+    """Reads the header of a file, without decoding the audio.
+
+    Args:
+      path: the file.
+
+    Returns:
+      Its kind, sample rate, channels and length.
 
     Raises:
-      AudioError: if it is missing, empty, cut off, or not audio.
+      AudioError: the file is missing, empty, cut off, or not audio.
     """
     path = str(path)
     with _open(path) as (layout, file):
@@ -199,16 +205,23 @@ def _check_whole(path: str, layout: Layout) -> None:
 
 @contextlib.contextmanager
 def open_audio(path: str | Path) -> Iterator[tuple[AudioHeader, Iterator[np.ndarray]]]:
-    """Opens a file and gives its header and its samples, mono, [samples] float32 block by block.
+    """Opens a file and decodes it block by block, at its own sample rate.
 
-    Channels are averaged; floats beyond 1 are kept. A file that holds fewer samples than its header
-    claims is refused, once its blocks are exhausted: exactly for PCM and FLAC, beyond 8192 samples
-    for Ogg and MP3, whose encoders add and drop some. An MP3 without a length in its header cannot
-    be checked.
+    The channels are averaged; floats beyond full scale are kept. Behind the last block the number
+    of samples is compared with that of the header: for PCM and FLAC it must be the same, for Ogg
+    and MP3, whose encoders add and drop some samples, at most 8192 may be missing. An MP3 file
+    without a length in its header cannot be checked.
+
+    Args:
+      path: the file.
+
+    Yields:
+      The header, and an iterator over the blocks: [samples] float32, mono.
 
     Raises:
-      AudioError: if the file is missing, a folder, a pipe, empty, not audio, cut off, damaged,
-        holds no sample or one that is no number or beyond all measure, or is longer than 12 hours.
+      AudioError: the file is missing, a folder, a pipe, empty, not audio, cut off or damaged; it
+        holds no sample, or one that is NaN, infinite or absurdly large; or it is longer than 12
+        hours.
     """
     path = str(path)
     with _open(path) as (layout, file):
@@ -269,9 +282,15 @@ def _mono_blocks(header: AudioHeader, file: soundfile.SoundFile) -> Iterator[np.
 
 
 def average_channels(block: np.ndarray) -> np.ndarray:
-    """Returns the mean of the channels of [samples, channels], float32 [samples].
+    """Averages the channels of a recording.
 
-    Column by column, for numpy is ten times slower at means along a short last axis.
+    The channels are added one by one: numpy's mean along a short last axis is ten times slower.
+
+    Args:
+      block: [samples, channels] float32.
+
+    Returns:
+      [samples] float32.
     """
     if block.shape[1] == 1:
         return block[:, 0].astype(np.float32)

@@ -1,6 +1,6 @@
-"""Keeps what the MP3 decoder says of every frame that it does not like off the terminal.
+"""Keeps the messages of the MP3 decoder about damaged frames off the terminal.
 
-libmpg123 writes it to file descriptor 2, past Python and without a switch.
+libmpg123 writes them to file descriptor 2, past Python, and has no switch to turn them off.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ _sieve = _Sieve()
 
 @contextlib.contextmanager
 def quiet_decoder() -> Iterator[None]:
-    """Lets nothing that the MP3 decoder says reach standard error; several threads may be inside.
+    """Discards what the MP3 decoder writes to standard error; several threads may be inside.
 
-    For callers that report faults themselves.
+    For callers that report damaged files themselves.
     """
     _sieve.begin()
     try:

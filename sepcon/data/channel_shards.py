@@ -1,8 +1,8 @@
 """Writing separated channels: shards that appear whole, and an index of them.
 
 A folder holds TFRecord shards in the order of the clips and an `index.json`. Samples are int16 on
-the scale of the clips: what is louder than full scale is held at the rails, never wrapped, and a
-quiet channel keeps the step of 1/32768 it would have in the clip itself.
+the scale of the clips: what is louder than full scale is clipped and never wraps around, and a
+quiet channel has the same resolution of 1/32768 as the clip itself.
 """
 
 from __future__ import annotations
@@ -68,7 +68,13 @@ def shard_path(folder: str | Path, number: int) -> Path:
 
 
 def read_index(folder: str | Path) -> ChannelIndex:
-    """Reads `index.json`.
+    """Reads `index.json` of a folder of channels.
+
+    Args:
+      folder: written by `sepcon separate`.
+
+    Returns:
+      The index.
 
     Raises:
       SepconError: if it is missing or is not one.
@@ -89,8 +95,9 @@ def read_index(folder: str | Path) -> ChannelIndex:
 class ChannelShards:
     """The channels of a data set as shards that are written one by one, in any order.
 
-    A shard is written under another name and renamed when it is complete: what is there is whole.
-    The index names the shards from the first on, as far as none is missing.
+    A shard is written under a scratch name and renamed when it is complete, so that every shard
+    that can be seen is whole. The index lists the shards from the first up to the first missing
+    one.
 
     Args:
       folder: where to; made if need be.
@@ -148,7 +155,7 @@ class ChannelShards:
         return [number for number in shards if not shard_path(self.folder, number).exists()]
 
     def note_finished(self) -> None:
-        """Enters into the index what has been written.
+        """Brings the index up to date with the shards that have been written.
 
         Raises:
           WriteError: it cannot be written.
@@ -207,7 +214,7 @@ def _checked(folder: str | Path, identifier: bytes, channels: np.ndarray) -> np.
 
 
 class ChannelWriter:
-    """Writes the channels of a data set clip by clip; continues where it was killed.
+    """Writes the channels of a data set clip by clip; goes on after the last whole shard.
 
         with ChannelWriter(folder, clips=clips, num_channels=4, checkpoint=run, step=300) as writer:
             for clip in clips.build().skip(writer.num_done):
@@ -228,7 +235,7 @@ class ChannelWriter:
 
     @property
     def num_done(self) -> int:
-        """Clips in finished shards: the first one to write next."""
+        """Clips in finished shards, and so the number of the clip to write next."""
         return self._shards.index.num_done
 
     @property

@@ -35,7 +35,14 @@ class StoredChannels:
         return self.index.num_channels
 
     def check_clips(self, clips: ClipDataset) -> None:
-        """Raises a SepconError unless these are channels of this very data set."""
+        """Checks that these are the channels of a data set.
+
+        Args:
+          clips: the data set.
+
+        Raises:
+          SepconError: they are of another data set, or of another number of clips.
+        """
         found = (self.index.clips, self.index.num_clips)
         # By name too: the names of sound scenes tell their recipe, their ids do not.
         if found != (clips.name, clips.num_clips):
@@ -79,6 +86,9 @@ def stored_channels(*, paths: Sequence[str]) -> StoredChannels:
     Args:
       paths: folders written by `sepcon separate`, of the same clips.
 
+    Returns:
+      The channels, ready to be read at any position.
+
     Raises:
       SepconError: if a folder is missing, unfinished or damaged, or they do not fit together.
     """
@@ -103,7 +113,10 @@ def stored_channels(*, paths: Sequence[str]) -> StoredChannels:
 
 
 def _open_shards(folder: str, index: ChannelIndex) -> RecordFiles:
-    files = RecordFiles([shard_path(folder, number) for number in range(len(index.shards))])
+    files = RecordFiles(
+        [shard_path(folder, number) for number in range(len(index.shards))],
+        cure="delete it and run.json beside it, and the same `sepcon separate` writes it again",
+    )
     for path, found, expected in zip(files.paths, files.counts, index.shards, strict=True):
         if found != expected:
             raise SepconError(

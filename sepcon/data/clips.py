@@ -59,14 +59,27 @@ class ClipDataset:
 
 
 def to_float(audio: tf.Tensor) -> tf.Tensor:
-    """Returns int16 samples [...] as float32 in [-1, 1); the one scale used everywhere."""
+    """Converts stored samples to the scale of waveforms that is used everywhere.
+
+    Args:
+      audio: [...] int16.
+
+    Returns:
+      [...] float32 in [-1, 1).
+    """
     return tf.cast(audio, tf.float32) / FULL_SCALE
 
 
 def fit_length(audio: tf.Tensor, num_samples: int, uniform: tf.Tensor) -> tf.Tensor:
-    """Crops [..., samples] to `num_samples` at the place that `uniform` in [0, 1) says, or pads.
+    """Crops clips to a length at a random place, or pads them with zeros at the end.
 
-    A shorter clip begins at 0 and ends in zeros.
+    Args:
+      audio: [..., samples] of any type.
+      num_samples: the wanted length.
+      uniform: [] float in [0, 1), the random number that decides where to crop.
+
+    Returns:
+      [..., num_samples] of the same type.
     """
     length = tf.shape(audio)[-1]
     room = tf.maximum(length - num_samples, 0)
@@ -93,7 +106,7 @@ def from_reader(
     num_parallel_calls: int = 2,
     left_out: Mapping[str, str] | None = None,
 ) -> ClipDataset:
-    """Returns the data set whose element at each position is `read(position)`.
+    """Makes a data set from a function that reads the clip at a position.
 
     Args:
       name: see `ClipDataset`, as are `num_clips`, `class_names` and `clip_samples`.
@@ -127,7 +140,16 @@ def from_reader(
 
 
 def reader(clips: ClipDataset, *, sources: bool = False) -> ReadClip:
-    """Returns a reader at any place, of a copy in memory where the provider has none.
+    """Returns a function that reads the clip at any position, in the graph of tf.data.
+
+    Where the provider can only be gone through in order, all clips are kept in memory.
+
+    Args:
+      clips: the data set.
+      sources: whether the known sources of a clip come with it.
+
+    Returns:
+      int64 [] position -> an element as `ClipDataset.build` gives it.
 
     Raises:
       SepconError: if `sources` are asked for and not known.
@@ -154,7 +176,12 @@ def reader(clips: ClipDataset, *, sources: bool = False) -> ReadClip:
 
 
 def subset(clips: ClipDataset, *, num_clips: int, start: int = 0) -> ClipDataset:
-    """Returns the `num_clips` clips from number `start` on.
+    """Returns a part of a data set: clips that follow each other.
+
+    Args:
+      clips: the whole.
+      num_clips: how many.
+      start: number of the first one, from 0.
 
     Raises:
       SepconError: if the data set does not hold as many.
@@ -212,7 +239,13 @@ def select(clips: ClipDataset, positions: np.ndarray, *, name: str) -> ClipDatas
 
 
 def with_sources(clips: ClipDataset) -> tf.data.Dataset:
-    """Returns the clips in order with their sources.
+    """Returns the clips in order with their known sources.
+
+    Args:
+      clips: the data set.
+
+    Returns:
+      Elements as of `ClipDataset.build_with_sources`.
 
     Raises:
       SepconError: if the sources of these clips are not known.

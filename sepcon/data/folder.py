@@ -36,11 +36,11 @@ def folder(
 ) -> ClipDataset:
     """Returns the audio files of a folder and of those below it, sorted by path.
 
-    Every file is decoded once before the data set is returned, so that a damaged one is named,
-    counted and skipped here and not in the middle of a run. A file that becomes unreadable later
-    is named too. In training its place is taken by the next file that can be read, as long as no
-    more than the share of all files is lost; everywhere else, where another clip would be a wrong
-    result, the run ends with the name of the file, and the next one leaves it out.
+    Every file is decoded once before the data set is returned, so that a damaged file is named,
+    counted and skipped here and not in the middle of a run. A file that becomes unreadable later is
+    named too: in training the next file that can be read takes its place, as long as no more than
+    `max_skipped_share` of the files are lost. Everywhere else another clip would be a wrong result;
+    there the run ends with the name of the file, and the next run leaves the file out.
 
     Args:
       path: the folder. Hidden files and folders are left out.

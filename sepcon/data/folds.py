@@ -63,17 +63,21 @@ def split_fold(
     seed: int,
     labels_per_class: int | None = None,
 ) -> FoldSplit:
-    """Deals the clips out for one test fold.
+    """Splits the clips into training, validation and test, for one test fold.
 
-    A clip outside the fold whose original recording also occurs in it is left out.
+    A clip of another fold is left out if the test fold has a clip of the same original recording.
 
     Args:
       folded: the clips.
       fold: the test fold.
-      validation_share: of each class's clips in the other folds, held out by original recording.
-      seed: of what is held out and of which labels are kept; together with the fold.
-      labels_per_class: clips of each class to learn from, all by default. Those of a smaller number
-        are among those of a larger one.
+      validation_share: share, 0 to 1, of each class's clips in the other folds that is held out for
+        validation, whole original recordings together.
+      seed: decides, together with the fold, what is held out and which labels are kept.
+      labels_per_class: clips of each class to learn from, all by default. The clips of a smaller
+        number are a subset of those of a larger number.
+
+    Returns:
+      The positions of the clips in each part.
 
     Raises:
       SepconError: no such fold, or a class has nothing to learn from.

@@ -30,7 +30,12 @@ def is_prepared(directory: Path) -> bool:
 
 
 class NotPreparedError(SepconError):
-    """A data set is not prepared, and is not to be now. `name`; `directory`, where it will be."""
+    """A data set is not prepared, and must not be prepared now.
+
+    Attributes:
+      name: of the data set.
+      directory: where it will be.
+    """
 
     def __init__(self, name: str, directory: Path) -> None:
         super().__init__(f"{name} is not prepared in {directory}; run sepcon prepare")
@@ -42,7 +47,7 @@ _ONLY_OPEN = contextvars.ContextVar("only_open", default=False)
 
 @contextlib.contextmanager
 def only_open() -> Iterator[None]:
-    """Within it no data set is prepared: one that is missing raises `NotPreparedError`."""
+    """Inside this block no data set is prepared: a missing one raises `NotPreparedError`."""
     token = _ONLY_OPEN.set(True)
     try:
         yield
@@ -149,11 +154,16 @@ def _locked(directory: Path) -> Iterator[bool]:
 
 
 def ordered_key(index: int, total: int) -> int:
-    """A key for example `index` of `total` that keeps the order and spares memory.
+    """Returns a sorting key for TFDS that keeps the order of examples and saves memory.
 
-    TFDS sorts what it cannot hold in memory by way of temporary files, into which it deals the
-    examples by the upper bits of 128-bit keys. Plain numbers would all go into the first file,
-    which is then read whole. These fill the files one after the other, 64 examples each.
+    TFDS sorts examples that do not fit into memory in temporary files, and chooses the file of an
+    example by the upper bits of its 128-bit key. Plain numbers would all go into the first file,
+    which is then read into memory as a whole. These keys fill the files one after the other, with
+    64 examples each.
+
+    Args:
+      index: number of the example, from 0.
+      total: number of all examples.
     """
     num_files = max(1, min(500, total // 64))
     return (index * num_files // total << 128) // num_files + index
@@ -161,6 +171,9 @@ def ordered_key(index: int, total: int) -> int:
 
 def open_builder(directory: Path) -> tfds.core.DatasetBuilder:
     """Opens a prepared data set.
+
+    Args:
+      directory: its folder.
 
     Raises:
       SepconError: if none is there or its records are not TFRecords.
@@ -184,7 +197,14 @@ def open_builder(directory: Path) -> tfds.core.DatasetBuilder:
 
 
 def split_records(builder: tfds.core.DatasetBuilder, splits: Sequence[str]) -> RecordFiles:
-    """Opens the records of some splits, one after the other.
+    """Opens the records of some splits, one split after the other.
+
+    Args:
+      builder: of a prepared data set.
+      splits: their names.
+
+    Returns:
+      The records, numbered through all splits.
 
     Raises:
       SepconError: if a split is not there or has lost records.
@@ -196,7 +216,10 @@ def split_records(builder: tfds.core.DatasetBuilder, splits: Sequence[str]) -> R
                 f"{', '.join(builder.info.splits)}; choose one of these"
             )
     infos = [builder.info.splits[split] for split in splits]
-    files = RecordFiles([path for info in infos for path in info.filepaths])
+    files = RecordFiles(
+        [path for info in infos for path in info.filepaths],
+        cure="delete its folder and prepare it again",
+    )
     expected = sum(info.num_examples for info in infos)
     if len(files) != expected:
         raise SepconError(
@@ -211,8 +234,10 @@ def parse(serialized: tf.Tensor, features: Mapping[str, tf.DType]) -> dict[str, 
 
     Args:
       serialized: string [].
-      features: dtype of each; int16 stands for samples stored as bytes, which come out as int16
-        [samples].
+      features: name -> dtype; int16 stands for samples that are stored as bytes.
+
+    Returns:
+      Name -> value: [] of that dtype, int16 [samples] for samples.
     """
     spec = {
         name: tf.io.FixedLenFeature([], tf.string if dtype == tf.int16 else dtype)
@@ -226,7 +251,15 @@ def parse(serialized: tf.Tensor, features: Mapping[str, tf.DType]) -> dict[str, 
 
 
 def parse_labels(serialized: tf.Tensor, num_classes: int) -> tf.Tensor:
-    """Parses the class numbers of a record, none or several; returns float32 [classes], 0 or 1."""
+    """Parses the class numbers of a record, none or several.
+
+    Args:
+      serialized: string [].
+      num_classes: classes of the data set.
+
+    Returns:
+      float32 [classes], 1 for the classes of the record, else 0.
+    """
     spec = {"labels": tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)}
     labels = tf.io.parse_single_example(serialized, spec)["labels"]
     present = tf.one_hot(labels, num_classes, on_value=True, off_value=False)  # [label, class]

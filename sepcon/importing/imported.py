@@ -225,7 +225,10 @@ def _names(folds: Sequence[int | str]) -> frozenset[str]:
 
 
 def _open_records(imports: Sequence[FinishedImport]) -> RecordFiles:
-    files = RecordFiles([record for each in imports for record in each.records])
+    files = RecordFiles(
+        [record for each in imports for record in each.records],
+        cure="delete its folder and import again",
+    )
     expected = sum(each.num_imported for each in imports)
     if len(files) != expected:
         raise SepconError(

@@ -8,10 +8,13 @@ from collections.abc import Iterable
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Returns a table as text: commas, lines that end as on Unix, quotes where they are needed.
+    r"""Writes a table as CSV: commas, lines ending in \n, quotes where they are needed.
 
     Args:
-      rows: the cells of each, the head first.
+      rows: the cells of each row, the header first.
+
+    Returns:
+      The whole text of the file.
     """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)

@@ -81,14 +81,14 @@ def run_jobs(
     environment: Mapping[str, str],
     command: Sequence[str] = _COMMAND,
 ) -> None:
-    """Runs the jobs in an order that respects `needs`; those that come first are started first.
+    """Runs all jobs, each after those that it needs; otherwise in the order of the list.
 
     Args:
       jobs: the chain. A job that says it is done is not started.
       log_dir: receives `<name>.log` of each job: its command, output and errors together.
       workers: how many jobs run at once.
-      environment: variables set for every job beside the parent's own.
-      command: what every job's arguments are given to.
+      environment: variables set for every job in addition to the parent's own.
+      command: the program and its first words, which every job's arguments follow.
 
     Raises:
       SepconError: a job failed, the others were ended and can be resumed by the same call; or
@@ -335,14 +335,17 @@ def _percent(state: ProgressState) -> str:
 
 
 def pace_so_far(*, spent_seconds: float, expected_seconds: float) -> float:
-    """How much longer finished jobs took than expected, a short one alone telling little.
+    """How much longer finished jobs took than expected, for the estimate of the time left.
+
+    The ratio is pulled towards 1 as long as only short jobs are finished.
 
     Args:
-      spent_seconds: of all finished jobs together, 0 or more.
-      expected_seconds: what was expected of them, 0 or more.
+      spent_seconds: by all finished jobs together, 0 or more.
+      expected_seconds: of the same jobs, 0 or more.
 
     Returns:
-      What to multiply expectations of further jobs by, above 0; 1 before any is finished.
+      The factor by which further jobs are likely to take longer than expected, above 0; 1 before
+      any job is finished.
     """
     return (spent_seconds + _PRIOR_SECONDS) / (expected_seconds + _PRIOR_SECONDS)
 

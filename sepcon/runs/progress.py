@@ -31,7 +31,15 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class ProgressState:
-    """How far a stage of another process is, as that process last wrote it."""
+    """How far a stage of another process is, as that process last wrote it.
+
+    Attributes:
+      description: what the stage does.
+      done: units done.
+      total: units in all; None where that is not known.
+      seconds_left: an estimate; None where there is none yet.
+      note: shown behind the bar, such as the loss.
+    """
 
     description: str = "starting"
     done: int = 0
@@ -41,7 +49,7 @@ class ProgressState:
 
     @classmethod
     def read(cls, file: Path) -> ProgressState:
-        """Returns what stands in the file; the default where there is none yet."""
+        """Reads the file of a process; gives the defaults where it has not written one yet."""
         try:
             return cls(**json.loads(file.read_text()))
         except (OSError, ValueError):
@@ -90,10 +98,15 @@ class Progress:
         self._write(force=True)
 
     def advance(self, units: int = 1, note: str = "") -> None:
-        """Counts `units` more; `note` (a loss, a file name) is shown behind the bar.
+        """Counts units as done.
+
+        Args:
+          units: how many more are done.
+          note: shown behind the bar from now on, such as a loss or a file name; empty for no
+            change.
 
         Raises:
-          Interrupted: see `sepcon.runs.stop.check`.
+          Interrupted: a signal to stop came, see `sepcon.runs.stop.check`.
         """
         stop.check()
         self._done += units
@@ -108,6 +121,7 @@ class Progress:
         tqdm.write(line, file=sys.stderr)
 
     def close(self) -> None:
+        """Ends the bar and writes the last state for the parent process."""
         self._bar.close()
         self._write(force=True)
 
@@ -140,7 +154,14 @@ class Progress:
 def track(
     items: Iterable[T], total: int | None, description: str, *, unit: str = "item"
 ) -> Iterator[T]:
-    """Yields `items` and shows the progress through them."""
+    """Yields `items` one by one and shows a progress bar.
+
+    Args:
+      items: anything iterable.
+      total: how many they are, or None when it is not known.
+      description: what is done with them, a few words.
+      unit: what one of them is called, in the singular.
+    """
     with Progress(total, description, unit=unit) as progress:
         for item in items:
             yield item

@@ -25,17 +25,17 @@ _DAMAGE_CURE = "remove it, then the same command goes on from what is saved"
 
 
 def begin(run_dir: Path, *, config_text: str) -> bool:
-    """Makes the folder ready for a run, or says that the run is finished.
+    """Prepares the folder of a run, unless the run is finished already.
 
-    The resolved configuration is written into it. A run that goes on under another configuration
-    says which lines differ, and the earlier one is kept as config.<n>.gin.
+    The resolved configuration is written to config.gin. Where the folder holds another one, the
+    lines that differ are printed as a note.
 
     Args:
       run_dir: the folder; made if need be.
       config_text: the resolved gin configuration; empty for a call from Python.
 
     Returns:
-      Whether there is anything left to do.
+      True if the run is to be done; False if it is finished, after a note on standard error.
 
     Raises:
       SepconError: the folder cannot be made or written to.
@@ -58,7 +58,15 @@ def begin(run_dir: Path, *, config_text: str) -> bool:
 
 
 def finish(run_dir: Path, record: Mapping[str, Any]) -> None:
-    """Marks the run as finished and keeps what it has to say of itself, and the code's commit."""
+    """Marks a run as finished, by writing run.json.
+
+    Args:
+      run_dir: folder of the run.
+      record: what the run has to say of itself, as JSON can hold it; the commit is added.
+
+    Raises:
+      WriteError: it cannot be written.
+    """
     training = training_record(run_dir)
     content = {**record, "commit": str(running_revision())}
     _write_record(run_dir, content | ({} if training is None else {_TRAINING: training}))
@@ -74,7 +82,13 @@ def is_finished(run_dir: Path) -> bool:
 
 
 def read_record(run_dir: Path) -> dict[str, Any]:
-    """Returns what a finished run said of itself.
+    """Reads the record of a finished run.
+
+    Args:
+      run_dir: folder of the run.
+
+    Returns:
+      What was given to `finish`, and the commit.
 
     Raises:
       SepconError: there is no finished run in the folder, or its record is damaged.
@@ -87,18 +101,31 @@ def read_record(run_dir: Path) -> dict[str, Any]:
 
 
 def note_training(run_dir: Path, training: Mapping[str, Any]) -> None:
-    """Notes that the training of a run is over, of which the run has still to make something.
+    """Notes that the training of a run is over, while the rest of the run is still to be done.
 
-    A start after that goes on behind the training.
+    The same command, started again, then goes on after the training.
+
+    Args:
+      run_dir: folder of the run.
+      training: its `step`, `seconds` and `metrics`.
+
+    Raises:
+      WriteError: it cannot be written.
     """
     _write_record(run_dir, {_FINISHED: False, _TRAINING: dict(training)})
 
 
 def training_record(run_dir: Path) -> dict[str, Any] | None:
-    """Returns what `note_training` was given, also where the run was finished since; or None.
+    """Reads what `note_training` was given.
+
+    Args:
+      run_dir: folder of the run.
+
+    Returns:
+      The record of the training, also where the whole run is finished; None where there is none.
 
     Raises:
-      SepconError: it is damaged.
+      SepconError: the record is damaged.
     """
     path = run_dir / RECORD_FILE
     training = _read(run_dir).get(_TRAINING)
@@ -126,7 +153,11 @@ def _write_record(run_dir: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all.
+    """Writes a text file, whole or not at all.
+
+    Args:
+      path: the file.
+      text: its content, written as UTF-8.
 
     Raises:
       WriteError: it cannot be written; what was there stays.
@@ -137,7 +168,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_model_file(path: Path, text: str) -> None:
-    """Writes what describes the model of a run, or checks that it is described there already.
+    """Writes the description of a run's model, or checks that the same one is there already.
+
+    Args:
+      path: the file.
+      text: the description as JSON; numbers that Keras appends to layer names do not count.
 
     Raises:
       SepconError: the file describes another model; it is left as it is.

@@ -31,7 +31,7 @@ from sepcon.datasets.tfds import (
     label_names,
     sample_rate_hz,
 )
-from sepcon.errors import SepconError
+from sepcon.errors import SepconError, one_line
 from sepcon.scenes.recipe import Recordings, SceneRecipe
 from sepcon.scenes.synthetic import SyntheticEvents
 
@@ -232,7 +232,14 @@ def _tfds(builder: tfds.core.DatasetBuilder) -> Iterator[Recording]:
     label, key = _label_feature(builder), audio_feature(builder)
     rate_hz = sample_rate_hz(builder, key)
     for split, _ in _splits(builder):
-        for number, row in enumerate(tfds.as_numpy(builder.as_dataset(split=split))):
-            identifier = f"{split}-{number}"
-            labels = tuple(int(each) for each in np.atleast_1d(row[label]))
-            yield Recording(identifier, identifier, 0, labels, decode_samples(row[key], rate_hz))
+        rows = enumerate(tfds.as_numpy(builder.as_dataset(split=split)))
+        try:
+            for number, row in rows:
+                name = f"{split}-{number}"
+                labels = tuple(int(each) for each in np.atleast_1d(row[label]))
+                yield Recording(name, name, 0, labels, decode_samples(row[key], rate_hz))
+        except tf.errors.DataLossError as error:
+            raise SepconError(
+                f"{builder.data_dir}: a record of {split} is damaged ({one_line(error)}); delete "
+                "the folder and prepare it again"
+            ) from error

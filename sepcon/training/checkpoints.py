@@ -35,7 +35,7 @@ class Progressed:
     Attributes:
       step: steps done.
       seconds: time spent on them, in all starts together.
-      notes: what else the loop wants back, as JSON has it.
+      notes: what else the loop needs after a restart, as JSON can hold it.
     """
 
     step: int = 0
@@ -158,7 +158,15 @@ class Checkpoints:
 
 
 def named_variables(model: Any, optimizer: Any) -> dict[str, Any]:
-    """All variables of a model and its optimizer by unique names, in a fixed order."""
+    """Collects all variables of a model and its optimizer.
+
+    Args:
+      model: a Keras model or layer.
+      optimizer: a Keras optimizer, built.
+
+    Returns:
+      Name -> variable, in a fixed order; a name that occurs twice gets a prime (').
+    """
     named: dict[str, Any] = {}
     for kind, variables in (("model", model.variables), ("optimizer", optimizer.variables)):
         for variable in variables:
@@ -171,7 +179,15 @@ def named_variables(model: Any, optimizer: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def told_if_disk_fails(run_dir: Path, what: str) -> Iterator[None]:
-    """Turns what a full or broken disk raises, in Python or TensorFlow, into a SepconError."""
+    """Turns the errors of a full or broken disk, of Python or TensorFlow, into a SepconError.
+
+    Args:
+      run_dir: folder of the run.
+      what: the file in it that is written.
+
+    Raises:
+      WriteError: the block failed to write.
+    """
     try:
         yield
     except (OSError, tf.errors.OpError) as error:

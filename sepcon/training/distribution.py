@@ -117,7 +117,15 @@ def _worker_index(strategy: tf.distribute.Strategy) -> int:
 
 
 def sum_over_workers(strategy: tf.distribute.Strategy, value: int) -> int:
-    """The sum of every worker's `value`; all workers must call it at the same point."""
+    """Sums a number over all workers, each of which must call this at the same point.
+
+    Args:
+      strategy: the one that the workers share.
+      value: this worker's number.
+
+    Returns:
+      The same sum on every worker.
+    """
     if num_workers(strategy) == 1:
         return value
     replicas_here = strategy.num_replicas_in_sync // num_workers(strategy)
@@ -133,9 +141,15 @@ def sum_over_workers(strategy: tf.distribute.Strategy, value: int) -> int:
 def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute.Strategy) -> Any:
     """Batches from `start_step` on, shared among the replicas.
 
-    Replica r of R gets rows r * B / R ... (r + 1) * B / R of every global batch of B rows, whatever
-    the strategy, so that the data of a step do not depend on the devices. (Automatic sharding
-    would deal the examples out in an order of its own.)
+    Replica r of R gets the rows from r * B / R up to, not including, (r + 1) * B / R of every
+    global batch of B rows, under every strategy, so that the data of a step do not depend on the
+    devices. (Automatic sharding would deal the examples out in an order of its own.) A worker reads
+    only the rows of its own replicas.
+
+    Args:
+      stream: gives global batches.
+      start_step: steps done before.
+      strategy: whose replicas share every batch.
 
     Returns:
       An iterable of what `strategy.run` takes; static shapes.
@@ -147,12 +161,13 @@ def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute
     replicas = strategy.num_replicas_in_sync
 
     def rows_of_this_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        dataset = stream.batches(start_step)
-        check_batch(dataset.element_spec, replicas)
+        size = check_batch(stream.batches(0).element_spec, replicas)
+        here = size // context.num_input_pipelines
+        first = context.input_pipeline_id * here
+        dataset = stream.batches(start_step, range(first, first + here))
         if replicas > 1:
-            here = replicas // context.num_input_pipelines
-            first = context.input_pipeline_id * here
-            dataset = dataset.flat_map(lambda batch: _per_replica(batch, replicas, first, here))
+            replicas_here = replicas // context.num_input_pipelines
+            dataset = dataset.flat_map(lambda batch: _per_replica(batch, replicas_here))
         # An endless dataset has no last short batch: without this the strategy guards against one
         # and the shapes are no longer static.
         endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
@@ -162,24 +177,24 @@ def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute
     return strategy.distribute_datasets_from_function(rows_of_this_worker)
 
 
-def _per_replica(
-    batch: dict[str, tf.Tensor], replicas: int, first: int, count: int
-) -> tf.data.Dataset:
-    """Cuts a global batch into the parts of `count` replicas from `first` on, in order."""
+def _per_replica(batch: dict[str, tf.Tensor], replicas: int) -> tf.data.Dataset:
+    """Cuts the rows of a worker into those of each of its replicas, in order."""
 
     def cut(rows: tf.Tensor) -> tf.Tensor:
-        shape = [replicas, rows.shape[0] // replicas, *rows.shape[1:]]
-        return tf.reshape(rows, shape)[first : first + count]
+        return tf.reshape(rows, [replicas, rows.shape[0] // replicas, *rows.shape[1:]])
 
     return tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(cut, batch))
 
 
 def check_batch(spec: dict[str, tf.TensorSpec], replicas: int) -> int:
-    """Returns the number of rows of a batch, and refuses one that replicas cannot share.
+    """Checks that replicas can share a batch.
 
     Args:
-      spec: the parts of a global batch, each [rows, ...], all of them static.
+      spec: name -> shape and dtype of each part of a global batch: [rows, ...], all static.
       replicas: devices that share it.
+
+    Returns:
+      The number of rows.
 
     Raises:
       ValueError: a part has no static shape, or the parts differ in rows.

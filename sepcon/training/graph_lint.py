@@ -1,7 +1,9 @@
-"""Finds what a training step must not contain, before an accelerator complains or goes slow.
+"""Finds in a training step what fails or is slow on a TPU: for the tests of every task.
 
-Compiling with XLA on a CPU is not enough of a test: shapes that depend on data compile there, and
-numeric checks are dropped without a word.
+Compiling with XLA on a CPU is not enough of a test: shapes that depend on the data compile there,
+and numeric checks are dropped without a message. No library has such a check: TensorFlow reports
+these operations only when it compiles for a real TPU. So the lint is kept here, although only tests
+call it: a new task or objective is to be given to `lint_task` in its own test.
 """
 
 from __future__ import annotations
@@ -36,15 +38,15 @@ def lint_task(
     allowed: Sequence[str] = (),
     max_problems: int = 20,
 ) -> list[str]:
-    """Traces a task's loss and gradient on one replica and lists what must not be in them.
+    """Traces a task's loss and gradient on one replica and lists the operations not allowed there.
 
-    Random crops and choices must be computed from the batch: where their seeds are Python numbers,
-    TensorFlow folds them into constants at tracing and nothing is found.
+    One mistake is not found: a random operation whose seed is a Python number, which TensorFlow
+    turns into a constant when it traces. Draw from `batch['uniforms']` instead.
 
     Args:
       task: any task.
       batch_spec: the static shapes of a replica's batch, e.g. `dataset.element_spec`.
-      allowed: patterns of lines to leave out (what is there on purpose, off the accelerators).
+      allowed: regular expressions of lines to leave out, for what never runs on accelerators.
       max_problems: the list ends there.
 
     Returns:
@@ -62,7 +64,16 @@ def lint_task(
 
 
 def lint_graph(graph: Any, *, allowed: Sequence[str] = (), max_problems: int = 20) -> list[str]:
-    """Lists what must not be in a traced function's graph or in the functions it calls."""
+    """Lists the operations not allowed in a training step, in a graph and the functions it calls.
+
+    Args:
+      graph: of a traced function.
+      allowed: regular expressions of lines to leave out.
+      max_problems: the list ends there.
+
+    Returns:
+      One line for each problem; empty when there is none.
+    """
     # Keras hides the state of its random numbers in variables.
     problems = [
         f"{variable.name} keeps random state: draw from batch['uniforms']"

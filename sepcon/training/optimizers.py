@@ -24,7 +24,17 @@ def adam(
     beta_2: float = 0.999,
     epsilon: float = 1e-8,
 ) -> keras.optimizers.Optimizer:
-    """Adam (Kingma & Ba, 2015)."""
+    """Adam (Kingma & Ba, 2015).
+
+    Args:
+      learning_rate: rate or schedule.
+      beta_1: decay of the running mean of gradients, 0 to 1.
+      beta_2: decay of the running mean of squared gradients, 0 to 1.
+      epsilon: added to the root of the latter.
+
+    Returns:
+      A new optimizer, without gradient clipping.
+    """
     return Adam(learning_rate=learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
 
 
@@ -41,11 +51,14 @@ def adamw(
 
     Args:
       learning_rate: rate or schedule; the decay is multiplied by it.
-      weight_decay: share of a weight taken away per step, before that multiplication.
-      beta_1: forgetting of the mean gradient.
-      beta_2: forgetting of the mean squared gradient.
+      weight_decay: share by which a weight shrinks per step, to be multiplied by the rate.
+      beta_1: decay of the running mean of gradients, 0 to 1.
+      beta_2: decay of the running mean of squared gradients, 0 to 1.
       epsilon: added to the root of the latter.
-      not_decayed: weights whose name contains one of these are left alone.
+      not_decayed: weights whose name contains one of these are not shrunk.
+
+    Returns:
+      A new optimizer, without gradient clipping.
     """
     optimizer = AdamW(
         learning_rate=learning_rate,
@@ -61,7 +74,16 @@ def adamw(
 def sgd(
     *, learning_rate: float | Schedule, momentum: float = 0.9, nesterov: bool = False
 ) -> keras.optimizers.Optimizer:
-    """Stochastic gradient descent with momentum."""
+    """Stochastic gradient descent with momentum.
+
+    Args:
+      learning_rate: rate or schedule.
+      momentum: share of the last update that the next one keeps, 0 to 1.
+      nesterov: whether the momentum is Nesterov's.
+
+    Returns:
+      A new optimizer, without gradient clipping.
+    """
     return keras.optimizers.SGD(learning_rate=learning_rate, momentum=momentum, nesterov=nesterov)
 
 

@@ -12,10 +12,10 @@ from sepcon.errors import SepconError
 
 
 def configure_threads(num_threads: int | None = None) -> None:
-    """Sets the number of threads that one operation, and that independent ones, may use.
+    """Sets the number of threads of TensorFlow, within one operation and across operations.
 
     Args:
-      num_threads: of this process; None leaves the choice to TensorFlow (all cores).
+      num_threads: for each of the two; None leaves the choice to TensorFlow (all cores).
 
     Raises:
       SepconError: not a positive number.
@@ -30,13 +30,13 @@ def configure_threads(num_threads: int | None = None) -> None:
 
 
 def make_deterministic(seed: int) -> None:
-    """Makes the process a pure function of its input: initial weights and every operation.
+    """Makes the results of this process repeat to the bit, on the same machine.
 
-    On a CPU it costs nothing (a convolutional step takes the same time within 3 %); on a GPU some
-    operations have slower deterministic forms, and a few have none and raise.
+    On a CPU it costs nothing (a convolutional step takes the same time within 3 %). On a GPU some
+    operations have slower deterministic forms, and a few have none and raise an error.
 
     Args:
-      seed: of Python, numpy and Keras, and with them of all initial weights.
+      seed: for the random numbers of Python, numpy and Keras, and so for all initial weights.
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

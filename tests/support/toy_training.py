@@ -84,9 +84,14 @@ class ToyStream:
     seconds_per_batch: float = 0.0
     identity: str = "toy examples"
 
-    def batches(self, start_step):
+    def batches(self, start_step, rows=None):
+        rows = range(self.batch_size) if rows is None else rows
         steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-        return steps.map(self._batch)
+        return steps.map(
+            lambda step: {
+                name: part[rows.start : rows.stop] for name, part in self._batch(step).items()
+            }
+        )
 
     def describe(self, step):
         return f"batch {step} of seed {self.seed}"
