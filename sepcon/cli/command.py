@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,7 @@ def _configure_process(values: Any) -> None:
 
 def _call(name: str, values: Any, given: dict[str, Any], configuration: Configuration) -> int:
     verb = VERBS[name]
-    config_text = configuration.text()
+    config_text = configuration.text() + _given_text(verb, given)
     given["run_dir"] = Path(given["run_dir"]).expanduser()
     if verb.launches:
         given["launch"] = launch_of(
@@ -178,6 +178,14 @@ def _call(name: str, values: Any, given: dict[str, Any], configuration: Configur
     with _told(name, verb):
         configurables.configured(verb.function)(config_text=config_text, **given)
     return 0
+
+
+def _given_text(verb: Verb, given: Mapping[str, Any]) -> str:
+    """What flags give of a verb's arguments, as bindings: they come before what gin says."""
+    function = verb.function.partition(":")[2]
+    names = {flag.argument or flag.name for flag in verb.flags} - {"run_dir"}
+    lines = [f"{function}.{name} = {given[name]!r}\n" for name in sorted(names & given.keys())]
+    return "".join(["\n# Flags:\n", *lines]) if lines else ""
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from sepcon.data.example_bytes import serialize_example, write_record
 from sepcon.errors import SepconError
 from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.run_folder import write_text
+from sepcon.runs.seals import write_seals
 from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable, whole_file
 
 INDEX = "index.json"
@@ -165,6 +166,9 @@ class ChannelShards:
         self._index = dataclasses.replace(self._index, shards=sizes)
         text = json.dumps(dataclasses.asdict(self._index), indent=1) + "\n"
         write_text(self.folder / INDEX, text)
+        if first_missing == self.num_shards:
+            shards = [shard_path(self.folder, number).name for number in range(self.num_shards)]
+            write_seals(self.folder, [INDEX, *shards])
 
     def _continued(self, found: ChannelIndex) -> ChannelIndex:
         wanted = dataclasses.replace(

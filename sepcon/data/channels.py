@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +14,7 @@ from sepcon.data.channel_shards import ChannelIndex, read_index, shard_path
 from sepcon.data.clips import ClipDataset
 from sepcon.data.records import RecordFiles
 from sepcon.errors import SepconError
+from sepcon.runs.seals import check_seals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +111,8 @@ def stored_channels(*, paths: Sequence[str]) -> StoredChannels:
                     "the same clips"
                 )
     files = [_open_shards(path, index) for path, index in zip(paths, indices, strict=True)]
+    for path in paths:
+        check_seals(Path(path), cure="delete the folder and separate again")
     return StoredChannels(tuple(str(path) for path in paths), indices[0], tuple(files))
 
 

@@ -18,6 +18,7 @@ from sepcon.audio.files import AudioError, read_header
 from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.data.audio_folder import require_audio
 from sepcon.data.clips import ClipDataset, Element, fit_length, from_reader
+from sepcon.data.label_tables.exclusion import excluded_positions
 from sepcon.data.labels import Labels, read_labels
 from sepcon.errors import SepconError, printable
 from sepcon.runs.progress import track
@@ -33,6 +34,7 @@ def folder(
     max_skipped_share: float = 0.05,
     decode_first: bool = True,
     threads: int = 2,
+    exclude: str | Sequence[str] = (),
 ) -> ClipDataset:
     """Returns the audio files of a folder and of those below it, sorted by path.
 
@@ -50,6 +52,8 @@ def folder(
       max_skipped_share: above this share of undecodable files it stops.
       decode_first: False reads only the headers, which is quicker and finds less.
       threads: files decoded at a time.
+      exclude: files to leave out, relative to the folder, or a file with one in each line, see
+        `excluded_names`.
 
     Raises:
       SepconError: if there is no folder, no audio, too much of it undecodable, or the table names
@@ -66,6 +70,10 @@ def folder(
         else read_labels(os.path.expanduser(labels_csv), survey.paths, path)
     )
     listed = survey.paths if labels is None else labels.labelled_paths
+    left_out_by_name = excluded_positions(
+        exclude, [(os.path.relpath(file, path),) for file in listed], of=path
+    )
+    listed = [file for number, file in enumerate(listed) if number not in left_out_by_name]
     report = DecodeReport()
     usable, left_out = _check_files(listed, report, decode_first=decode_first, threads=threads)
     report.check_share(max_skipped_share)

@@ -11,9 +11,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-# What a truncated or overwritten archive shows itself as.
-DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, struct.error)
-
 _LOCAL_HEADER = struct.Struct("<26xHH")  # its last two fields: lengths of name and of extra field
 
 
@@ -28,8 +25,7 @@ def read_archive(path: str | Path) -> dict[str, np.ndarray]:
       path: the file.
 
     Raises:
-      OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, struct.error: it is missing,
-        damaged, compressed, or holds objects.
+      sepcon.runs.json_file.DAMAGE: it is missing, damaged, compressed, or holds objects.
     """
     with open(path, "rb", buffering=0) as file:
         with zipfile.ZipFile(file) as archive:

@@ -67,6 +67,7 @@ def benchmark_embeddings(
     shard_size: int = 1024,
     clip_score: str = "mean_embedding",
     clips_per_class: Sequence[int] = (),
+    on_start: Callable[[], object] = lambda: None,
 ) -> Results:
     """Embeds three splits with each model, trains a classifier on top, and tests it once.
 
@@ -103,6 +104,7 @@ def benchmark_embeddings(
         convention on AudioSet; takes as many times the disk as clips have patches.
       clips_per_class: also trains on subsets of so many labelled clips of each class, nested and
         drawn by the row's seed.
+      on_start: called when all checks have passed, before anything is written.
 
     Returns:
       The table, and the rows: name, seed, mAP, mAP_low, mAP_high, d_prime, d_prime_low,
@@ -138,6 +140,7 @@ def benchmark_embeddings(
         bootstrap_resamples=bootstrap_resamples,
         clips_per_class=tuple(clips_per_class),
     )
+    on_start()
     rows: list[Row] = []
     classes: list[Row] = []
     for number, entry in enumerate(entries, start=1):

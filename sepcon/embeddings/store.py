@@ -16,14 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from sepcon.embeddings.archive import DAMAGE, read_archive
+from sepcon.embeddings.archive import read_archive
 from sepcon.errors import SepconError, one_line
-from sepcon.runs.json_file import read_json, told_if_damaged
+from sepcon.runs.json_file import DAMAGE, read_json, told_if_damaged
 from sepcon.runs.run_folder import write_text
+from sepcon.runs.seals import check_seals, write_seals
 from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable, write_arrays
 
 INDEX_FILE = "index.json"
 _FORMAT = 1
+_SEALS_CURE = "remove the folder, and run the command that wrote it again"
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ class EmbeddingStore:
                 f"the embeddings in {folder} are not finished: "
                 "run the command that was writing them again, it goes on where it was."
             )
+        check_seals(self.folder, cure=_SEALS_CURE)
         self.layout: StoreLayout = index["layout"]
         self.dim: int = index["dim"]
         self.class_names = self.layout.class_names
@@ -277,6 +280,8 @@ class EmbeddingWriter:
         if len(dims) != 1:
             raise SepconError(f"the shards in {self.folder} differ in dimension: {sorted(dims)}.")
         self._write_index(dim=dims.pop(), shard_rows=shard_rows)
+        shards = [self.layout.file_name(shard) for shard in range(self.layout.num_shards)]
+        write_seals(self.folder, [INDEX_FILE, *shards])
         return EmbeddingStore(self.folder)
 
     def _write_index(self, dim: int | None, shard_rows: list[int] | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def write_embeddings(
     shard_size: int = 1024,
     patches: bool = False,
     description: str = "embed",
+    on_start: Callable[[], object] = lambda: None,
 ) -> EmbeddingStore:
     """Embeds what is not yet in the store `folder` and finishes it.
 
@@ -46,6 +47,7 @@ def write_embeddings(
       shard_size: clips per file.
       patches: whether to keep an embedding of each patch, not only of each clip.
       description: what the progress bar says.
+      on_start: called when the folder was found to be one of these embeddings.
 
     Raises:
       SepconError: as `embed`.
@@ -56,6 +58,7 @@ def write_embeddings(
         clips.name, embedder.fingerprint, clips.class_names, clips.num_clips, shard_size, patches
     )
     writer = EmbeddingWriter(folder, layout)
+    on_start()
     missing = set(writer.missing_shards())
     if missing:
         _write_missing(writer, missing, embedder, clips, batch_size, description)

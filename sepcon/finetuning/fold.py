@@ -57,6 +57,7 @@ class Recipe:
     loop: Callable[..., FitResult]
     strategy: tf.distribute.Strategy
     config_text: str
+    on_start: Callable[[], object] = lambda: None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +202,7 @@ class FoldRun:
             validate_every_steps=recipe.validate_every_epochs * self.steps_per_epoch,
             config_text=recipe.config_text,
             description=title,
+            on_start=recipe.on_start,
         )
 
     def _task(

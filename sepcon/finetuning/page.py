@@ -13,6 +13,8 @@ from sepcon.finetuning.predictions import Predictions, ensemble
 from sepcon.metrics.student_t import estimate
 from sepcon.reports.comparison import interval_text
 from sepcon.reports.page import Section, line_figure, matrix_figure, write_report
+from sepcon.reports.results import RESULTS_FILE
+from sepcon.runs.names import path_inside
 from sepcon.training.logs import read_metric
 
 REPORT_FILE = "report.html"
@@ -25,6 +27,15 @@ MEASURES = {
 }
 
 Row = Mapping[str, Any]
+
+
+def folder_of(root: Path, row: Row) -> Path:
+    """The folder of a training, which the row of it names.
+
+    Raises:
+      SepconError: it names one outside of the run.
+    """
+    return path_inside(root, row["folder"], source=root / RESULTS_FILE)
 
 
 def per_seed(rows: Sequence[Row], measure: str) -> dict[int, float]:
@@ -78,7 +89,7 @@ def ensemble_accuracy(runs: Sequence[tuple[Path, Sequence[Row]]]) -> float:
     members: dict[str, list[Predictions]] = {}
     for root, rows in runs:
         for row in rows:
-            predictions = Predictions.load(root / row["folder"] / SELECTED_FILE)
+            predictions = Predictions.load(folder_of(root, row) / SELECTED_FILE)
             members.setdefault(row["fold"], []).append(predictions)
     return float(np.mean([ensemble(each).accuracy for each in members.values()]))
 
@@ -141,7 +152,7 @@ def write_finetune_report(root: Path, results: Mapping[str, Any], *, config_text
 
 
 def _confusion(root: Path, rows: Sequence[Row]) -> np.ndarray:
-    counts = sum(Predictions.load(root / row["folder"] / SELECTED_FILE).confusion() for row in rows)
+    counts = sum(Predictions.load(folder_of(root, row) / SELECTED_FILE).confusion() for row in rows)
     return counts / np.maximum(np.sum(counts, axis=1, keepdims=True), 1)
 
 
@@ -155,7 +166,7 @@ def _training_section(root: Path, rows: Sequence[Row]) -> Section:
         line_figure(
             f"{label} by step.",
             {
-                f"fold {row['fold']}, seed {row['seed']}": read_metric(root / row["folder"], name)
+                f"fold {row['fold']}, seed {row['seed']}": read_metric(folder_of(root, row), name)
                 for row in rows[:_MAX_CURVES]
             },
             x_label="step",

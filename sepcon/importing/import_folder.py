@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,18 @@ from sepcon.data.example_bytes import write_record
 from sepcon.errors import SepconError
 from sepcon.importing.clip_source import ClipReader, ClipReference, ClipSource, Content, fingerprint
 from sepcon.importing.import_shard import convert_shard
-from sepcon.importing.manifest import COLUMNS, Counts, count, open_table, read_rows, write_rows
+from sepcon.importing.manifest import (
+    COLUMNS,
+    Counts,
+    ManifestRow,
+    count,
+    open_table,
+    read_rows,
+    write_rows,
+)
 from sepcon.runs import run_folder
 from sepcon.runs.json_file import read_json, told_if_damaged
+from sepcon.runs.seals import check_seals, write_seals
 from sepcon.runs.whole_file import (
     remove_leftovers,
     scratch_folder,
@@ -34,6 +43,10 @@ CLASSES = "classes.csv"
 PLAN = "plan.json"
 _PARTS = "parts"
 _FORMAT = 1
+_CHANGED_CURE = (
+    "bring it back, or import again; `exclude` leaves clips out without a change of files"
+)
+_CHANGED = f"was changed since the import, by which its records are counted; {_CHANGED_CURE}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +200,8 @@ def finish(root: Path, plan: Plan) -> Counts:
     shutil.rmtree(root / _PARTS, ignore_errors=True)
     # A worker may outlive its killed parent by a moment, and begin a file in it.
     remove_leftovers(root)
+    shards = [shard_path(root, number).name for number in range(plan.num_shards)]
+    write_seals(root, [MANIFEST, CLASSES, PLAN, *shards])
     return count(read_rows(root / MANIFEST))
 
 
@@ -198,7 +213,7 @@ class FinishedImport:
       root: its folder.
       name: of the source.
       class_names: of the classes.
-      identity: a digest of the manifest.
+      identity: a digest of the manifest, which is compared when it is opened.
       num_imported: records in all shards.
       records: paths of the shards, in order.
       content: what they hold.
@@ -214,12 +229,16 @@ class FinishedImport:
     content: Content = "audio"
     settings: str = ""
 
+    def rows(self) -> Iterator[ManifestRow]:
+        """Yields what the manifest says of the imported clips, in the order of the records."""
+        return (row for row in read_rows(self.root / MANIFEST) if not row.reason)
+
 
 def open_import(root: Path) -> FinishedImport:
     """Opens a finished import.
 
     Raises:
-      SepconError: there is none, or it is not finished.
+      SepconError: there is none, it is not finished, or its files were changed since.
     """
     plan = read_plan(root)
     if not run_folder.is_finished(root):
@@ -229,6 +248,9 @@ def open_import(root: Path) -> FinishedImport:
     record = run_folder.read_record(root)
     with told_if_damaged(root / run_folder.RECORD_FILE, cure="import again"):
         identity, num_imported = str(record["manifest"]), int(record["imported"])
+    if _digest(root / MANIFEST) != identity:
+        raise SepconError(f"{root / MANIFEST}: {_CHANGED}")
+    check_seals(root, cure=_CHANGED_CURE)
     return FinishedImport(
         root=root,
         name=plan.name,
@@ -255,13 +277,16 @@ def _read_classes(path: Path) -> tuple[str, ...]:
 
 def run_record(root: Path, counts: Counts) -> dict[str, Any]:
     """What a finished import says of itself in run.json."""
-    with open(root / MANIFEST, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:8]
     hours = {"hours": round(counts.seconds / 3600, 3)} if counts.seconds else {}
     return {
         "clips": counts.clips,
         "imported": counts.kept,
         **hours,
         "left_out": dict(counts.left_out()),
-        "manifest": digest,
+        "manifest": _digest(root / MANIFEST),
     }
+
+
+def _digest(path: Path) -> str:
+    with told_if_damaged(path, cure="import again"), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:8]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,12 +16,13 @@ import tensorflow as tf
 from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.data.clips import ClipDataset, Element, ReadClip, fit_length, from_reader
 from sepcon.data.folds import FoldedClips
+from sepcon.data.label_tables.exclusion import excluded_positions
 from sepcon.data.prepared import parse, parse_labels
 from sepcon.data.records import RecordFiles
 from sepcon.errors import SepconError
 from sepcon.importing.clip_source import Content
-from sepcon.importing.import_folder import MANIFEST, FinishedImport, open_import
-from sepcon.importing.manifest import ManifestRow, read_rows
+from sepcon.importing.import_folder import FinishedImport, open_import
+from sepcon.importing.manifest import ManifestRow
 
 Part = Literal["all", "train", "validation", "test"]
 
@@ -55,6 +57,7 @@ def imported(
     test_folds: Sequence[int | str] = (),
     folds: Sequence[int | str] = (),
     clip_seconds: float | None = None,
+    exclude: str | Sequence[str] = (),
 ) -> ClipDataset:
     """Returns imported clips in the order of their source.
 
@@ -69,9 +72,12 @@ def imported(
       test_folds: the folds that are for testing.
       folds: only these folds are looked at; empty for all.
       clip_seconds: every clip is cut or zero-padded to this; None keeps the lengths.
+      exclude: ids or files of clips to leave out, or a file with one in each line, see
+        `excluded_names`. All others stay in their parts.
 
     Raises:
-      SepconError: there is no finished import, the classes differ, or nothing is in the part.
+      SepconError: there is no finished import, its files were changed since, the classes differ, or
+        nothing is in the part.
     """
     if clip_seconds is not None and round(clip_seconds * SAMPLE_RATE_HZ) < 1:
         raise SepconError(f"imported: clip_seconds is {clip_seconds}, expected more than 0")
@@ -84,6 +90,7 @@ def imported(
         test_share=test_share,
         test_folds=test_folds,
         folds=folds,
+        exclude=exclude,
     )
     return from_reader(
         name=opened.name,
@@ -120,6 +127,7 @@ def open_part(
     test_share: float = 0.0,
     test_folds: Sequence[int | str] = (),
     folds: Sequence[int | str] = (),
+    exclude: str | Sequence[str] = (),
 ) -> OpenPart:
     """Opens a part of imports of clips or of images; see `imported`.
 
@@ -131,6 +139,7 @@ def open_part(
       test_share: of all, where no `test_folds` are given.
       test_folds: the folds that are for testing.
       folds: only these folds are looked at; empty for all.
+      exclude: ids or files to leave out.
 
     Raises:
       SepconError: there is no finished import of such content, the classes differ, or nothing is in
@@ -140,17 +149,27 @@ def open_part(
     imports = _open(path, content)
     division = _Division(validation_share, test_share, _names(test_folds))
     positions = _positions(imports, part, division, _names(folds))
+    positions = positions[~np.isin(positions, _excluded(exclude, imports))]
+    if not len(positions):
+        raise SepconError(f"{imports[0].root}: nothing is left in {part}; exclude fewer")
     files = _open_records(imports)
     name = _name(imports, part, positions, len(files))
     return OpenPart(name, imports[0].class_names, files, positions)
 
 
-def imported_folds(*, path: str | Sequence[str], folds: Sequence[int | str] = ()) -> FoldedClips:
+def imported_folds(
+    *,
+    path: str | Sequence[str],
+    folds: Sequence[int | str] = (),
+    exclude: str | Sequence[str] = (),
+) -> FoldedClips:
     """Returns imported clips of one class each with the fold and the original recording of each.
 
     Args:
       path: the folder of an import, or several of the same classes, one after the other.
       folds: only these are looked at; empty for all.
+      exclude: clips to leave out, as `imported` has it. They are dealt out with the others and then
+        left out, so that no other clip changes sides.
 
     Raises:
       SepconError: as `imported`, or a clip has no fold, no class, or several.
@@ -158,7 +177,7 @@ def imported_folds(*, path: str | Sequence[str], folds: Sequence[int | str] = ()
     imports = _open(path, "audio")
     positions = _positions(imports, "all", _Division(0.0, 0.0, frozenset()), _names(folds))
     files = _open_records(imports)
-    kept = [row for each in imports for row in read_rows(each.root / MANIFEST) if not row.reason]
+    kept = list(_rows(imports))
     rows = [kept[position] for position in positions]
     for row in rows:
         if not row.fold or len(row.label_numbers) != 1:
@@ -178,6 +197,7 @@ def imported_folds(*, path: str | Sequence[str], folds: Sequence[int | str] = ()
         labels=np.array([row.label_numbers[0] for row in rows]),
         folds=tuple(row.fold for row in rows),
         groups=tuple(row.group or row.id for row in rows),
+        excluded=np.flatnonzero(np.isin(positions, _excluded(exclude, imports))),
     )
 
 
@@ -238,6 +258,20 @@ def _open_records(imports: Sequence[FinishedImport]) -> RecordFiles:
     return files
 
 
+def _rows(imports: Sequence[FinishedImport]) -> Iterator[ManifestRow]:
+    """What is said of the records, in their order."""
+    return itertools.chain.from_iterable(each.rows() for each in imports)
+
+
+def _excluded(exclude: str | Sequence[str], imports: Sequence[FinishedImport]) -> np.ndarray:
+    """Numbers of the records that are to be left out."""
+    if not exclude:
+        return np.zeros(0, np.int64)
+    names = [(row.id, row.source) for row in _rows(imports)]
+    roots = "+".join(str(each.root) for each in imports)
+    return np.asarray(sorted(excluded_positions(exclude, names, of=roots)), np.int64)
+
+
 def _name(
     imports: Sequence[FinishedImport], part: Part, positions: np.ndarray, num_records: int
 ) -> str:
@@ -252,15 +286,11 @@ def _positions(
     imports: Sequence[FinishedImport], part: Part, division: _Division, folds: frozenset[str]
 ) -> np.ndarray:
     """Numbers of the records that are in the part, over all imports."""
-    positions, number, found = [], 0, set()
-    for each in imports:
-        for row in read_rows(each.root / MANIFEST):
-            if row.reason:
-                continue
-            found.add(row.fold)
-            if (not folds or row.fold in folds) and part in ("all", division.part_of(row)):
-                positions.append(number)
-            number += 1
+    positions, found = [], set()
+    for number, row in enumerate(_rows(imports)):
+        found.add(row.fold)
+        if (not folds or row.fold in folds) and part in ("all", division.part_of(row)):
+            positions.append(number)
     unknown = (folds | division.test_folds) - found
     if unknown or not positions:
         raise SepconError(

@@ -91,6 +91,7 @@ def imported_images(
     test_share: float = 0.0,
     test_folds: Sequence[int | str] = (),
     folds: Sequence[int | str] = (),
+    exclude: str | Sequence[str] = (),
 ) -> ImageExamples:
     """Returns imported images as examples, in the order of their source.
 
@@ -104,6 +105,7 @@ def imported_images(
       test_share: of the images, where no `test_folds` are given.
       test_folds: the folds that are for testing, such as "test" of CIFAR-10.
       folds: only these folds are looked at; empty for all.
+      exclude: ids or files of images to leave out, or a file with one in each line.
 
     Raises:
       SepconError: there is no finished import of images, the classes differ, or nothing is in the
@@ -117,6 +119,7 @@ def imported_images(
         test_share=test_share,
         test_folds=test_folds,
         folds=folds,
+        exclude=exclude,
     )
     examples = ImageExamples(opened)
     _ = examples.side  # What is wrong with the records is told at once.

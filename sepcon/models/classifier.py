@@ -13,7 +13,7 @@ import tensorflow as tf
 from sepcon.audio.log_mel import LogMel
 from sepcon.errors import SepconError
 from sepcon.models import weights
-from sepcon.models.encoder_files import EncoderConfig, parse_encoder
+from sepcon.models.encoder_files import EncoderConfig, build_from, parse_encoder
 from sepcon.models.model_file import MODEL_FILE, read_description
 from sepcon.runs.run_folder import write_model_file
 
@@ -122,7 +122,7 @@ def load_classifier(run_dir: str | Path, step: int | None = None) -> LoadedClass
     """
     path = Path(run_dir) / MODEL_FILE
     config = read_description(path, kind=KIND, parse=_parse)
-    model = config.build()
+    model = build_from(path, config)
     if step is not None:
         if step not in weights.list_states(run_dir):
             raise SepconError(

@@ -7,6 +7,7 @@ the process ends.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -32,6 +33,7 @@ from sepcon.datasets.tfds import (
     sample_rate_hz,
 )
 from sepcon.errors import SepconError, one_line
+from sepcon.runs.whole_file import told_if_unwritable
 from sepcon.scenes.recipe import Recordings, SceneRecipe
 from sepcon.scenes.synthetic import SyntheticEvents
 
@@ -48,19 +50,28 @@ class Recording(NamedTuple):
     audio: np.ndarray
 
 
+def _told_of_temporary_files() -> contextlib.AbstractContextManager[None]:
+    """Names the folder of temporary files, which may be on another disk than the results."""
+    cure = "make room there, or set TMPDIR to a folder on another disk; the same command goes on"
+    return told_if_unwritable(tempfile.gettempdir(), cure=cure)
+
+
 class _SampleFile:
     """A nameless file of int16 samples with a place for each recording."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="sepcon_recordings_")  # noqa: SIM115
+        with _told_of_temporary_files():
+            self._file = tempfile.TemporaryFile(prefix="sepcon_recordings_")  # noqa: SIM115
         self._ends = [0]
 
     def append(self, audio: np.ndarray) -> None:
-        self._file.write(audio.astype(np.int16).tobytes())
+        with _told_of_temporary_files():
+            self._file.write(audio.astype(np.int16).tobytes())
         self._ends.append(self._ends[-1] + len(audio))
 
     def audio(self, number: int) -> np.ndarray:
-        self._file.flush()
+        with _told_of_temporary_files():
+            self._file.flush()
         start, stop = self._ends[number], self._ends[number + 1]
         data = os.pread(self._file.fileno(), 2 * (stop - start), 2 * start)
         return np.frombuffer(data, np.int16)

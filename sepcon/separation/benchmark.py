@@ -85,6 +85,7 @@ def benchmark_separation(
     batch_size: int = 8,
     bootstrap_resamples: int = 1000,
     report: bool = True,
+    on_start: Callable[[], object] = lambda: None,
 ) -> Results:
     """Separates scenes with every checkpoint and compares the channels with the known sources.
 
@@ -107,6 +108,7 @@ def benchmark_separation(
       batch_size: scenes that are separated at a time.
       bootstrap_resamples: resamples of the scenes behind the 95 % intervals.
       report: whether to write report.html.
+      on_start: called when all checks have passed, before anything is written.
 
     Returns:
       The table, and the rows: name, step, what `summarize_scenes` and `mixit_measure` return, and
@@ -122,6 +124,7 @@ def benchmark_separation(
     entries = [*_references(references), *_checkpoints(separators, steps, scenes.sample_rate_hz)]
     if not entries:
         raise SepconError("nothing to measure: give separators or references")
+    on_start()
     rows: list[Row] = []
     by_scene: list[Row] = []
     for number, entry in enumerate(entries, start=1):

@@ -157,7 +157,8 @@ class _Run:
                 write_text(scratch / RECORD_FILE, json.dumps(record, indent=1) + "\n")
         else:
             self.num_skipped += 1
-        return {"status": "done", "folder": str(place), **record}
+        # Last, whatever a file of an earlier run says.
+        return {**record, "status": "done", "folder": str(place)}
 
     def _write_channels(self, path: Path, scratch: Path, bar: _Bar) -> dict[str, Any]:
         """Decodes, separates and writes block by block; returns the record."""

@@ -20,6 +20,13 @@ LIST_FILE = "separated.json"
 RECORD_FILE = "recording.json"
 _NAME_BYTES = 255
 _STATUSES = ("done", "failed")
+_FIELDS = {
+    "recording": (str,),
+    "sample_rate_hz": (int,),
+    "averaged_channels": (int,),
+    "seconds": (int, float),
+    "channels": (list,),
+}
 
 
 class SeparatedFolder:
@@ -91,7 +98,8 @@ class SeparatedFolder:
         if not is_output(self.root / place):
             return None
         record = _read_json(self.root / place / RECORD_FILE)
-        return record if record.items() >= identity_of(recording).items() else None
+        same = record.items() >= identity_of(recording).items()
+        return record if same and _is_record(record) else None
 
     @contextlib.contextmanager
     def filling(self, place: Path) -> Iterator[Path]:
@@ -156,7 +164,20 @@ def _read_list(root: Path) -> dict[str, Any]:
                 raise ValueError(f"an entry says {printable(str(entry))}")
             if entry["status"] == "done":
                 path_inside(root, entry["folder"], source=path)
+                if not _is_record(entry):
+                    raise ValueError(f"an entry says {printable(str(entry))}")
     return content
+
+
+def _is_record(content: Mapping[str, Any]) -> bool:
+    """Whether all is there that is said of a recording that was separated."""
+    kinds = {name: type(content.get(name)) for name in _FIELDS}
+    channels = content.get("channels")
+    return (
+        all(kinds[name] in expected for name, expected in _FIELDS.items())
+        and isinstance(channels, list)
+        and all(isinstance(name, str) for name in channels)
+    )
 
 
 def _key(place: Path) -> str:

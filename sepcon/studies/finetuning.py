@@ -13,7 +13,7 @@ import numpy as np
 from sepcon.errors import SepconError
 from sepcon.finetuning.page import MEASURES, ensemble_accuracy, per_seed
 from sepcon.reports.comparison import SECONDS, mean_column
-from sepcon.reports.results import RESULTS_FILE, read_results
+from sepcon.reports.results import RESULTS_FILE, read_rows
 from sepcon.runs.jobs import Job
 from sepcon.studies.plan import Measure, Plan, Result, Study
 from sepcon.studies.rows import StudyRow
@@ -103,7 +103,8 @@ def _folder(row: StudyRow) -> Path:
 
 def _trainings(study: Study, row: StudyRow) -> list[dict[str, Any]]:
     """What the row's command says of each training, see `sepcon.finetuning.fold`."""
-    return read_results(study.root / _folder(row) / RESULTS_FILE)["rows"]
+    path = study.root / _folder(row) / RESULTS_FILE
+    return read_rows(path, numbers=("seed", "seconds", "validation_accuracy", *MEASURES))
 
 
 def _of_seeds(name: str, trainings: Sequence[Result]) -> list[Result]:

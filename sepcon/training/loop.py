@@ -74,6 +74,7 @@ def fit(
     validate_every_steps: int | None = None,
     config_text: str | None = None,
     description: str = "training",
+    on_start: Callable[[], object] = lambda: None,
 ) -> FitResult:
     """Trains a task up to `num_steps`, from where an earlier start has left off.
 
@@ -105,6 +106,8 @@ def fit(
       validate_every_steps: steps between two calls of it; with None only in the end.
       config_text: shown in TensorBoard.
       description: what the progress bar says.
+      on_start: called once all checks have passed, before the first file is written, where the
+        chief of the workers trains.
 
     Returns:
       How it ended. The task's product then has the weights of `FitResult.step`.
@@ -145,6 +148,8 @@ def fit(
             gradient_clip_norm=gradient_clip_norm,
             jit_compile=jit_compile,
         )
+        if is_chief(strategy):
+            on_start()
         return run.train(steps, optimizer, validate, description)
 
 

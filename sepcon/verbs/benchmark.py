@@ -10,11 +10,12 @@ from sepcon.reports.comparison import align
 from sepcon.reports.results import RESULTS_FILE, Results, Row, read_results
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
+from sepcon.verbs import resuming
 
 
 @claims_run_dir
 def benchmark(
-    *, run_dir: str | Path, measure: Callable[[Path], Results], config_text: str = ""
+    *, run_dir: str | Path, measure: Callable[..., Results], config_text: str = ""
 ) -> list[Row]:
     """Measures once; a folder that holds the results already is left as it is.
 
@@ -22,7 +23,8 @@ def benchmark(
       run_dir: where to write; results.json, the rows, comes last.
       measure: what is measured: `benchmark_embeddings` or `benchmark_separation` with its
         arguments bound. Called with the run folder, in which it may keep what helps a killed run
-        to go on.
+        to go on, and with `on_start`, which it calls when its checks have passed, before it writes
+        anything.
       config_text: the resolved configuration, saved as config.gin.
 
     Returns:
@@ -32,9 +34,11 @@ def benchmark(
       SepconError: what is measured is not as it must be, or the folder cannot be written.
     """
     folder = Path(run_dir)
-    if not run_folder.begin(folder, config_text=config_text):
+    if not resuming.begin("benchmark", folder, config_text=config_text):
         return read_results(folder / RESULTS_FILE)
-    results = measure(folder)
+    results = measure(
+        folder, on_start=lambda: resuming.keep_configuration("benchmark", folder, config_text)
+    )
     run_folder.write_text(folder / RESULTS_FILE, json.dumps(results.rows, indent=1) + "\n")
     run_folder.finish(folder, {"rows": len(results.rows)})
     print(align(results.table))

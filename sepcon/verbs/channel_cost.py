@@ -14,6 +14,7 @@ from sepcon.models.separator.network import load_separator
 from sepcon.reports.comparison import align
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
+from sepcon.verbs import resuming
 
 _BYTES_PER_SAMPLE = 2  # int16, see data/channels.py
 _REPEATS = 3
@@ -70,9 +71,10 @@ def channel_cost(
             f"{clips.name}: clips differ in length, their channels cannot be stored; use "
             "SEPARATORS, or take clips of one length"
         )
-    if not run_folder.begin(Path(run_dir), config_text=config_text):
+    if not resuming.begin("channel_cost", Path(run_dir), config_text=config_text):
         return ChannelCost(**run_folder.read_record(Path(run_dir))["estimate"])
     network = load_separator(separator)
+    resuming.keep_configuration("channel_cost", Path(run_dir), config_text)
     timed = min(batch_size, clips.num_clips)
     mixture = next(iter(clips.build().batch(timed)))["audio"]
     estimate = cost(

@@ -13,6 +13,7 @@ from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.progress import Progress
 from sepcon.separation.controls import KINDS, TRUE_SOURCES, random_masks, true_sources
 from sepcon.separation.random_masks import RandomMasks
+from sepcon.verbs import resuming
 
 
 @claims_run_dir
@@ -51,7 +52,7 @@ def control_channels(
     folder = Path(run_dir)
     if kind not in KINDS:
         raise SepconError(f"control_channels.kind is {kind!r}, expected one of {', '.join(KINDS)}")
-    if not run_folder.begin(folder, config_text=config_text):
+    if not resuming.begin("control_channels", folder, config_text=config_text):
         return folder
     if kind == TRUE_SOURCES:
         signature = with_sources(clips).element_spec["sources"]
@@ -63,6 +64,7 @@ def control_channels(
         channels = random_masks(
             clips, reference, masks or RandomMasks(), seed, batch_size, writer.num_done
         )
+    resuming.keep_configuration("control_channels", folder, config_text)
     description = f"{kind.replace('_', ' ')} of {clips.name}"
     done = writer.num_done
     with writer, Progress(clips.num_clips, description, unit="clip", initial=done) as progress:

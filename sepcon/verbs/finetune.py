@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -25,6 +27,7 @@ from sepcon.tasks.supervised import SupervisedObjective
 from sepcon.training.distribution import make_strategy
 from sepcon.training.loop import FitResult, fit
 from sepcon.training.schedules import Schedule
+from sepcon.verbs import resuming
 
 CSV_FILE = "folds.csv"
 TABLE_FILE = "table.md"
@@ -106,7 +109,18 @@ def finetune(
     if views.sampler.needs_channels:
         raise SepconError("finetune.views need separated channels; take views/mixture_mixture.gin")
     require_libraries()
-    run_folder.begin(root, config_text=config_text)
+    settings: dict[str, Any] = {
+        "verb": "finetune",
+        "run_dir": root,
+        "config_text": config_text,
+    }
+    begun, ended = _begun(root), any(root.glob("seed*/fold*/run.json"))
+    resuming.check(**settings, under_way=begun, finished=ended)
+
+    @functools.cache
+    def keep_configuration() -> None:
+        resuming.keep_configuration(**settings, under_way=begun or ended)
+
     loaded = load_encoder(start) if str(start) else None
     if loaded:
         views = dataclasses.replace(views, log_mel=loaded.log_mel)
@@ -128,6 +142,7 @@ def finetune(
         loop=loop,
         strategy=make_strategy(strategy),
         config_text=config_text,
+        on_start=keep_configuration,
     )
     if max_folds is not None and max_folds < 1:
         raise SepconError(f"finetune.max_folds: got {max_folds}, expected 1 or more, or None")
@@ -145,7 +160,13 @@ def finetune(
     for run in runs:
         record = run.train()
         rows.append({**record, "folder": str(run.folder.relative_to(root))})
+    keep_configuration()
     return _conclude(root, rows, clips, config_text)
+
+
+def _begun(root: Path) -> bool:
+    """Whether a step of any training is saved."""
+    return any(root.glob("seed*/fold*/**/checkpoints/step-*.npz"))
 
 
 def _runs(

@@ -8,6 +8,7 @@ from pathlib import Path
 from sepcon.data.clips import ClipDataset
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
+from sepcon.verbs import resuming
 
 
 @claims_run_dir
@@ -31,7 +32,8 @@ def prepare(
       SepconError: as the data sets' makers; or the folder cannot be written.
     """
     folder = Path(run_dir)
-    if run_folder.begin(folder, config_text=config_text):
+    if resuming.begin("prepare", folder, config_text=config_text):
+        resuming.keep_configuration("prepare", folder, config_text)
         for each in clips:
             length = "of varying length"
             if each.clip_samples is not None:

@@ -17,9 +17,11 @@ from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
 from sepcon.tasks.batch_views import BatchViews, recalibrate
 from sepcon.tasks.objective import Objective
+from sepcon.training.checkpoints import steps_done
 from sepcon.training.distribution import is_chief, make_strategy
 from sepcon.training.loop import FitResult, fit
 from sepcon.training.runtime import make_deterministic
+from sepcon.verbs import resuming
 
 
 @claims_run_dir
@@ -72,7 +74,15 @@ def pretrain(
       SepconError: an argument, a file or the disk is not as it must be; what was saved stays.
     """
     folder = Path(run_dir)
-    if not run_folder.begin(folder, config_text=config_text):
+    done = steps_done(folder)
+    if not resuming.begin(
+        "pretrain",
+        folder,
+        config_text=config_text,
+        under_way=done > 0,
+        steps=num_steps,
+        steps_done=done,
+    ):
         return folder / SAVED_MODEL_FOLDER if has_saved_model(folder) else None
     scope = make_strategy(strategy)
     with scope.scope():
@@ -89,8 +99,11 @@ def pretrain(
         num_uniforms=task.num_uniforms,
         shuffle_buffer=shuffle_buffer,
     )
-    if is_chief(scope):
+
+    def on_start() -> None:
         views.save_description(folder, network)
+        resuming.keep_configuration("pretrain", folder, config_text, under_way=done > 0)
+
     result = loop(
         task=task,
         stream=stream,
@@ -100,6 +113,7 @@ def pretrain(
         strategy=scope,
         config_text=config_text,
         description=f"pretraining on {examples.name}",
+        on_start=on_start,
     )
     if not is_chief(scope):
         return None

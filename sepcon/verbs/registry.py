@@ -262,8 +262,8 @@ GIVEN_BY_CALLERS = {
         for path in CONFIGURABLES
         if path.startswith("sepcon.models.encoders:")
     },
-    "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder",),
-    "sepcon.separation.benchmark:benchmark_separation": ("folder",),
+    "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder", "on_start"),
+    "sepcon.separation.benchmark:benchmark_separation": ("folder", "on_start"),
     "sepcon.training.loop:fit": (
         "task",
         "stream",
@@ -275,6 +275,7 @@ GIVEN_BY_CALLERS = {
         "validate_every_steps",
         "config_text",
         "description",
+        "on_start",
     ),
     "sepcon.training.schedules:by_epoch": ("steps_per_epoch",),
 }

@@ -8,14 +8,15 @@ from pathlib import Path
 from sepcon.errors import SepconError
 from sepcon.reports import comparison
 from sepcon.reports.page import require_libraries
-from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
-from sepcon.runs.jobs import run_jobs
+from sepcon.runs.jobs import Job, run_jobs
 from sepcon.runs.launch import Launch
 from sepcon.studies.page import REPORT_FILE, write_study_report
 from sepcon.studies.plan import Plan, Result, Study, checked_row
 from sepcon.studies.results import CSV_FILE, provenance, summarize, write_results
 from sepcon.studies.rows import Entries, StudyRow, matching, study_rows
+from sepcon.verbs import resuming
+from sepcon.verbs.registry import VERBS
 
 
 @claims_run_dir
@@ -98,8 +99,10 @@ def study(
     _check_compared(planned)
     plan.check(planned)
     require_libraries()
-    run_folder.begin(planned.root, config_text=config_text)
-    _run(plan, planned, workers)
+    jobs = plan.jobs(planned)
+    _check_finished(jobs, launch)
+    resuming.keep_configuration("study", planned.root, config_text)
+    _run(jobs, planned, workers)
     return _conclude(plan, planned, title=title, figures=drawn, final=final)
 
 
@@ -157,8 +160,20 @@ def _check_compared(planned: Study) -> None:
             )
 
 
-def _run(plan: Plan, planned: Study, workers: int) -> None:
-    jobs = plan.jobs(planned)
+def _check_finished(jobs: Sequence[Job], launch: Launch) -> None:
+    """Refuses rows that are finished under settings other than those that they have now.
+
+    A finished command is not started again, and could not say so itself.
+    """
+    for job in jobs:
+        text = launch.text(job.arguments) if job.done() else ""
+        if text:
+            verb = VERBS[job.arguments[0]].function.partition(":")[2]
+            run_dir = next(w for w in job.arguments if w.startswith("--run_dir=")).partition("=")[2]
+            resuming.check(verb, Path(run_dir), config_text=text, finished=True)
+
+
+def _run(jobs: Sequence[Job], planned: Study, workers: int) -> None:
     print(f"sepcon: {len(jobs)} stages, {workers} at once, into {planned.root}", flush=True)
     command = planned.launch.command
     run_jobs(

@@ -23,9 +23,11 @@ from sepcon.runs.claim import claims_run_dir
 from sepcon.separation.evaluate import evaluate_separation
 from sepcon.separation.examples import example_scenes, write_example
 from sepcon.tasks.separation import SeparationTask
+from sepcon.training.checkpoints import steps_done
 from sepcon.training.distribution import is_chief, make_strategy
 from sepcon.training.loop import FitResult, fit
 from sepcon.training.runtime import make_deterministic
+from sepcon.verbs import resuming
 
 MEASURES_FILE = "separation.json"
 EXAMPLES_FOLDER = "examples"
@@ -90,7 +92,15 @@ def train_separator(
       SepconError: an argument, a file or the disk is not as it must be; what was saved stays.
     """
     folder, config = Path(run_dir), separator or SeparatorConfig()
-    if not run_folder.begin(folder, config_text=config_text):
+    done = steps_done(folder)
+    if not resuming.begin(
+        "train_separator",
+        folder,
+        config_text=config_text,
+        under_way=done > 0,
+        steps=num_steps,
+        steps_done=done,
+    ):
         return folder
     make_deterministic(seed)
     scope = make_strategy(strategy)
@@ -113,8 +123,11 @@ def train_separator(
         num_uniforms=task.num_uniforms,
     )
     task.check_batch(stream.batches(0).element_spec, scope.num_replicas_in_sync)
-    if is_chief(scope):
+
+    def on_start() -> None:
         save_config(config, folder)
+        resuming.keep_configuration("train_separator", folder, config_text, under_way=done > 0)
+
     result = loop(
         task=task,
         stream=stream,
@@ -124,6 +137,7 @@ def train_separator(
         strategy=scope,
         config_text=config_text,
         description=f"separator on {clips.name}",
+        on_start=on_start,
     )
     if not is_chief(scope):
         return folder

@@ -60,7 +60,7 @@ def prepare_esc50(
     directory = parent / "esc50" / str(esc50_dataset_builder.Builder.VERSION)
     if is_prepared(directory):
         return directory
-    return prepare_once(make_builder, manual_dir=root)
+    return prepare_once(make_builder, data_dir=parent, manual_dir=root)
 
 
 def esc50(
