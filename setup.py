@@ -29,6 +29,7 @@ EXTRAS = {
     "tfio": ["tensorflow-io==0.37.1; platform_system != 'Windows' and python_version < '3.13'"],
     "report": ["jinja2>=3.1", "matplotlib>=3.8", "scikit-learn>=1.3"],
     "parquet": ["pyarrow>=14"],
+    "images": ["pillow>=10.1"],
     # Later protobufs are none for TensorFlow 2.17, and Beam alone would take the latest.
     "beam": ["apache-beam>=2.70", "cloudpickle>=3", "protobuf<5"],
     # `tfds build` imports these without declaring them.
@@ -36,6 +37,7 @@ EXTRAS = {
 }
 EXTRAS["dev"] = [
     *EXTRAS["tfio"],
+    *EXTRAS["images"],
     *EXTRAS["parquet"],
     *EXTRAS["report"],
     *EXTRAS["tfds-cli"],

@@ -22,6 +22,23 @@ class SepconError(Exception):
     """
 
 
+class FileError(SepconError):
+    """One of many input files cannot be used; it is counted and named, and the others go on.
+
+    Attributes:
+      kind: what is wrong in a word or two, to count by.
+      path: the file.
+      detail: what is wrong in one line, without the path.
+    """
+
+    def __init__(self, kind: str, path: str, detail: str) -> None:
+        super().__init__(kind, path, detail)
+        self.kind, self.path, self.detail = kind, path, detail
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.detail}"
+
+
 class WriteError(SepconError):
     """A file or folder that a run makes cannot be written. It concerns the run, not one input."""
 

@@ -21,6 +21,7 @@ FLOORS = {
     "devices": 0,
     "startup": 0,
     "audio": 1,
+    "images": 1,
     "losses": 1,
     "metrics": 1,
     "runs": 1,

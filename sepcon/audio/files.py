@@ -21,7 +21,7 @@ from sepcon.audio.containers import layout_of
 from sepcon.audio.formats import how_to_convert
 from sepcon.audio.layout import Layout, PartOfFile
 from sepcon.audio.quiet_decoder import quiet_decoder
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import FileError, one_line
 
 MAX_HOURS = 12
 RATES_HZ = (1_000, 768_000)
@@ -60,21 +60,13 @@ FaultKind = Literal["missing", "unreadable", "empty", "not audio", "cut off", "d
 FAULT_KINDS = get_args(FaultKind)
 
 
-class AudioError(SepconError):
-    """A recording cannot be used.
+class AudioError(FileError):
+    """A recording cannot be used. Its `kind` is one of `FAULT_KINDS`."""
 
-    Attributes:
-      kind: what is wrong in a word, to count by; one of `FAULT_KINDS`.
-      path: the file.
-      detail: what is wrong in one line, without the path.
-    """
+    kind: FaultKind
 
     def __init__(self, kind: FaultKind, path: str, detail: str) -> None:
         super().__init__(kind, path, detail)
-        self.kind, self.path, self.detail = kind, path, detail
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.detail}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 from sepcon.data.example_bytes import write_record
 from sepcon.errors import SepconError
-from sepcon.importing.clip_source import AudioReader, ClipReference, ClipSource, fingerprint
+from sepcon.importing.clip_source import ClipReader, ClipReference, ClipSource, Content, fingerprint
 from sepcon.importing.import_shard import convert_shard
 from sepcon.importing.manifest import (
     COLUMNS,
@@ -61,6 +61,8 @@ class Plan:
       clips_per_shard: of the source; as many as are left out are missing from the records.
       list_digest: of the list of clips.
       format: version of this layout.
+      content: what the records hold; before there was anything else, audio.
+      settings: of the reader, as text.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Plan:
     clips_per_shard: int
     list_digest: str
     format: int = _FORMAT
+    content: Content = "audio"
+    settings: str = ""
 
     @property
     def num_shards(self) -> int:
@@ -98,14 +102,22 @@ def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
     Raises:
       SepconError: it holds the import of another list of clips, or cannot be written.
     """
-    plan = Plan(source.name, len(source.references), clips_per_shard, fingerprint(source))
+    plan = Plan(
+        source.name,
+        len(source.references),
+        clips_per_shard,
+        fingerprint(source),
+        content=source.content,
+        settings=source.settings,
+    )
     if (root / PLAN).exists():
         found = read_plan(root)
         for field in dataclasses.fields(Plan):
             old, new = getattr(found, field.name), getattr(plan, field.name)
             if old != new:
                 raise SepconError(
-                    f"{root}: holds an unfinished import with {field.name} {old}, now it is {new}; "
+                    f"{root}: holds an unfinished import with {field.name} {old or 'none'}, now it "
+                    f"is {new or 'none'}; "
                     "bring the source and settings back, or choose another --run_dir"
                 )
     with told_if_unwritable(root):
@@ -159,7 +171,7 @@ def count_finished(root: Path, plan: Plan) -> Counts:
 
 
 def write_shard(
-    root: Path, number: int, read: AudioReader, references: Sequence[ClipReference]
+    root: Path, number: int, read: ClipReader, references: Sequence[ClipReference]
 ) -> Counts:
     """Converts a shard and writes its records and its part of the manifest.
 
@@ -223,6 +235,8 @@ class FinishedImport:
       identity: a digest of the manifest, which is compared when it is opened.
       num_imported: records in all shards.
       records: paths of the shards, in order.
+      content: what they hold.
+      settings: of the reader that read it.
     """
 
     root: Path
@@ -231,6 +245,8 @@ class FinishedImport:
     identity: str
     num_imported: int
     records: tuple[Path, ...]
+    content: Content = "audio"
+    settings: str = ""
 
     def rows(self) -> Iterator[ManifestRow]:
         """Yields what the manifest says of the imported clips, in the order of the records."""
@@ -261,6 +277,8 @@ def open_import(root: Path) -> FinishedImport:
         identity=identity,
         num_imported=num_imported,
         records=tuple(shard_path(root, number) for number in range(plan.num_shards)),
+        content=plan.content,
+        settings=plan.settings,
     )
 
 
@@ -278,10 +296,11 @@ def _read_classes(path: Path) -> tuple[str, ...]:
 
 def run_record(root: Path, counts: Counts) -> dict[str, Any]:
     """What a finished import says of itself in run.json."""
+    hours = {"hours": round(counts.seconds / 3600, 3)} if counts.seconds else {}
     return {
         "clips": counts.clips,
         "imported": counts.kept,
-        "hours": round(counts.seconds / 3600, 3),
+        **hours,
         "left_out": dict(counts.left_out()),
         "manifest": _digest(root / MANIFEST),
     }

@@ -20,6 +20,7 @@ from sepcon.data.label_tables.exclusion import excluded_positions
 from sepcon.data.prepared import parse, parse_labels
 from sepcon.data.records import RecordFiles
 from sepcon.errors import SepconError
+from sepcon.importing.clip_source import Content
 from sepcon.importing.import_folder import FinishedImport, open_import
 from sepcon.importing.manifest import ManifestRow
 
@@ -79,22 +80,82 @@ def imported(
       SepconError: there is no finished import, its files were changed since, the classes differ, or
         nothing is in the part.
     """
-    _check(part, validation_share, test_share, clip_seconds)
-    imports = _open(path)
+    if clip_seconds is not None and round(clip_seconds * SAMPLE_RATE_HZ) < 1:
+        raise SepconError(f"imported: clip_seconds is {clip_seconds}, expected more than 0")
+    clip_samples = None if clip_seconds is None else round(clip_seconds * SAMPLE_RATE_HZ)
+    opened = open_part(
+        path,
+        content="audio",
+        part=part,
+        validation_share=validation_share,
+        test_share=test_share,
+        test_folds=test_folds,
+        folds=folds,
+        exclude=exclude,
+    )
+    return from_reader(
+        name=opened.name,
+        num_clips=len(opened.positions),
+        class_names=opened.class_names,
+        clip_samples=clip_samples,
+        read=_reader(opened.files, opened.positions, len(opened.class_names), clip_samples),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenPart:
+    """A part of one or several imports, ready to be read.
+
+    Attributes:
+      name: tells these clips or images from others.
+      class_names: of the classes.
+      files: the records of all imports.
+      positions: int64 [n], the records that are in the part.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    files: RecordFiles
+    positions: np.ndarray
+
+
+def open_part(
+    path: str | Sequence[str],
+    *,
+    content: Content,
+    part: Part = "all",
+    validation_share: float = 0.1,
+    test_share: float = 0.0,
+    test_folds: Sequence[int | str] = (),
+    folds: Sequence[int | str] = (),
+    exclude: str | Sequence[str] = (),
+) -> OpenPart:
+    """Opens a part of imports of clips or of images; see `imported`.
+
+    Args:
+      path: the folder of an import, or several of the same classes.
+      content: what their records must hold.
+      part: see `imported`, as are the others.
+      validation_share: of what is not for testing.
+      test_share: of all, where no `test_folds` are given.
+      test_folds: the folds that are for testing.
+      folds: only these folds are looked at; empty for all.
+      exclude: ids or files to leave out.
+
+    Raises:
+      SepconError: there is no finished import of such content, the classes differ, or nothing is in
+        the part.
+    """
+    _check(part, validation_share, test_share)
+    imports = _open(path, content)
     division = _Division(validation_share, test_share, _names(test_folds))
     positions = _positions(imports, part, division, _names(folds))
     positions = positions[~np.isin(positions, _excluded(exclude, imports))]
     if not len(positions):
-        raise SepconError(f"{imports[0].root}: no clip is left in {part}; exclude fewer")
-    clip_samples = None if clip_seconds is None else round(clip_seconds * SAMPLE_RATE_HZ)
+        raise SepconError(f"{imports[0].root}: nothing is left in {part}; exclude fewer")
     files = _open_records(imports)
-    return from_reader(
-        name=_name(imports, part, positions, len(files)),
-        num_clips=len(positions),
-        class_names=imports[0].class_names,
-        clip_samples=clip_samples,
-        read=_reader(files, positions, len(imports[0].class_names), clip_samples),
-    )
+    name = _name(imports, part, positions, len(files))
+    return OpenPart(name, imports[0].class_names, files, positions)
 
 
 def imported_folds(
@@ -114,7 +175,7 @@ def imported_folds(
     Raises:
       SepconError: as `imported`, or a clip has no fold, no class, or several.
     """
-    imports = _open(path)
+    imports = _open(path, "audio")
     positions = _positions(imports, "all", _Division(0.0, 0.0, frozenset()), _names(folds))
     files = _open_records(imports)
     kept = list(_rows(imports))
@@ -141,20 +202,29 @@ def imported_folds(
     )
 
 
-def _open(path: str | Sequence[str]) -> list[FinishedImport]:
+def _open(path: str | Sequence[str], content: Content) -> list[FinishedImport]:
     imports = [open_import(Path(each).expanduser()) for each in _paths(path)]
+    for each in imports:
+        if each.content != content:
+            raise SepconError(
+                f"{each.root}: is an import of {each.content}, expected one of {content}; give "
+                "another import, or a file of data/ for this one"
+            )
     for each in imports[1:]:
         if each.class_names != imports[0].class_names:
             raise SepconError(
                 f"{each.root}: has other classes than {imports[0].root}; give imports with one "
                 "list of classes"
             )
+        if each.settings != imports[0].settings:
+            raise SepconError(
+                f"{each.root}: was imported with {each.settings}, {imports[0].root} with "
+                f"{imports[0].settings}; give imports with the same"
+            )
     return imports
 
 
-def _check(
-    part: str, validation_share: float, test_share: float, clip_seconds: float | None
-) -> None:
+def _check(part: str, validation_share: float, test_share: float) -> None:
     if part not in get_args(Part):
         raise SepconError(f"imported: part is {part!r}, expected {', '.join(get_args(Part))}")
     if min(validation_share, test_share) < 0 or validation_share + test_share >= 1:
@@ -162,8 +232,6 @@ def _check(
             f"imported: validation_share {validation_share} and test_share {test_share} leave "
             "nothing to train on; expected shares from 0 that sum to less than 1"
         )
-    if clip_seconds is not None and round(clip_seconds * SAMPLE_RATE_HZ) < 1:
-        raise SepconError(f"imported: clip_seconds is {clip_seconds}, expected more than 0")
 
 
 def _paths(path: str | Sequence[str]) -> Sequence[str]:
@@ -228,7 +296,7 @@ def _positions(
     if unknown or not positions:
         raise SepconError(
             f"{imports[0].root}: "
-            + (f"has no fold {', '.join(sorted(unknown))}" if unknown else f"no clip is in {part}")
+            + (f"has no fold {', '.join(sorted(unknown))}" if unknown else f"nothing is in {part}")
             + f"; it has the folds {', '.join(sorted(found)) or 'of nothing'}; give other folds or "
             "shares"
         )

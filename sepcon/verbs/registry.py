@@ -53,11 +53,12 @@ class Verb:
 VERBS = {
     "import": Verb(
         "sepcon.verbs.import_clips:import_clips",
-        "decode recordings of any source into records, with a manifest of every clip",
+        "decode recordings, or images, of any source into records, with a manifest of them all",
         "sepcon import --gin_file=import/folder.gin "
         "--gin_bindings='SOURCE_DIR=\"path/to/recordings\"' --run_dir=/tmp/sepcon/imported",
         "One file of import/ says what is imported: audioset_segments, audioset_parquet, folder, "
-        "esc50, urbansound8k or tfds. Resumable, on all cores; data/imported.gin reads the result.",
+        "esc50, urbansound8k or tfds; of images image_folder, cifar10 or tfds_images. Resumable, "
+        "on all cores; data/imported.gin or data/images.gin reads the result.",
     ),
     "prepare": Verb(
         "sepcon.verbs.prepare:prepare",
@@ -228,8 +229,12 @@ CONFIGURABLES = (
     "sepcon.datasets.folders:esc50_folder",
     "sepcon.datasets.folders:urbansound8k_folder",
     "sepcon.datasets.fuss:fuss",
+    "sepcon.datasets.images.cifar10:cifar10",
+    "sepcon.datasets.images.folder:image_folder",
+    "sepcon.datasets.images.tfds:tfds_images",
     "sepcon.importing.imported:imported",
     "sepcon.importing.imported:imported_folds",
+    "sepcon.importing.imported_images:imported_images",
     "sepcon.datasets.esc50.clips:esc50",
     "sepcon.datasets.esc50.clips:esc50_folds",
     "sepcon.scenes.prepared_scenes:sound_scenes",

@@ -166,7 +166,7 @@ def test_names_tell_different_clips_apart(urbansound8k: Path) -> None:
         ({"validation_share": 0.6, "test_share": 0.4}, "leave nothing to train on"),
         ({"folds": (11, 12)}, "has no fold 11, 12; it has the folds 1, 10, 2"),
         ({"test_folds": ("x",)}, "has no fold x"),
-        ({"part": "test"}, "no clip is in test"),
+        ({"part": "test"}, "nothing is in test"),
         ({"clip_seconds": 0.0}, "clip_seconds is 0.0, expected more than 0"),
     ],
 )
