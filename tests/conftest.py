@@ -15,8 +15,28 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 warm_python.prepare()
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Whole chains of commands; begun first, lest one worker ends long after the other.
-LONGEST = ("documents_test.py", "quickstart_test.py", "gin_files_test.py", "faults_test.py")
+# Those that take longest, first: the workers then end together.
+LONGEST = (
+    "documents_test.py",
+    "quickstart_test.py",
+    "gin_files_test.py",
+    "faults_test.py",
+    "resume_test.py",
+    "finetune_test.py",
+    "benchmark_test.py",
+    "before_the_move_test.py",
+    "separation_benchmarks_test.py",
+    "distribution_test.py",
+    "loop_test.py",
+    "plan_test.py",
+    "classification_test.py",
+    "esc50_test.py",
+    "pretraining_test.py",
+    "separation_test.py",
+    "augment_test.py",
+    "sound_scenes_test.py",
+    "scale_test.py",
+)
 
 
 def pytest_collectstart() -> None:

@@ -49,8 +49,23 @@ class SceneScores:
     si_snri_group_db: tuple[float, ...]
 
 
+class MeasuredSeparator:
+    """A separator with the graphs that measure it, which follow its weights from state to state.
+
+    Making them takes longer than measuring a few scenes.
+
+    Args:
+      separator: [batch, samples] float32 -> [batch, channel, samples] float32.
+    """
+
+    def __init__(self, separator: Separate) -> None:
+        self.separator = separator
+        self.separate_scene = _in_graph(lambda mixture, sources: separator(mixture))
+        self.negative_snr_db = _in_graph(functools.partial(_negative_snr_db, separator))
+
+
 def evaluate_separation(
-    separator: Separate,
+    measured: MeasuredSeparator,
     clips: ClipDataset,
     *,
     max_clips: int | None = None,
@@ -60,7 +75,7 @@ def evaluate_separation(
     """Separates scenes and compares the channels with the known sources.
 
     Args:
-      separator: [batch, samples] float32 -> [batch, channel, samples] float32.
+      measured: the separator.
       clips: scenes that keep their sources.
       max_clips: the first so many scenes are measured; all by default.
       batch_size: scenes that are separated at a time, if they have one length.
@@ -73,22 +88,21 @@ def evaluate_separation(
     Raises:
       SepconError: the clips' sources are not known.
     """
-    scenes = score_scenes(blind(separator), clips, max_clips=max_clips, batch_size=batch_size)
+    scenes = score_scenes(
+        measured.separate_scene, clips, max_clips=max_clips, batch_size=batch_size
+    )
     num_scenes = num_measured(clips, max_clips)
     summary = summarize_scenes(
         scenes, num_scenes=num_scenes, bootstrap_resamples=bootstrap_resamples
     )
-    return summary | mixit_measure(separator, clips, max_clips=max_clips, batch_size=batch_size)
+    return summary | mixit_measure(measured, clips, max_clips=max_clips, batch_size=batch_size)
 
 
-def blind(separator: Separate) -> SeparateScene:
-    """Returns a separator as a function of mixtures and sources, which ignores the sources."""
-
-    def separate(mixture: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
-        del sources
-        return separator(mixture)
-
-    return separate
+def _in_graph(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """Returns a function that runs in a graph; as it is, if it does so already."""
+    if isinstance(function, tf.types.experimental.PolymorphicFunction):
+        return function
+    return tf.function(function, autograph=False, reduce_retracing=True)
 
 
 def num_measured(clips: ClipDataset, max_clips: int | None) -> int:
@@ -225,7 +239,7 @@ def _separated(
     separate: SeparateScene, clips: ClipDataset, num_scenes: int, batch_size: int
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
     """Yields id, mixture [samples], sources [source, samples] and channels [channel, samples]."""
-    in_graph = tf.function(separate, autograph=False, reduce_retracing=True)
+    in_graph = _in_graph(separate)
     dataset = with_sources(clips).take(num_scenes)
     # Scenes of different length cannot share a batch: padding would change the statistics.
     for batch in dataset.batch(batch_size if clips.clip_samples else 1).prefetch(1):
@@ -236,7 +250,7 @@ def _separated(
 
 
 def mixit_measure(
-    separator: Separate,
+    measured: MeasuredSeparator,
     clips: ClipDataset,
     *,
     max_clips: int | None = None,
@@ -259,20 +273,20 @@ def mixit_measure(
     num_scenes = num_measured(clips, max_clips)
     if clips.clip_samples is None or num_scenes < 2:
         return {}
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def negative_snr(reference: tf.Tensor) -> tf.Tensor:
-        estimate = separator(tf.reduce_sum(reference, axis=1))
-        result = mixit_loss(reference=reference, estimate=estimate)
-        return mixit_negative_snr_db(
-            reference=reference, estimate=estimate, mixing_matrix=result.mixing_matrix
-        )
-
     scenes = clips.build().take(num_scenes)
     audio = map_in_order(scenes, lambda clip: to_float(clip["audio"]), num_parallel_calls=1)
     pairs = audio.batch(2, drop_remainder=True).batch(batch_size).prefetch(1)
     batches = track(
         pairs, -(-(num_scenes // 2) // batch_size), "measure the MixIT loss", unit="batch"
     )
-    values = np.concatenate([negative_snr(reference).numpy() for reference in batches])
-    return {"mixit_negative_snr_db": float(np.mean(values))}
+    values = [measured.negative_snr_db(reference).numpy() for reference in batches]
+    return {"mixit_negative_snr_db": float(np.mean(np.concatenate(values)))}
+
+
+def _negative_snr_db(separator: Separate, reference: tf.Tensor) -> tf.Tensor:
+    """Of sums of two clips: [batch, clip, samples] float32 -> [batch]."""
+    estimate = separator(tf.reduce_sum(reference, axis=1))
+    result = mixit_loss(reference=reference, estimate=estimate)
+    return mixit_negative_snr_db(
+        reference=reference, estimate=estimate, mixing_matrix=result.mixing_matrix
+    )

@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import ClipDataset
@@ -21,7 +20,7 @@ from sepcon.models.separator.network import save_separator_config as save_config
 from sepcon.models.weights import list_states, read_weights, state_folder
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
-from sepcon.separation.evaluate import evaluate_separation
+from sepcon.separation.evaluate import MeasuredSeparator, evaluate_separation
 from sepcon.separation.examples import example_scenes, write_example
 from sepcon.tasks.separation import SeparationTask
 from sepcon.training.checkpoints import steps_done
@@ -163,12 +162,10 @@ def _measure(folder: Path, clips: ClipDataset, max_clips: int) -> None:
     """Writes what every kept state is worth to separation.json and prints it."""
     rows: list[Mapping[str, Any]] = []
     separator = load_separator(folder)
-    # One graph for all states, which then only exchange its weights: making it takes longer than
-    # measuring a few scenes.
-    separate = tf.function(separator, autograph=False, reduce_retracing=True)
+    measured = MeasuredSeparator(separator)
     for step in list_states(folder):
         read_weights(separator, state_folder(folder, step))
-        rows.append({"step": step, **evaluate_separation(separate, clips, max_clips=max_clips)})
+        rows.append({"step": step, **evaluate_separation(measured, clips, max_clips=max_clips)})
         print(_line(rows[-1]), flush=True)
     run_folder.write_text(folder / STATE_MEASURES_FILE, json.dumps(rows, indent=2) + "\n")
 

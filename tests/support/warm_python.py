@@ -29,6 +29,7 @@ import sys
 import tempfile
 import time
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,16 @@ def path() -> str:
         if not (folder / "socket").exists():
             _start_server(folder)
     return str(folder / "python")
+
+
+@contextlib.contextmanager
+def used() -> Iterator[None]:
+    """Has everything that is started by `sys.executable` meanwhile forked from the server."""
+    before, sys.executable = sys.executable, path()
+    try:
+        yield
+    finally:
+        sys.executable = before
 
 
 def _start_server(folder: Path) -> None:
