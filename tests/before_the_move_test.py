@@ -207,7 +207,6 @@ def test_a_killed_pretraining_goes_on_to_the_weights_of_one_that_was_not(old):
         ("benchmark", ["benchmark_embeddings.num_classifiers=2"], "num_classifiers 1, now 2"),
         ("imported", ["import_clips.clips_per_shard=1"], "clips_per_shard 2, now 1"),
         ("finetuned", ["EPOCHS=3"], "finished run with finetune.epochs 2, now 3"),
-        ("prepared", ["prepare.clips=()"], "prepare.clips"),
     ],
 )
 def test_a_start_that_contradicts_is_refused_and_changes_no_byte(old, capsys, run, change, line):
