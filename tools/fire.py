@@ -114,8 +114,12 @@ def _fire(
 def _watch(part: str, count: int, done: Iterator[int], table: Table) -> None:
     """Goes through a part and says now and then how far it is and how long it will take."""
     start = shown = time.monotonic()
+    told = 0
     for number in done:
         now = time.monotonic()
+        for fault in table.faults[told:]:
+            print(f"{part}: {fault}", file=sys.stderr, flush=True)
+        told = len(table.faults)
         if now - shown >= _SHOW_SECONDS or number == count:
             shown = now
             left = (now - start) / number * (count - number)

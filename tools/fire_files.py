@@ -63,8 +63,12 @@ def _elements(clips: Any) -> list[Any]:
 def _imported() -> Any:
     from sepcon.importing.imported import imported
 
-    parts = ("train", "validation", "test")
-    clips = [imported(path="imported", part=p, test_share=0.3, validation_share=0.3) for p in parts]
+    shares = {"test_share": 0.3, "validation_share": 0.3}
+    clips = [
+        imported(path="imported", part="train", **shares),
+        imported(path="imported", part="validation", **shares),
+        imported(path="imported", part="test", **shares),
+    ]
     return [[part.class_names, part.num_clips, _elements(part)] for part in clips]
 
 

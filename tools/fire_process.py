@@ -86,7 +86,7 @@ def run_command(
     folder: Path,
     *,
     trouble: Trouble | None = None,
-    limit_seconds: float = 300.0,
+    limit_seconds: float = 1800.0,
     memory_bytes: int = 8 << 30,
 ) -> Ended:
     """Runs a command of `sepcon` in a fork, in a folder, and says how it ended.

@@ -92,13 +92,13 @@ def flac_layout(descriptor: int, magic: bytes, start: int, stop: int, size: int)
 
 def holds_another_stream(descriptor: int, start: int) -> bool:
     """Whether behind the beginning of a FLAC file another one begins; reads all of it."""
-    place: int | None = find(descriptor, _MAGIC, start + len(_MAGIC))
-    while place is not None:
+    begin = start + len(_MAGIC)
+    while (place := find(descriptor, _MAGIC, begin)) is not None:
         head = os.pread(descriptor, _STREAM_INFO_BYTES, place)
+        begin = place + len(_MAGIC)
         # The first block of a file is its STREAMINFO, 34 bytes of it.
         if len(head) == _STREAM_INFO_BYTES and head[4] & 0x7F == 0 and head[5:8] == b"\0\0\x22":
             return True
-        place = find(descriptor, _MAGIC, place + len(_MAGIC))
     return False
 
 
