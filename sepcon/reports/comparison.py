@@ -35,7 +35,7 @@ class Summary:
       difference: the estimate from them.
       supervised_lead: by how much the measure of the supervised end is above this one; NaN without
         that end.
-      share_of_way: of the way from the untrained to the supervised end, how much is behind; NaN
+      share_of_way: share of the distance from the untrained to the supervised end (1); NaN
         where one of them is missing, or supervised training is not above.
     """
 

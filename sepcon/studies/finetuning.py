@@ -23,7 +23,7 @@ _START = "finetune.start"
 
 @dataclasses.dataclass(frozen=True)
 class FinetuningPlan(Plan):
-    """Rows are ways of finetuning, one command each, and what they are worth is accuracy.
+    """Rows are ways of finetuning, one command each, compared by accuracy.
 
     Seeds and folds are those of `sepcon finetune`, bound by the study's files or by a row.
     """

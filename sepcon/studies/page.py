@@ -110,7 +110,7 @@ def _selection_section(
     return Section(
         "Selection",
         [
-            f"{words}: all that settings may be chosen by. "
+            f"{words}: choose settings by this table only. "
             f"{study.compared_with('what the table says')}, seed by seed.",
             *measure.paragraphs,
         ],

@@ -206,7 +206,7 @@ class Plan(abc.ABC):
       asks: what the plan wants to know of the configuration of a row, and finds in its `bound`:
         parameters, and macros with % before their names.
       measure: what rows are compared by in the end.
-      selection: what settings may be chosen by; nothing of it has seen the test.
+      selection: what settings are chosen by, which must not depend on the test.
       heading: of the first table on the page.
       expected_seconds: verb -> a first guess of the seconds of a command on one core; the display
         corrects it by how right it was so far.
@@ -216,7 +216,7 @@ class Plan(abc.ABC):
     asks: ClassVar[Sequence[str]] = ()
     measure: ClassVar[Measure]
     selection: ClassVar[Measure]
-    heading: ClassVar[str] = "What the rows are worth"
+    heading: ClassVar[str] = "Results of the rows"
     expected_seconds: ClassVar[Mapping[str, float]] = MappingProxyType({})
 
     def check(self, study: Study) -> None:

@@ -74,11 +74,11 @@ def provenance(plan: Plan, study: Study, results: Sequence[Result], *, final: bo
         "of rows"
     )
     if len(study.rows) > 1:
-        parts.append(study.compared_with("what stands under 'against'"))
+        parts.append(study.compared_with("the row under 'against'"))
     if any(f"{plan.measure.key}_low" in result for result in results):
         parts.append(
-            "How much other test clips would change a figure is in study.csv, run by run: the "
-            "bootstrap's interval, which of a single seed is shown here"
+            "study.csv also has the bootstrap interval of each run, over test clips; with a single "
+            "seed it is the interval shown here"
         )
     parts.append(plan.note(study, results, final=final))
     parts.append(f"Commit {_list(_values(results, 'commit'))}")

@@ -187,7 +187,7 @@ def test_its_page_has_its_words_and_sections(finished):
         assert text in page
     assert "<figcaption>All rows: height in m." in page
     assert "<figcaption>By material: height in m." in page
-    assert "Length of the shadow in m: all that settings may be chosen by." in page
+    assert "Length of the shadow in m: choose settings by this table only." in page
 
 
 def test_only_some_rows_can_be_run(tmp_path):
