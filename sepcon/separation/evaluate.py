@@ -261,7 +261,7 @@ def mixit_measure(
     It is the loss of the training, measured on other clips; it needs no known sources.
 
     Args:
-      separator: what is measured.
+      measured: the separator in its graphs.
       clips: of one length.
       max_clips: how many are used; all by default.
       batch_size: pairs at a time.
