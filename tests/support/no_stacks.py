@@ -1,8 +1,8 @@
 """Graphs made without the Python stack of every operation, for tests.
 
-TensorFlow takes it for the messages of errors inside a graph ("detected at node ... defined at"), of
-which no test reads that part. Under pytest it is deep: it took a quarter of the time of making a
-graph, which is most of the time of all tests.
+TensorFlow takes it for the messages of errors inside a graph ("detected at node ... defined at"):
+no test reads that part. Under pytest it is deep: it took a quarter of the time of making a graph,
+which is most of the time of all tests.
 """
 
 
