@@ -300,3 +300,13 @@ def test_columns_that_do_not_add_up_are_named():
 def test_negative_masks_are_refused(bad):
     with pytest.raises(ValueError, match="negative"):
         SpecAugment(**bad)
+
+
+def test_maps_side_by_side_get_the_same_masks():
+    log_mel = np.random.default_rng(0).normal(size=(3, 20, 8)).astype(np.float32)
+    uniforms = np.random.default_rng(1).random((3, 4), np.float32)
+    settings = {"num_time_masks": 1, "num_mel_masks": 1, "max_mel_bands": 4, "fill": "minimum"}
+    alone = SpecAugment(**settings)(log_mel, uniforms).numpy()
+    three = SpecAugment(num_maps=3, **settings)(np.tile(log_mel, (1, 1, 3)), uniforms).numpy()
+    assert (alone != log_mel).any()
+    np.testing.assert_array_equal(three, np.tile(alone, (1, 1, 3)))

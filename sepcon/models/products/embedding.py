@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from sepcon.audio.log_mel import LogMel
+from sepcon.audio.log_mel_maps import FrontEnd, ResizedLogMelMaps
 from sepcon.models.products.waveform import WaveformGraph, trace_calls, valid_rows
 
 # Bounds on the working memory of one call, whatever the length of the recording: an hour costs
@@ -42,7 +43,7 @@ class EmbeddingModel(tf.Module):
     def __init__(
         self,
         encoder: keras.Model,
-        log_mel: LogMel,
+        log_mel: FrontEnd,
         *,
         patch_seconds: float,
         hop_seconds: float | None = None,
@@ -94,8 +95,9 @@ class EmbeddingModel(tf.Module):
           'embedding' [batch, dim]: mean over the patches;
           'patch_embedding' [batch, patches, dim];
           'patch_time_seconds' [patches]: where each patch starts;
-          'log_mel' [batch, frames, mels], the natural logarithm of power. All float32. For a
-          waveform without the batch axis these have no batch axis either.
+          'log_mel' [batch, frames, mels], the natural logarithm of power; not of a front-end that
+          is computed of single patches. All float32. For a waveform without the batch axis these
+          have no batch axis either.
 
         Raises:
           ValueError: another dtype, or neither one nor two axes.
@@ -147,34 +149,57 @@ class EmbeddingModel(tf.Module):
         batch, samples = tf.unstack(tf.shape(waveform))
         frame_hop, patch_frames = self._frame_hop, self._patch_frames
         past_first = _ceil_divide(tf.maximum(samples - self._patch_samples, 0), frame_hop)
-        log_mel = self._whole_log_mel(waveform, batch, samples, patch_frames + past_first)
+        if self._log_mel.of_patches:
+            cut_patches, log_mel = self._waveform_patches(waveform, samples, past_first), None
+        else:
+            log_mel = self._whole_log_mel(waveform, batch, samples, patch_frames + past_first)
+            cut_patches = functools.partial(self._log_mel_patches, log_mel)
 
         num_patches = 1 + _ceil_divide(past_first, self._hop_frames)
         starts = tf.minimum(tf.range(num_patches) * self._hop_frames, past_first)
 
         def embed_patches(first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
             chunk = tf.minimum(tf.range(first, first + count), num_patches - 1)
-            frames = tf.gather(starts, chunk)[:, tf.newaxis] + tf.range(patch_frames)
-            patches = tf.gather(log_mel, frames, axis=1)  # [batch, count, frames, mels]
-            patches = tf.reshape(patches, [-1, patch_frames, self._log_mel.num_mels])
-            patches = self._log_mel.scale(patches)
+            patches = cut_patches(tf.gather(starts, chunk))  # [batch * count, frames, mels]
             embedding = tf.reshape(self._encode(patches), [batch, count, self._dim])
             return tf.transpose(embedding, [1, 0, 2])
 
         per_chunk = tf.maximum(1, _PATCHES_PER_CHUNK // tf.maximum(batch, 1))
         patch_embedding = _in_chunks(embed_patches, num_patches, per_chunk, [None, self._dim])
         patch_embedding = tf.transpose(patch_embedding, [1, 0, 2])  # [batch, patches, dim]
-        return {
+        outputs = {
             "embedding": tf.reduce_mean(patch_embedding, axis=1),
             "patch_embedding": patch_embedding,
             "patch_time_seconds": tf.cast(starts * frame_hop, tf.float32) / self._rate,
-            "log_mel": log_mel,
         }
+        return outputs if log_mel is None else {**outputs, "log_mel": log_mel}
+
+    def _log_mel_patches(self, log_mel: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
+        """Patches [batch * starts, frames, mels] of the log-mel of whole recordings."""
+        frames = starts[:, tf.newaxis] + tf.range(self._patch_frames)
+        patches = tf.gather(log_mel, frames, axis=1)  # [batch, starts, frames, mels]
+        patches = tf.reshape(patches, [-1, self._patch_frames, self._log_mel.num_mels])
+        return self._log_mel.scale(patches)
+
+    def _waveform_patches(
+        self, waveform: tf.Tensor, samples: tf.Tensor, past_first: tf.Tensor
+    ) -> Callable[[tf.Tensor], tf.Tensor]:
+        """The same of a front-end that is computed of each patch by itself."""
+        wanted = past_first * self._frame_hop + self._patch_samples
+        padded = tf.pad(waveform, [[0, 0], [0, tf.maximum(wanted - samples, 0)]])
+
+        def cut(starts: tf.Tensor) -> tf.Tensor:
+            first = (starts * self._frame_hop)[:, tf.newaxis]
+            patches = tf.gather(padded, first + tf.range(self._patch_samples), axis=1)
+            return self._log_mel(tf.reshape(patches, [-1, self._patch_samples]))
+
+        return cut
 
     def _whole_log_mel(
         self, waveform: tf.Tensor, batch: tf.Tensor, samples: tf.Tensor, num_frames: tf.Tensor
     ) -> tf.Tensor:
         """Log-mel [batch, num_frames, mels] of the zero-padded waveform, a chunk at a time."""
+        assert not isinstance(self._log_mel, ResizedLogMelMaps)  # see `_waveform_patches`
         window, hop, mels = self._window, self._frame_hop, self._log_mel.num_mels
         per_chunk = tf.maximum(1, _FRAMES_PER_CHUNK // tf.maximum(batch, 1))
         # The last chunk is as long as the others; what it has too much is cut off afterwards.
