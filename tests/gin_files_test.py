@@ -93,14 +93,16 @@ def test_views(path, place, common, channels):
     assert np.isfinite(loss_of_one_batch("pretrain", *common, *words))
 
 
-@pytest.mark.parametrize("name", ["small_cnn", "vggish"])
+@pytest.mark.parametrize("name", ["small_cnn", "small_resnet", "vggish"])
 def test_encoders(name, place, common):
     words = (f"--gin_file=models/encoder_{name}.gin", f"--run_dir={place / 'encoders' / name}")
     assert np.isfinite(loss_of_one_batch("pretrain", *common, *words))
 
 
 # Their graphs take most of a minute to build; the loop has nothing to do with what is in them.
-@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50", "efficientnet_b0"])
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v2", "resnet50", "efficientnet_b0", "efficientnet_lite0"]
+)
 def test_large_encoders_have_gradients(name):
     read_configuration("pretrain", [f"models/encoder_{name}.gin"], [])
     encoder = gin.query_parameter("%ENCODER").scoped_configurable_fn(num_mels=64)
@@ -113,7 +115,8 @@ def test_large_encoders_have_gradients(name):
 
 
 def test_no_encoder_is_left_out():
-    tested = {"small_cnn", "vggish", "mobilenet_v2", "resnet50", "efficientnet_b0"}
+    tested = {"small_cnn", "small_resnet", "vggish", "mobilenet_v2", "resnet50"}
+    tested |= {"efficientnet_b0", "efficientnet_lite0"}
     assert {f"encoder_{name}" for name in tested} == {
         path.stem for path in (GIN / "models").glob("encoder_*.gin")
     }
@@ -125,8 +128,14 @@ OBJECTIVES = sorted((GIN / "objectives").glob("*.gin"))
 @pytest.mark.parametrize("path", OBJECTIVES, ids=lambda path: path.stem)
 def test_objectives(path, place, common):
     run = place / "objectives" / path.stem
-    words = (f"--gin_file=objectives/{path.name}", f"--run_dir={run}")
+    words = [f"--gin_file=objectives/{path.name}", f"--run_dir={run}"]
+    probed = path.stem == "similarity"
+    if probed:
+        words += ["--gin_file=probes/linear.gin", "--gin_bindings=TrainingProbe.num_test=8"]
     sepcon("pretrain", *common, *words)
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    scores = [json.loads(line).get("validation/probe_map") for line in lines]
+    assert any(score is not None and 0 <= score <= 1 for score in scores) == probed
     assert np.isfinite(losses(run)).all()
     assert (run / "saved_model" / "saved_model.pb").is_file()
 
