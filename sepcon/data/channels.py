@@ -43,8 +43,14 @@ class StoredChannels:
           clips: the data set.
 
         Raises:
-          SepconError: they are of another data set, or of another number of clips.
+          SepconError: they are of another data set, of other files, or of another number of clips.
         """
+        digest = clips.digest.partition(".")[0]
+        if self.index.clips_digest and digest not in ("", self.index.clips_digest):
+            raise SepconError(
+                f"{self.folders[0]}: holds channels of other files than those of {clips.name}: "
+                "their names or sizes differ; separate those"
+            )
         found = (self.index.clips, self.index.num_clips)
         # By name too: the names of sound scenes tell their recipe, their ids do not.
         if found != (clips.name, clips.num_clips):
@@ -103,7 +109,7 @@ def stored_channels(*, paths: Sequence[str]) -> StoredChannels:
                 f"{path}: is unfinished, {index.num_done} of {index.num_clips} clips are there; "
                 "start the same `sepcon separate` again, it continues"
             )
-        for field in ("clips", "num_clips", "num_channels", "sample_rate_hz"):
+        for field in ("clips", "num_clips", "num_channels", "sample_rate_hz", "clips_digest"):
             mine, first = getattr(index, field), getattr(indices[0], field)
             if mine != first:
                 raise SepconError(

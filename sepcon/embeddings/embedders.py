@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sepcon.audio.log_mel_maps import FrontEnd
+from sepcon.audio.maps.log_mel_maps import FrontEnd
 from sepcon.data.clips import ClipDataset, to_float
 from sepcon.embeddings.embedder import ClipEmbedder, Embedder
 from sepcon.embeddings.foreign import saved_model

@@ -17,7 +17,16 @@ _BATCH = 32
 def clip_batches(
     clips: ClipDataset, positions: np.ndarray, samples: int
 ) -> Iterator[tuple[list[str], tf.Tensor]]:
-    """Yields ids, and audio int16 [batch, samples], of some clips, each cut or zero-padded."""
+    """Reads some clips, in their order.
+
+    Args:
+      clips: all of them.
+      positions: integer [n], which are read.
+      samples: length that each is cut or zero-padded to.
+
+    Yields:
+      The ids of a batch, and its audio, int16 [batch, samples].
+    """
 
     def fitted(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         beginning = tf.constant(0.0)

@@ -89,7 +89,14 @@ class EmbeddedClips:
 def embed_clips(
     module: EmbeddingModel, folded: FoldedClips, positions: np.ndarray, samples: int
 ) -> EmbeddedClips:
-    """Embeds some clips, each cut or zero-padded to `samples`: the mean over its patches."""
+    """Embeds some clips: the mean over the patches of each.
+
+    Args:
+      module: embeds recordings.
+      folded: all clips.
+      positions: integer [n], which are embedded.
+      samples: length that each is cut or zero-padded to.
+    """
     ids: list[str] = []
     embeddings = []
     for names, audio in clip_batches(folded.clips, positions, samples):
@@ -101,7 +108,16 @@ def embed_clips(
 def fit_each(
     evaluation: LinearEvaluation, train: EmbeddedClips, num_classes: int
 ) -> list[LinearClassifier]:
-    """One classifier for each penalty, in their order."""
+    """Fits a linear classifier for each penalty.
+
+    Args:
+      evaluation: has the penalties.
+      train: what they are fitted to.
+      num_classes: of all clips.
+
+    Returns:
+      The classifiers in the order of the penalties.
+    """
     labels = np.eye(num_classes)[train.labels]
     return [
         fit_linear_classifier(train.embedding, labels, penalty=penalty, exclusive=True)

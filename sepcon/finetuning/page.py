@@ -13,7 +13,7 @@ from sepcon.finetuning.predictions import Predictions, ensemble
 from sepcon.metrics.student_t import estimate
 from sepcon.reports.comparison import interval_text
 from sepcon.reports.page import Section, line_figure, matrix_figure, write_report
-from sepcon.reports.results import RESULTS_FILE
+from sepcon.reports.results import RESULTS_FILE, Row
 from sepcon.runs.names import path_inside
 from sepcon.training.logs import read_metric
 
@@ -25,8 +25,6 @@ MEASURES = {
     "optimistic_accuracy": "optimistic: epoch chosen on the test fold",
     "last_accuracy": "last epoch",
 }
-
-Row = Mapping[str, Any]
 
 
 def folder_of(root: Path, row: Row) -> Path:
@@ -119,7 +117,16 @@ def fold_table(rows: Sequence[Row], found: Mapping[str, Any]) -> list[list[str]]
 
 
 def write_finetune_report(root: Path, results: Mapping[str, Any], *, config_text: str) -> None:
-    """Writes report.html into the folder of a finished run."""
+    """Writes report.html into the folder of a finished run.
+
+    Args:
+      root: the folder.
+      results: content of results.json.
+      config_text: the resolved configuration, shown at the end of the page.
+
+    Raises:
+      SepconError: the libraries of the extra `report` are missing, or the page cannot be written.
+    """
     rows, names = results["rows"], results["class_names"]
     write_report(
         root / REPORT_FILE,

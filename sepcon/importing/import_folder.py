@@ -1,7 +1,8 @@
 """An import on disk: shards of records, the manifest, the classes, and the plan it was made by.
 
-Whatever is there is whole. A shard is two files, its records and its part of the manifest; the
-part comes last and says that the shard is done. At the end the parts become the manifest.
+Every file that can be seen is whole. A shard has two files, its records and its part of the
+manifest; the part is written last and shows that the shard is finished. At the end the parts are
+joined to the manifest.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from sepcon.importing.manifest import (
     write_rows,
 )
 from sepcon.runs import run_folder
+from sepcon.runs.csv_text import write_csv_rows
 from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.seals import check_seals, write_seals
 from sepcon.runs.whole_file import (
@@ -87,7 +89,15 @@ def _part_path(root: Path, number: int) -> Path:
 
 
 def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
-    """Makes a folder ready for an import, or for going on with one.
+    """Prepares the folder of an import, or checks that the same import can go on there.
+
+    Args:
+      root: the folder.
+      source: the clips.
+      clips_per_shard: clips of the source in each shard of records.
+
+    Returns:
+      What is to be imported, as it is written into the folder.
 
     Raises:
       SepconError: it holds the import of another list of clips, or cannot be written.
@@ -116,7 +126,7 @@ def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
         remove_leftovers(folder)
     with whole_file(root / CLASSES) as scratch, open_table(scratch, "w") as file:
         rows = enumerate(source.class_names)
-        csv.writer(file, lineterminator="\n").writerows([("index", "display_name"), *rows])
+        write_csv_rows(file, [("index", "display_name"), *rows])
     run_folder.write_text(root / PLAN, json.dumps(_fields(plan), indent=1) + "\n")
     return plan
 
@@ -199,17 +209,26 @@ def write_shard(
 
 
 def finish(root: Path, plan: Plan) -> Counts:
-    """Makes the manifest of the parts, once all shards are there; returns its counts."""
+    """Joins the parts of the manifest, once all shards are written.
+
+    Args:
+      root: the folder of the import.
+      plan: of the import.
+
+    Returns:
+      The counts of the whole manifest.
+    """
     parts = [_part_path(root, number) for number in range(plan.num_shards)]
     if not (root / MANIFEST).exists():
         with whole_file(root / MANIFEST) as scratch, open_table(scratch, "w") as file:
-            csv.writer(file, lineterminator="\n").writerow(COLUMNS)
+            write_csv_rows(file, [COLUMNS])
             for part in parts:
                 with open_table(part, "r") as rows:
                     shutil.copyfileobj(rows, file)
     shutil.rmtree(root / _PARTS, ignore_errors=True)
     # A worker may outlive its killed parent by a moment, and begin a file in it.
     remove_leftovers(root)
+    check_seals(root, cure=_CHANGED_CURE)
     shards = [shard_path(root, number).name for number in range(plan.num_shards)]
     write_seals(root, [MANIFEST, CLASSES, PLAN, *shards])
     return count(read_rows(root / MANIFEST))

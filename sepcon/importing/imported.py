@@ -61,8 +61,9 @@ def imported(
 ) -> ClipDataset:
     """Returns imported clips in the order of their source.
 
-    The parts are drawn by a hash of the original recording a clip was cut from, or of its id where
-    that is not known: no recording is in two parts, and none changes sides when others come.
+    The part of a clip is decided by a hash of the original recording that it was cut from, or of
+    its id where that is not known. So no recording is in two parts, and a recording stays in its
+    part when others are added.
 
     Args:
       path: the folder of an import, or several of the same classes, one after the other.
@@ -70,7 +71,7 @@ def imported(
       validation_share: of the recordings that are not for testing.
       test_share: of the recordings, where no `test_folds` are given.
       test_folds: the folds that are for testing.
-      folds: only these folds are looked at; empty for all.
+      folds: only clips of these folds are taken; empty for all.
       clip_seconds: every clip is cut or zero-padded to this; None keeps the lengths.
       exclude: ids or files of clips to leave out, or a file with one in each line, see
         `excluded_names`. All others stay in their parts.

@@ -13,6 +13,7 @@ from sepcon.audio import files as audio_files
 from sepcon.errors import SepconError
 from sepcon.images import decode as image_files
 from sepcon.importing.clip_source import MISSING
+from sepcon.runs.csv_text import write_csv_rows
 
 # Reasons that say that a recording or image is there and cannot be used.
 FAULTS = frozenset((*audio_files.FAULT_KINDS, *image_files.FAULT_KINDS)) - {MISSING}
@@ -62,7 +63,7 @@ def joined(labels: Iterable[object]) -> str:
 
 def write_rows(file: IO[str], rows: Iterable[ManifestRow]) -> None:
     """Appends rows to a table that was opened with `open_table`."""
-    csv.writer(file, lineterminator="\n").writerows(map(dataclasses.astuple, rows))
+    write_csv_rows(file, map(dataclasses.astuple, rows))
 
 
 def open_table(path: Path, mode: str) -> IO[str]:

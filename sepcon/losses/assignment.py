@@ -185,9 +185,9 @@ def _search_with_care(reference: tf.Tensor, estimate: tf.Tensor, max_snr_db: flo
 
 
 def _best(squared_errors: tf.Tensor, reference_energy: tf.Tensor, max_snr_db: float) -> tf.Tensor:
-    """Returns the index of the best assignment, [batch] int32."""
+    """Returns the index of the best assignment, [batch] int64."""
     losses = _mean_db(squared_errors, reference_energy, max_snr_db)
-    return tf.argmin(losses, axis=1, output_type=tf.int32)
+    return tf.argmin(losses, axis=1)
 
 
 def _mean_db(

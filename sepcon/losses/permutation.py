@@ -131,13 +131,14 @@ def _best_places(losses: tf.Tensor) -> tf.Tensor:
         choices.append(tf.argmin(candidates, axis=2, output_type=tf.int32))
         totals = tf.reduce_min(candidates, axis=2)
     chosen = tf.argmin(totals, axis=1, output_type=tf.int32)  # [batch], number of the set
-    place = tf.fill([tf.shape(losses)[0], num_sources], num_references)
+    batch = tf.shape(losses)[0] if losses.shape[0] is None else losses.shape[0]
+    place = tf.fill([batch, num_sources], num_references)
     for row in reversed(range(num_references)):
         choice = tf.gather(choices[row], chosen, batch_dims=1)  # [batch], number of the member
         member = tf.gather(tf.gather(steps[row].members, chosen), choice, batch_dims=1)
         place = tf.where(tf.one_hot(member, num_sources, True, False), row, place)
         chosen = tf.gather(tf.gather(steps[row].without, chosen), choice, batch_dims=1)
-    return tf.ensure_shape(place, [losses.shape[0], num_sources])
+    return place
 
 
 class _Sets(NamedTuple):

@@ -10,10 +10,11 @@ from typing import Any, Protocol, TypeVar
 
 import keras
 
-from sepcon.audio.log_mel_maps import FrontEnd, read_front_end
+from sepcon.audio.maps.log_mel_maps import FrontEnd, read_front_end
 from sepcon.errors import SepconError, one_line
 from sepcon.models import weights
 from sepcon.models.model_file import MODEL_FILE, read_description
+from sepcon.models.packaged import folder_of
 from sepcon.runs.run_folder import write_model_file
 
 _KIND = "encoder"
@@ -127,14 +128,15 @@ def load_encoder(run_dir: str | Path, step: int | None = None) -> LoadedEncoder:
     """Rebuilds the encoder of a pretraining run with the weights of one of its states.
 
     Args:
-      run_dir: run folder of `sepcon pretrain`.
+      run_dir: run folder of `sepcon pretrain`, or a name of packaged weights.
       step: the state; the last one by default.
 
     Raises:
       SepconError: no such run or state, another kind of model, or damaged files.
     """
-    config = load_encoder_config(Path(run_dir) / MODEL_FILE)
-    encoder = build_from(Path(run_dir) / MODEL_FILE, config)
+    run_dir = folder_of(run_dir)
+    config = load_encoder_config(run_dir / MODEL_FILE)
+    encoder = build_from(run_dir / MODEL_FILE, config)
     chosen = load_state(encoder, run_dir, step)
     return LoadedEncoder(encoder, config.log_mel, config.patch_seconds, chosen, config)
 

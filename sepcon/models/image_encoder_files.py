@@ -46,6 +46,11 @@ def save_image_encoder_config(
 ) -> None:
     """Writes model.json into a pretraining run folder, whole or not at all.
 
+    Args:
+      run_dir: the run folder; made if it is not there.
+      encoder: image [batch, height, width, 3] -> embedding [batch, dim].
+      image_size: height and width of what it sees.
+
     Raises:
       SepconError: the folder describes another network.
     """

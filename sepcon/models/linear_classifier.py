@@ -39,6 +39,9 @@ def fit_linear_classifier(
       labels: float [n, classes], 0 or 1.
       penalty: above 0.
       exclusive: whether each row has one class (softmax), or any number (a sigmoid for each).
+
+    Raises:
+      ValueError: the penalty is not above 0.
     """
     if not penalty > 0:
         raise ValueError(f"penalty must be above 0, got {penalty}")

@@ -112,7 +112,10 @@ def _keras_weights(layer: keras.layers.Layer, tensors: dict[str, np.ndarray]) ->
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """Reads all tensors of a file of PyTorch's format before 1.6.
+    """Reads all tensors, of any shape, of a file of PyTorch's format before 1.6.
+
+    Returns:
+      The arrays by their names, with the axes of PyTorch, such as [outputs, inputs, height, width].
 
     Raises:
       SepconError: the file is missing, damaged, or of another format.

@@ -12,6 +12,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from sepcon.errors import SepconError, one_line, write_error
+from sepcon.models.compact_weights import COMPACT_FILE, read_compact
 from sepcon.runs.json_file import DAMAGE
 from sepcon.runs.whole_file import told_if_unwritable, whole_folder
 
@@ -57,7 +58,7 @@ def write_weights(
 
 
 def read_weights(model: tf.Module, folder: str | os.PathLike) -> None:
-    """Reads weights written by `write_weights` into a model of the same architecture.
+    """Reads weights of the same architecture, written by `write_weights` or `write_compact`.
 
     Raises:
       SepconError: there are none, they are damaged, or they are of another architecture; the
@@ -65,6 +66,8 @@ def read_weights(model: tf.Module, folder: str | os.PathLike) -> None:
     """
     prefix = str(Path(folder) / _PREFIX)
     if not Path(f"{prefix}.index").is_file():
+        if (Path(folder) / COMPACT_FILE).is_file():
+            return read_compact(model, Path(folder) / COMPACT_FILE)
         raise SepconError(f"{folder}: no weights there; expected the file {_PREFIX}.index")
     try:
         status = tf.train.Checkpoint(model=model).read(prefix)

@@ -13,8 +13,11 @@ from sepcon.runs.csv_text import csv_text
 from sepcon.runs.json_file import told_if_damaged
 
 RESULTS_FILE = "results.json"
+# What a benchmark of embeddings measures beside the models that it is given.
+LOG_MEL_STATISTICS = "log_mel_statistics"
+UNTRAINED_ENCODER = "untrained_encoder"
 
-
+# One line of results: what was measured, by name.
 Row = dict[str, Any]
 
 

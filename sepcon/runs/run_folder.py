@@ -67,6 +67,31 @@ def write_configuration(run_dir: Path, text: str) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(run_dir))
 
 
+def outlook(run_dir: Path) -> str:
+    """Says what a run would find in its folder: for a dry run, which changes nothing.
+
+    Args:
+      run_dir: the folder; need not exist yet.
+
+    Raises:
+      SepconError: nothing can be written there, or the record of a run is damaged.
+    """
+    folder = existing_parent(run_dir)
+    if not os.access(folder, os.W_OK):
+        raise SepconError(f"{run_dir}: no permission to write in {folder}; take another --run_dir")
+    if is_finished(run_dir):
+        return f"{run_dir} holds a finished run: nothing would be done"
+    if run_dir.is_dir() and any(run_dir.iterdir()):
+        return f"{run_dir} holds an unfinished run, which would go on"
+    return f"{run_dir} would be made"
+
+
+def existing_parent(path: Path) -> Path:
+    """Returns a folder itself, or the nearest of its parents that exists."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
 def finish(run_dir: Path, record: Mapping[str, Any]) -> None:
     """Marks a run as finished, by writing run.json.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sepcon.errors import SepconError, printable
@@ -52,6 +52,25 @@ def check_seals(folder: Path, *, cure: str) -> None:
     Raises:
       SepconError: a file is missing or another one.
     """
+    for file, fault in _faults(folder, cure):
+        raise SepconError(f"{printable(str(file))}: {fault}; {cure}")
+
+
+def changed_files(folder: Path, *, cure: str) -> set[str]:
+    """Returns the names of files of a folder that are not what was noted, for who can mend them.
+
+    Args:
+      folder: where they are.
+      cure: what the user can do where the notes themselves are damaged.
+
+    Raises:
+      SepconError: the notes are damaged.
+    """
+    return {file.name for file, _ in _faults(folder, cure)}
+
+
+def _faults(folder: Path, cure: str) -> Iterator[tuple[Path, str]]:
+    """Yields each file that is not what was noted, and what is wrong with it."""
     path = folder / SEALS_FILE
     if not path.is_file():
         return
@@ -61,16 +80,10 @@ def check_seals(folder: Path, *, cure: str) -> None:
     for name, seal in seals.items():
         file = path_inside(folder, name, source=path)
         try:
-            same = _seal(file) == seal
+            if _seal(file) != seal:
+                yield file, "is not what was written there, it was changed or exchanged since"
         except OSError as error:
-            raise SepconError(
-                f"{printable(str(file))}: cannot be read ({error.strerror}); {cure}"
-            ) from error
-        if not same:
-            raise SepconError(
-                f"{printable(str(file))}: is not what was written there, it was changed or "
-                f"exchanged since; {cure}"
-            )
+            yield file, f"cannot be read ({error.strerror})"
 
 
 def _seal(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Sound scenes, mixed once into `data_dir` and read from there ever after."""
+"""Sound scenes, mixed once into `data_dir` and then read from there."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def recordings_dir(
     esc50_dir: str | None,
     max_skipped_share: float,
 ) -> str | None:
-    """Returns where the recordings behind scenes lie; imports ESC-50 if it is to be that.
+    """Returns the folder of the recordings that scenes are mixed from; prepares ESC-50 if need be.
 
     Args:
       data_dir: see `sound_scenes`, as for all that follows.

@@ -1,8 +1,8 @@
 """The recordings that scenes are mixed from: the built-in events, ESC-50, a folder, a TFDS set.
 
-Each is decoded once into one temporary file of int16 samples, so that mixing needs neither a
-decoder nor the whole collection in memory. The file has no name: nothing is left of it, however
-the process ends.
+Each recording is decoded once into one temporary file of int16 samples, so that mixing needs
+neither a decoder nor the whole collection in memory. The file has no name in the file system, so
+nothing is left of it when the process ends, in whatever way.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from sepcon.audio.decode import DecodeReport
 from sepcon.audio.samples import to_int16
 from sepcon.data.audio_folder import find_audio
 from sepcon.data.labels import read_labels
-from sepcon.data.prepared import open_builder, parse, split_records
+from sepcon.data.prepared import open_builder, split_records
+from sepcon.datasets.esc50.prepared_esc50 import NAME as ESC50
+from sepcon.datasets.esc50.prepared_esc50 import read_clips
 from sepcon.datasets.tfds import (
     audio_feature,
     decode_samples,
@@ -36,8 +38,6 @@ from sepcon.errors import SepconError, one_line
 from sepcon.runs.whole_file import told_if_unwritable
 from sepcon.scenes.recipe import Recordings, SceneRecipe
 from sepcon.scenes.synthetic import SyntheticEvents
-
-BUILT_IN = ("synthetic", "esc50")
 
 
 class Recording(NamedTuple):
@@ -80,7 +80,12 @@ class _SampleFile:
 def collect(
     recordings: Iterable[Recording], *, class_names: tuple[str, ...], identity: str
 ) -> Recordings:
-    """Gathers recordings; those of zeros only or without a label are left out.
+    """Collects recordings for mixing; silent ones and those without a label are left out.
+
+    Args:
+      recordings: one by one.
+      class_names: of their labels.
+      identity: text that tells this collection from others.
 
     Raises:
       SepconError: if none is left.
@@ -105,9 +110,14 @@ def collect(
 
 
 def identity_of(clips: str, clips_dir: str | None) -> str:
-    """A short digest of what `open_recordings` would return, without decoding it.
+    """Computes a short digest of the recordings that `open_recordings` would return.
 
-    Empty when the recordings are not there yet.
+    Args:
+      clips: "synthetic", "esc50", or a name for what lies in `clips_dir`.
+      clips_dir: their folder.
+
+    Returns:
+      The digest, made without decoding; "" when the recordings are not there yet.
     """
     if clips == "synthetic":
         generator = SyntheticEvents()
@@ -157,6 +167,12 @@ def open_recordings(
       recipe: how many built-in events to make, and from which seed.
       max_skipped_share: of the files of a folder, this share may be undecodable.
       report: counts what was decoded and skipped.
+
+    Returns:
+      The recordings, as samples with labels, fold and group.
+
+    Raises:
+      SepconError: they are not there, have no labels, or too many of them cannot be decoded.
     """
     identity = identity_of(clips, clips_dir)
     if clips == "synthetic":
@@ -174,7 +190,7 @@ def open_recordings(
         report = DecodeReport() if report is None else report
         return _folder(folder, identity, report, max_skipped_share)
     builder = open_builder(folder)
-    if builder.name == "esc50":
+    if builder.name == ESC50:
         names = tuple(builder.info.features["label"].names)
         return collect(_esc50(builder), class_names=names, identity=identity)
     names = label_names(builder, _label_feature(builder))
@@ -190,25 +206,14 @@ def _synthetic(generator: SyntheticEvents, recipe: SceneRecipe) -> Iterator[Reco
 
 
 def _esc50(builder: tfds.core.DatasetBuilder) -> Iterator[Recording]:
-    names = [name for name, _ in _splits(builder)]
-    files = split_records(builder, names)
-    for position in range(len(files)):
-        row = parse(
-            tf.constant(files.bytes_at(position)),
-            {
-                "audio": tf.int16,
-                "label": tf.int64,
-                "fold": tf.int64,
-                "source_id": tf.string,
-                "filename": tf.string,
-            },
-        )
+    files = split_records(builder, [name for name, _ in _splits(builder)])
+    for clip in read_clips(files, ("audio", "label", "fold", "source_id", "filename")):
         yield Recording(
-            row["filename"].numpy().decode(),
-            row["source_id"].numpy().decode(),
-            int(row["fold"]),
-            (int(row["label"]),),
-            row["audio"].numpy(),
+            clip["filename"].decode(),
+            clip["source_id"].decode(),
+            int(clip["fold"]),
+            (int(clip["label"]),),
+            clip["audio"],
         )
 
 

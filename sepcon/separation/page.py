@@ -62,9 +62,9 @@ def _section(root: Path, entry: Mapping[str, Any]) -> Section:
     channels, rate_hz = _beginnings(paths)
     mixture = np.sum(channels, axis=0)
     clips = [_recording_clip(entry["recording"], root, mixture, rate_hz)]
-    for name, channel in zip(entry["channels"], channels, strict=True):
-        link = _link(os.path.join(entry["folder"], name))
-        clips.append(linked_clip(Path(name).stem, link, channel, rate_hz))
+    for path, channel in zip(paths, channels, strict=True):
+        link = _link(str(path.relative_to(root)))
+        clips.append(linked_clip(path.stem, link, channel, rate_hz))
     shown = channels.shape[1] / rate_hz
     facts = f"{entry['seconds']:g} s at {rate_hz} Hz, spectrograms of {shown:.3g} s"
     if entry["averaged_channels"] > 1:

@@ -21,7 +21,7 @@ from sepcon.reports.results import RESULTS_FILE, read_rows
 from sepcon.runs import run_folder
 from sepcon.runs.jobs import Job
 from sepcon.runs.json_file import told_if_damaged
-from sepcon.studies.map import map_section
+from sepcon.startup import load_tensorflow
 from sepcon.studies.plan import Measure, Plan, Result, Study
 from sepcon.studies.pretraining_commands import (
     ASKED_OF_ROWS,
@@ -29,11 +29,6 @@ from sepcon.studies.pretraining_commands import (
     PretrainingSettings,
     World,
     is_supervised,
-)
-from sepcon.studies.pretraining_page import (
-    listening_section,
-    pretraining_section,
-    separation_section,
 )
 
 # What the benchmark calls the lower end of the scale.
@@ -44,7 +39,7 @@ _UNTRAINED = "untrained encoder"
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingPlan(PretrainingSettings, Plan):
-    """Rows are ways of pretraining, and what they are worth is mAP of the shallow benchmark.
+    """Rows are ways of pretraining, compared by the mAP of the shallow benchmark.
 
     Every row is pretrained and measured with every seed, in every rotation of the data. Rows share
     scenes, separators and stored channels, which are made as far as rows name them (`CHANNELS`).
@@ -53,7 +48,7 @@ class PretrainingPlan(PretrainingSettings, Plan):
 
     verb: ClassVar[str] = "pretrain"
     asks: ClassVar[Sequence[str]] = ASKED_OF_ROWS
-    heading: ClassVar[str] = "What the embeddings are worth"
+    heading: ClassVar[str] = "Quality of the embeddings"
     # A further number of the benchmark takes a column here.
     measure: ClassVar[Measure] = Measure(
         mean_column("mAP"),
@@ -61,8 +56,8 @@ class PretrainingPlan(PretrainingSettings, Plan):
         paragraphs=(
             "A classifier with one hidden layer on frozen embeddings, tested once on scenes whose "
             "recordings occur nowhere else.",
-            "What a control gains too (random equalization, random masks, an untrained separator) "
-            "is not owed to separation.",
+            "What a control gains as well (random equalization, random masks, an untrained "
+            "separator) is not an effect of separation.",
         ),
         beside=(mean_column("d_prime", head="d-prime", decimals=2),),
         further=(
@@ -74,10 +69,11 @@ class PretrainingPlan(PretrainingSettings, Plan):
             SECONDS,
         ),
         further_paragraphs=(
-            "Of the way from the untrained encoder to supervised training on the same scenes, how "
-            "much is behind; a linear classifier on scenes; scenes ranked by their distance to an "
-            "example, which a random order brings to about a third; and, where there are clean "
-            "clips, how often a linear probe names the class of a recording that it hears alone.",
+            "Where a row is supervised: which share of the distance from the untrained encoder to "
+            "supervised training on the same scenes a row covers. Linear mAP is that of a linear "
+            "classifier on scenes. Retrieval mAP is that of scenes ranked by their distance to an "
+            "example; a random order has about 1/3. Clean clips, where there are any: the accuracy "
+            "of a linear probe on single recordings.",
         ),
     )
     selection: ClassVar[Measure] = Measure(
@@ -151,6 +147,15 @@ class PretrainingPlan(PretrainingSettings, Plan):
         return f"Pretraining of {', '.join(steps)} steps{differ}"
 
     def sections(self, study: Study, selection: Sequence[Summary], *, final: bool) -> list[Section]:
+        # They load TensorFlow, which nothing of a study needs before its end.
+        load_tensorflow()
+        from sepcon.studies.map import map_section
+        from sepcon.studies.pretraining_page import (
+            listening_section,
+            pretraining_section,
+            separation_section,
+        )
+
         commands = PretrainingCommands(self, study)
         sections = [map_section(commands, selection)] if final else []
         separators: dict[World, Path] = commands.separator_dirs

@@ -27,7 +27,12 @@ _MEASURES = {
 
 
 def separation_section(separator: Path, world: World) -> Section:
-    """Returns what the separator of a run folder was measured to do, step by step."""
+    """Makes the section with the measures of a separator at each of its states.
+
+    Args:
+      separator: its run folder.
+      world: the rotation, and the seed of the separator where there are several.
+    """
     of_seed = "" if world.separator is None else f"separator of seed {world.separator}"
     where = ", ".join(part for part in (world.rotation, of_seed) if part)
     path = separator / "separation.json"
@@ -97,7 +102,7 @@ def pretraining_section(commands: PretrainingCommands) -> Section:
             figures.append(line_figure(caption, curves, x_label="step", y_label=label))
     return Section(
         "Pretraining",
-        ["The loss does not rank the runs: harder views have a higher one."],
+        ["Do not compare rows by their losses: views that are harder have a higher loss."],
         figures=figures,
     )
 

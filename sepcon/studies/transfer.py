@@ -8,15 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from sepcon.embeddings.map import Points, map_figure
 from sepcon.errors import SepconError
-from sepcon.finetuning.fold import SELECTED_FILE
-from sepcon.finetuning.predictions import Predictions
 from sepcon.reports.comparison import Summary
 from sepcon.reports.page import Section
 from sepcon.reports.results import RESULTS_FILE, read_results
 from sepcon.runs import run_folder
 from sepcon.runs.jobs import Job
+from sepcon.runs.names import path_inside
+from sepcon.startup import load_tensorflow
 from sepcon.studies.finetuning import START, FinetuningPlan, trainings_in
 from sepcon.studies.plan import Result, Study, checked_row, job_name
 from sepcon.studies.rows import Entries, StudyRow, folder_name, study_rows
@@ -146,14 +145,21 @@ class TransferPlan(FinetuningPlan):
 
     def _map(self, study: Study) -> Section | None:
         """Embeddings of the first test fold and seed, of each of the rows in `maps`."""
+        # They load TensorFlow, which nothing of a study needs before its end.
+        load_tensorflow()
+        from sepcon.embeddings.map import Points, map_figure
+        from sepcon.finetuning.fold import SELECTED_FILE
+        from sepcon.finetuning.predictions import Predictions
+
         panels: list[tuple[str, Points]] = []
         names: Sequence[str] = ()
         for row in study.rows:
             if row.name in self.maps:
                 folder = study.root / _folder(row, self.seeds[0])
-                content = read_results(folder / RESULTS_FILE)
-                names = content["class_names"]
-                found = Predictions.load(folder / content["rows"][0]["folder"] / SELECTED_FILE)
+                path = folder / RESULTS_FILE
+                names = read_results(path)["class_names"]
+                first = path_inside(folder, trainings_in(folder)[0]["folder"], source=path)
+                found = Predictions.load(first / SELECTED_FILE)
                 if found.embedding is not None:
                     panels.append((row.name, Points(found.embedding, found.labels)))
         if not panels or len(panels[0][1].label) < _FEWEST_POINTS:

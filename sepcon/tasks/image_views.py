@@ -72,16 +72,16 @@ class ImageViews:
         return Views(*self._parts(batch, 2))
 
     def single(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Those of the anchors alone, at half the cost."""
+        """Those of the anchors alone, [batch, size, size, 3] float32, at half the cost."""
         return self._parts(batch, 1)[0]
 
     def plain(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """The square in the middle of each image."""
+        """The square in the middle of each image, [batch, size, size, 3] float32."""
         boxes = centre_boxes(batch["aspect"], self.centre_share)
         return _clip(crop_and_resize(_as_float(batch["image"]), boxes, self.crop.size))
 
     def summaries(self, batch: dict[str, tf.Tensor]) -> Summaries:
-        """The first examples of a batch: the images and both of their views."""
+        """The first examples of a batch: images and views, [n, size, size, 3] float32 each."""
         first = {name: value[:_MAX_SUMMARIES] for name, value in batch.items()}
         views = self(first)._asdict()
         return Summaries(images={"image": self.plain(first), **views})

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sepcon.errors import SepconError, one_line
 from sepcon.training.task import Stream
+from sepcon.training.waiting import Waiting
 
 STRATEGIES = ("default", "mirrored", "multi_worker", "tpu")
 
@@ -138,7 +139,12 @@ def sum_over_workers(strategy: tf.distribute.Strategy, value: int) -> int:
     return int(add(tf.constant(value, tf.int64))) // replicas_here
 
 
-def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute.Strategy) -> Any:
+def distributed_batches(
+    stream: Stream,
+    start_step: int,
+    strategy: tf.distribute.Strategy,
+    waiting: Waiting | None = None,
+) -> Any:
     """Batches from `start_step` on, shared among the replicas.
 
     Replica r of R gets the rows from r * B / R up to, not including, (r + 1) * B / R of every
@@ -150,6 +156,7 @@ def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute
       stream: gives global batches.
       start_step: steps done before.
       strategy: whose replicas share every batch.
+      waiting: counts the time until this worker's rows of each batch are there; None for no clock.
 
     Returns:
       An iterable of what `strategy.run` takes; static shapes.
@@ -165,6 +172,8 @@ def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute
         here = size // context.num_input_pipelines
         first = context.input_pipeline_id * here
         dataset = stream.batches(start_step, range(first, first + here))
+        if waiting is not None:
+            dataset = waiting.timed(dataset)
         if replicas > 1:
             replicas_here = replicas // context.num_input_pipelines
             dataset = dataset.flat_map(lambda batch: _per_replica(batch, replicas_here))

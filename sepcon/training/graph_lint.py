@@ -1,4 +1,4 @@
-"""Finds in a training step what fails or is slow on a TPU: for the tests of every task.
+"""Finds in a training step what fails or is slow on a TPU or GPU: for the tests of every task.
 
 Compiling with XLA on a CPU is not enough of a test: shapes that depend on the data compile there,
 and numeric checks are dropped without a message. No library has such a check: TensorFlow reports
@@ -14,7 +14,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from sepcon import devices
 from sepcon.models.graph_operations import called_graphs
+from sepcon.training.kernel_audit import audit_graph
 from sepcon.training.task import Task
 
 _BARRED = {
@@ -27,6 +29,8 @@ _BARRED = {
     r"I?R?FFT[23]D": "has no TPU form: only one axis at a time",
     r"StatelessShuffle": "does not compile",
 }
+# It computes with shapes alone, which are known when the graph is compiled.
+_OF_SHAPES = "BroadcastGradientArgs"
 # What loops keep for the backward pass has no shape of its own.
 _SHAPELESS_DTYPES = (tf.variant, tf.resource)
 
@@ -39,6 +43,8 @@ def lint_task(
     max_problems: int = 20,
 ) -> list[str]:
     """Traces a task's loss and gradient on one replica and lists the operations not allowed there.
+
+    It is traced as for an accelerator. What `kernel_audit` finds on a GPU is listed too.
 
     One mistake is not found: a random operation whose seed is a Python number, which TensorFlow
     turns into a constant when it traces. Draw from `batch['uniforms']` instead.
@@ -59,8 +65,10 @@ def lint_task(
             shares = task.loss(batch, training=True)
         return shares, tape.gradient(shares["loss"], variables)
 
-    traced = tf.function(step, autograph=False).get_concrete_function(dict(batch_spec))
-    return lint_graph(traced.graph, allowed=allowed, max_problems=max_problems)
+    with devices.assumed(accelerator=True):
+        graph = tf.function(step, autograph=False).get_concrete_function(dict(batch_spec)).graph
+    problems = lint_graph(graph, allowed=allowed, max_problems=max_problems)
+    return (problems + list(map(str, audit_graph(graph).findings)))[:max_problems]
 
 
 def lint_graph(graph: Any, *, allowed: Sequence[str] = (), max_problems: int = 20) -> list[str]:
@@ -104,6 +112,8 @@ def _problems(operation: tf.Operation) -> list[str]:
     for output in operation.outputs:
         if output.dtype.base_dtype in (tf.string, tf.float64):
             found.append(f"{kind} gives {output.dtype.name}")
-        elif output.dtype not in _SHAPELESS_DTYPES and not output.shape.is_fully_defined():
+        elif kind == _OF_SHAPES or output.dtype in _SHAPELESS_DTYPES:
+            continue
+        elif not output.shape.is_fully_defined():
             found.append(f"{kind} has an unknown dimension: {output.shape}")
     return found

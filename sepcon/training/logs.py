@@ -53,17 +53,18 @@ class Averages:
     def __init__(self, state: Mapping[str, float] | None = None) -> None:
         self._sums = dict(state or {})
 
-    def add(self, values: StepValues, *, seconds: float) -> None:
+    def add(self, values: StepValues, *, seconds: float, waiting: float) -> None:
         """Adds the values of a call of several steps.
 
         Args:
           values: of the call.
           seconds: that the call took.
+          waiting: seconds in which a batch was waited for.
         """
         columns = values.values.astype(np.float64).sum(axis=0)
         additions = dict(zip(values.names, columns.tolist(), strict=True))
         additions |= {"#steps": len(values.values), "#seconds": seconds}
-        additions |= {"#waiting": values.seconds_waiting}
+        additions |= {"#waiting": waiting}
         for name, value in additions.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
 

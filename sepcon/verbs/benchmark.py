@@ -1,4 +1,4 @@
-"""`sepcon benchmark`: measures what was trained; writes the results down and shows the table."""
+"""`sepcon benchmark`: measures encoders or separators, and writes the results."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from sepcon.verbs import resuming
 def benchmark(
     *, run_dir: str | Path, measure: Callable[..., Results], config_text: str = ""
 ) -> list[Row]:
-    """Measures once; a folder that holds the results already is left as it is.
+    """Measures, writes results.json and prints a table; does nothing if the folder has results.
 
     Args:
       run_dir: where to write; results.json, the rows, comes last.
       measure: what is measured: `benchmark_embeddings` or `benchmark_separation` with its
-        arguments bound. Called with the run folder, in which it may keep what helps a killed run
-        to go on, and with `on_start`, which it calls when its checks have passed, before it writes
-        anything.
+        arguments bound. It is called with the run folder, where it may keep intermediate results,
+        so that a killed run can go on, and with `on_start`, which it calls when its checks have
+        passed, before it writes anything.
       config_text: the resolved configuration, saved as config.gin.
 
     Returns:
       The rows of results.json.
 
     Raises:
-      SepconError: what is measured is not as it must be, or the folder cannot be written.
+      SepconError: see the function that measures; or the folder cannot be written.
     """
     folder = Path(run_dir)
     if not resuming.begin("benchmark", folder, config_text=config_text):

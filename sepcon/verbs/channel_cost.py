@@ -47,7 +47,7 @@ def channel_cost(
     num_stored: int = 1,
     config_text: str = "",
 ) -> ChannelCost:
-    """Times the separator on a batch and says what either way of having its channels would cost.
+    """Times the separator on a batch and estimates the cost of stored and of on-the-fly channels.
 
     Args:
       run_dir: receives the estimate.
@@ -101,7 +101,15 @@ def cost(
     num_clips: int,
     clips_on_the_fly: int,
 ) -> ChannelCost:
-    """Returns the estimate that follows from what a clip costs."""
+    """Computes the estimate from the time that one clip takes.
+
+    Args:
+      seconds_per_clip: of separating one clip.
+      clip_samples: length of every clip.
+      num_channels: of the separator.
+      num_clips: clips to separate for stored channels, over all states.
+      clips_on_the_fly: clips to separate for channels made in the training step, over all runs.
+    """
     return ChannelCost(
         stored_seconds=seconds_per_clip * num_clips,
         stored_bytes=_BYTES_PER_SAMPLE * clip_samples * num_channels * num_clips,

@@ -1,4 +1,4 @@
-"""`sepcon control_channels`: channels that tell separation from what merely looks like it."""
+"""`sepcon control_channels`: channels in place of separated ones, to see what separation adds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from sepcon.errors import SepconError
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.progress import Progress
-from sepcon.separation.controls import KINDS, TRUE_SOURCES, random_masks, true_sources
+from sepcon.separation.control_kinds import KINDS, TRUE_SOURCES
+from sepcon.separation.controls import random_masks, true_sources
 from sepcon.separation.random_masks import RandomMasks
 from sepcon.verbs import resuming
 
@@ -28,15 +29,15 @@ def control_channels(
     batch_size: int = 8,
     config_text: str = "",
 ) -> Path:
-    """Stores channels that no separator made, in the place of a separator's.
+    """Stores controls: channels that no separator made, in the same form as separated ones.
 
     Args:
       run_dir: receives the channels, as `sepcon separate` would write them.
       clips: the data set; all clips of one length.
-      kind: 'true_sources', the sources that were mixed (the end of separation), or 'random_masks',
-        which split the mixture anyhow (see `RandomMasks`).
-      reference: for random masks, stored channels of the same clips, whose number and energies
-        they take over clip by clip.
+      kind: 'true_sources', the sources that were mixed, which is perfect separation; or
+        'random_masks', which split the mixture at random (see `RandomMasks`).
+      reference: for random masks, stored channels of the same clips; the masked channels get the
+        same number and, clip by clip, the same energies.
       masks: how smooth the random masks are.
       seed: of the random masks.
       batch_size: clips at a time.

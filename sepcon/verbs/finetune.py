@@ -1,4 +1,4 @@
-"""`sepcon finetune`: classifiers of labelled clips by cross-validation, with an honest choice."""
+"""`sepcon finetune`: trains classifiers of labelled clips by cross-validation."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from sepcon.reports.page import require_libraries
 from sepcon.reports.results import RESULTS_FILE, Row, write_csv
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
+from sepcon.runs.names import path_inside
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.supervised import SupervisedObjective
 from sepcon.training.distribution import make_strategy
@@ -58,6 +59,7 @@ def finetune(
     linear: LinearEvaluation | None = None,
     loop: Callable[..., FitResult] = fit,
     strategy: str = "default",
+    deterministic: bool | None = None,
     config_text: str = "",
 ) -> Row:
     """Trains a classifier for every test fold and seed, and says how well it does.
@@ -100,6 +102,8 @@ def finetune(
         is said of objective, optimizer, rates and epochs has no effect.
       loop: the training loop.
       strategy: `default`, `mirrored`, `multi_worker` or `tpu`.
+      deterministic: whether a resumed run is the same to the bit, not in its data alone; None is
+        yes on a CPU and no on accelerators, where some operations are slower so. Kept in run.json.
       config_text: the resolved configuration, kept in run_dir.
 
     Returns:
@@ -144,6 +148,7 @@ def finetune(
         clip_seconds=clip_seconds,
         loop=loop,
         strategy=make_strategy(strategy),
+        deterministic=deterministic,
         config_text=config_text,
         on_start=keep_configuration,
         linear=linear,
@@ -206,7 +211,9 @@ def _runs(
                     split=limited,
                     steps_per_epoch=-(-len(whole.train) // recipe.batch_size),
                     seed=seed,
-                    folder=root / f"seed{seed}" / f"fold{fold}",
+                    folder=path_inside(
+                        root, f"seed{seed}/fold{fold}", source=Path(folded.clips.name)
+                    ),
                     title=f"[{len(runs) + 1}/{total}] test fold {fold}, seed {seed}",
                 )
             )

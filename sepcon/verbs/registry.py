@@ -16,7 +16,8 @@ class VerbFlag:
     """A flag that gives one argument of a verb's function; it comes before what gin says of it.
 
     Attributes: name, help, type, what it is chosen from if at all, the argument where that has
-    another name, and a former name of the flag, which scripts may still use.
+    another name, a former name of the flag, which scripts may still use, and its default where
+    files are given.
     """
 
     name: str
@@ -25,6 +26,7 @@ class VerbFlag:
     choices: tuple[str, ...] = ()
     argument: str = ""
     former: str = ""
+    for_files: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Verb:
 
     Attributes: function; summary, example, details and positional, for the help; flags of its own;
     opened_by, argument -> module:name of what opens the path that it names, for --dry_run;
-    launches, whether it starts other verbs.
+    launches, whether it starts other verbs; checked_by, of a verb that does, module:name of what
+    checks its arguments for --dry_run and returns the table, without TensorFlow.
     """
 
     function: str
@@ -44,6 +47,7 @@ class Verb:
     flags: tuple[VerbFlag, ...] = ()
     opened_by: Mapping[str, str] = dataclasses.field(default_factory=dict)
     launches: bool = False
+    checked_by: str = ""
 
 
 VERBS = {
@@ -71,7 +75,8 @@ VERBS = {
     "separate": Verb(
         "sepcon.verbs.separate:separate",
         "split recordings, or every clip of a dataset, into separated channels",
-        "sepcon separate path/to/recordings --separator=/tmp/sepcon/separator "
+        "sepcon separate song.wav\n"
+        "  sepcon separate path/to/recordings --separator=/tmp/sepcon/separator "
         "--out=/tmp/sepcon/separated\n"
         "  sepcon separate --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channels",
@@ -83,10 +88,16 @@ VERBS = {
         flags=(
             VerbFlag(
                 "separator",
-                "a run folder of train_separator, or what export made of it",
+                "a run folder of train_separator, what export made of it, or a name of packaged "
+                "weights, the default for files (`sepcon list weights`)",
                 former="checkpoint",
             ),
-            VerbFlag("out", "folder of the channels; the same as --run_dir", argument="run_dir"),
+            VerbFlag(
+                "out",
+                "folder of the channels, `separated` by default; the same as --run_dir",
+                argument="run_dir",
+                for_files="separated",
+            ),
             VerbFlag("step", "state of the run folder; the last by default", "integer"),
             VerbFlag(
                 "format",
@@ -144,13 +155,19 @@ VERBS = {
         flags=(
             VerbFlag(
                 "model",
-                "a run folder of finetune, of one of its folds, or an export",
+                "a run folder of finetune, of one of its folds, an export, or a name of packaged "
+                "weights, the default (`sepcon list weights`)",
                 "multi_string",
             ),
-            VerbFlag("out", "folder of the table; the same as --run_dir", argument="run_dir"),
+            VerbFlag(
+                "out",
+                "folder of the table, `classes` by default; the same as --run_dir",
+                argument="run_dir",
+                for_files="classes",
+            ),
             VerbFlag("top", "classes to name, 5 by default", "integer"),
         ),
-        opened_by={"model": "sepcon.verbs.classify:load_members"},
+        opened_by={"model": "sepcon.inference.members:load_members"},
     ),
     "export": Verb(
         "sepcon.verbs.export:export",
@@ -192,6 +209,7 @@ VERBS = {
         "study.plan is the kind of study, study.only picks some of its rows. The gin files given "
         "here reach all commands behind the rows' own, the bindings behind the rows' own.",
         launches=True,
+        checked_by="sepcon.studies.checks:dry_run",
     ),
 }
 
@@ -224,8 +242,8 @@ CONFIGURABLES = (
     "sepcon.datasets.tfds:tfds_set",
     "sepcon.views.example_mixing:ExampleMixing",
     "sepcon.audio.log_mel:LogMel",
-    "sepcon.audio.log_mel_maps:LogMelMaps",
-    "sepcon.audio.log_mel_maps:ResizedLogMelMaps",
+    "sepcon.audio.maps.log_mel_maps:LogMelMaps",
+    "sepcon.audio.maps.log_mel_maps:ResizedLogMelMaps",
     "sepcon.embeddings.npy_folder:npy_folder",
     "sepcon.embeddings.training_probe:TrainingProbe",
     "sepcon.finetuning.linear:LinearEvaluation",
@@ -252,7 +270,7 @@ CONFIGURABLES = (
     "sepcon.studies.transfer:TransferPlan",
     "sepcon.tasks.supervised:SupervisedObjective",
     "sepcon.tasks.supervised:supervised",
-    "sepcon.training.lars:lars",
+    "sepcon.training.optimizers:lars",
     "sepcon.training.loop:fit",
     "sepcon.training.optimizers:adam",
     "sepcon.training.optimizers:adamw",

@@ -8,6 +8,7 @@ from pathlib import Path
 from sepcon.audio.encode import Format
 from sepcon.data.clips import ClipDataset
 from sepcon.errors import SepconError
+from sepcon.models.packaged import default_weights, tell_weights
 from sepcon.runs import run_folder
 from sepcon.runs.beam import Runner
 from sepcon.runs.claim import claims_run_dir
@@ -21,7 +22,7 @@ from sepcon.verbs import resuming
 def separate(
     *,
     run_dir: str | Path,
-    separator: str | Path,
+    separator: str | Path | None = None,
     step: int | None = None,
     files: Sequence[str | Path] = (),
     format: Format = "same",
@@ -38,7 +39,8 @@ def separate(
     Args:
       run_dir: receives a folder of channels for each file, report.html and separated.json (see
         `separate_files`), or the stored channels of the data set.
-      separator: run folder of `sepcon train_separator`, or what `sepcon export` made of one.
+      separator: run folder of `sepcon train_separator`, what `sepcon export` made of one, or a name
+        of packaged weights; for files that is the default.
       step: which state of a run; the last by default.
       files: recordings, or folders of them; given, the data set is left alone.
       format: of the files: "wav", "flac", or "same": WAV for WAV and FLAC for all others.
@@ -61,8 +63,12 @@ def separate(
     if not files and clips is None:
         raise SepconError("nothing to separate: give files or folders, or bind separate.clips")
     if files:
+        separator = separator or default_weights("separator")
+        tell_weights(separator)
         opened = load_recording_separator(separator, step=step, window_seconds=window_seconds)
         separate_files(files, out=folder, separator=opened, format=format)
+    elif separator is None:
+        raise SepconError("separator: is missing; give the run folder of train_separator")
     elif clips is not None and resuming.begin("separate", folder, config_text=config_text):
         separate_dataset(
             folder=folder,

@@ -92,7 +92,7 @@ class RandomResizedCrop:
         return crop_and_resize(image, self.boxes(aspect, uniforms), self.size)
 
     def boxes(self, aspect: tf.Tensor, uniforms: tf.Tensor) -> Boxes:
-        """The parts that `__call__` cuts."""
+        """The parts that `__call__` cuts: aspect [batch], uniforms [batch, num_uniforms]."""
         of_aspect, of_height, of_top, of_left, of_flip = tf.unstack(uniforms, axis=-1)
         # In units of the height of the image, whose area is then its aspect.
         least = 1 / self.max_aspect

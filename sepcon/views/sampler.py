@@ -12,7 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from sepcon.audio.samples import SAMPLE_RATE_HZ
-from sepcon.views.augment import crop, split_uniforms
+from sepcon.views.augment import crop, movable, split_uniforms
 
 # Which of anchor and positive is a separated channel. What is not one is the mixture.
 PAIRS: dict[str, tuple[bool, bool]] = {
@@ -130,11 +130,11 @@ class ViewSampler:
 
         anchor = crop(mixture, anchor_start, self.patch_samples)
         positive = crop(mixture, positive_start, self.patch_samples)
-        taken = tf.zeros_like(pair) - 1  # the anchor's channel, none so far
+        taken = tf.fill(tf.shape(pair), -1.0)  # the anchor's channel, none so far
         if channels is not None and any(PAIRS[name][0] for name in self.pairs):
             patch, drawn = self._channel(channels, anchor_start, of_anchor[:, 0], taken)
             anchor = tf.where(anchor_is_channel[:, tf.newaxis], patch, anchor)
-            taken = tf.where(anchor_is_channel, drawn, taken)
+            taken = tf.where(anchor_is_channel, tf.cast(drawn, tf.float32), taken)
         if channels is not None and any(PAIRS[name][1] for name in self.pairs):
             patch, _ = self._channel(channels, positive_start, of_positive[:, 0], taken)
             positive = tf.where(positive_is_channel[:, tf.newaxis], patch, positive)
@@ -151,9 +151,10 @@ class ViewSampler:
             )
 
     def _place(self, mixture: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-        """Draws where the patch of each example begins, [batch] int32."""
+        """Draws where the patch of each example begins, [batch] float32 of whole numbers."""
         room = tf.shape(mixture)[-1] - self.patch_samples + 1
-        starts = uniform_index(uniforms[:, : self.position_candidates], room)  # [batch, candidates]
+        starts = uniform_index(uniforms[:, : self.position_candidates], room)
+        starts = tf.cast(starts, tf.float32)  # [batch, candidates]
         if self.position_candidates == 1:
             return starts[:, 0]
         energies = tf.stack(
@@ -176,16 +177,27 @@ class ViewSampler:
         """
         patches = crop(channels, start, self.patch_samples)  # [batch, channel, patch samples]
         audible = _audible(_energy(patches), self.min_relative_energy)  # [batch, channel]
-        others = audible & (tf.range(tf.shape(patches)[1]) != taken[:, tf.newaxis])
+        number = tf.range(tf.cast(tf.shape(patches)[1], tf.float32))
+        others = audible & (number != taken[:, tf.newaxis])
         any_other = tf.reduce_any(others, axis=-1, keepdims=True)
         index = _draw(tf.where(any_other, others, audible), uniform)
-        return tf.gather(patches, index, batch_dims=1), index
+        patch = tf.gather(movable(patches), index, batch_dims=1)
+        return tf.bitcast(patch, patches.dtype), index
 
 
 def uniform_index(uniform: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
-    """Carries uniforms in [0, 1) to 0 .. count - 1, int32."""
-    scaled = tf.cast(uniform * tf.cast(count, tf.float32), tf.int32)
-    return tf.minimum(scaled, count - 1)  # the product may round up to count
+    """Turns random numbers into random indices.
+
+    Args:
+      uniform: [...] float32 in [0, 1).
+      count: number of indices, [] or broadcast against `uniform`.
+
+    Returns:
+      [...] int32, from 0 to count - 1.
+    """
+    count = tf.cast(count, tf.float32)
+    # The product may round up to count. (In float32: accelerators do not compare int32.)
+    return tf.cast(tf.minimum(tf.floor(uniform * count), count - 1), tf.int32)
 
 
 def _energy(audio: tf.Tensor) -> tf.Tensor:
@@ -207,7 +219,8 @@ def _draw(allowed: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     Returns:
       [batch] int32 column.
     """
-    rank = tf.cumsum(tf.cast(allowed, tf.int32), axis=-1)  # 1 for the first allowed, and so on
-    wanted = uniform_index(uniform, rank[:, -1]) + 1
+    # Whole numbers in float32: accelerators do not compare int32.
+    rank = tf.cumsum(tf.cast(allowed, tf.float32), axis=-1)  # 1 for the first allowed, and so on
+    wanted = tf.cast(uniform_index(uniform, rank[:, -1]), tf.float32) + 1
     chosen = allowed & (rank == wanted[:, tf.newaxis])
-    return tf.argmax(tf.cast(chosen, tf.int32), axis=-1, output_type=tf.int32)
+    return tf.argmax(tf.cast(chosen, tf.float32), axis=-1, output_type=tf.int32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sepcon.errors import SepconError
-from sepcon.runs.seals import SEALS_FILE, check_seals, write_seals
+from sepcon.runs.seals import SEALS_FILE, changed_files, check_seals, write_seals
 
 SMALL = b"id,label\n1,dog\n2,cat\n"
 
@@ -63,3 +63,10 @@ def test_folders_without_seals_are_those_of_earlier_versions(folder):
     (folder / SEALS_FILE).unlink()
     (folder / "shard").unlink()
     check_seals(folder, cure="import again")
+
+
+def test_who_can_mend_them_is_told_which_files_have_changed(folder):
+    assert changed_files(folder, cure="import again") == set()
+    (folder / "shard").write_bytes(b"")
+    (folder / "table.csv").unlink()
+    assert changed_files(folder, cure="import again") == {"shard", "table.csv"}

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sepcon.training.lars import lars
+from sepcon.training.optimizers import lars
 from sepcon.training.schedules import cosine
 
 

@@ -104,7 +104,7 @@ class LogMelMaps:
         return self.log_power(waveform)
 
     def scale(self, log_power: tf.Tensor) -> tf.Tensor:
-        """Returns patches as they are: an encoder is given the natural logarithm of power."""
+        """Returns patches [..., frames, mels] as they are: encoders are given the logarithm."""
         return log_power
 
     def log_power(self, waveform: tf.Tensor) -> tf.Tensor:
@@ -224,7 +224,7 @@ class ResizedLogMelMaps:
         return tf.concat(maps, axis=-1)
 
     def scale(self, log_power: tf.Tensor) -> tf.Tensor:
-        """Returns patches as they are."""
+        """Returns patches [..., columns, mels] as they are."""
         return log_power
 
 

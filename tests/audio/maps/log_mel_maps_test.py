@@ -10,7 +10,7 @@ from encoder_stub import noise
 from PIL import Image
 
 from sepcon.audio.log_mel import LogMel
-from sepcon.audio.log_mel_maps import LogMelMaps, ResizedLogMelMaps, read_front_end
+from sepcon.audio.maps.log_mel_maps import LogMelMaps, ResizedLogMelMaps, read_front_end
 
 MAPS = LogMelMaps(mels_per_map=8)
 RESIZED = ResizedLogMelMaps(mels_per_map=8, num_columns=25)
