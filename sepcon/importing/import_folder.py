@@ -127,8 +127,18 @@ def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
     with whole_file(root / CLASSES) as scratch, open_table(scratch, "w") as file:
         rows = enumerate(source.class_names)
         write_csv_rows(file, [("index", "display_name"), *rows])
-    run_folder.write_text(root / PLAN, json.dumps(dataclasses.asdict(plan), indent=1) + "\n")
+    run_folder.write_text(root / PLAN, json.dumps(_fields(plan), indent=1) + "\n")
     return plan
+
+
+def _fields(plan: Plan) -> dict[str, Any]:
+    """What is written of a plan; of sound no more than before there were images."""
+    fields = dataclasses.asdict(plan)
+    return {
+        name: value
+        for name, value in fields.items()
+        if name not in ("content", "settings") or plan.content != "audio"
+    }
 
 
 def read_plan(root: Path) -> Plan:

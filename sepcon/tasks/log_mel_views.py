@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from sepcon.audio.log_mel import LogMel
+from sepcon.audio.maps.log_mel_maps import FrontEnd
 from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import to_float
 from sepcon.data.examples import Examples
@@ -48,7 +48,7 @@ class LogMelViews:
     """
 
     sampler: ViewSampler
-    log_mel: LogMel
+    log_mel: FrontEnd
     anchor_augmentations: Sequence[Augmentation] = ()
     positive_augmentations: Sequence[Augmentation] = ()
     waveform_augmentations: Sequence[Augmentation] = ()
@@ -69,9 +69,10 @@ class LogMelViews:
 
     @property
     def encoder_arguments(self) -> Mapping[str, int]:
-        """`num_frames` and `num_mels` of a patch."""
+        """`num_frames` and `num_mels` of a patch, and `num_maps` where there are several."""
         num_frames = self.log_mel.num_frames(self.sampler.patch_samples)
-        return {"num_frames": num_frames, "num_mels": self.log_mel.num_mels}
+        shape = {"num_frames": num_frames, "num_mels": self.log_mel.num_mels}
+        return shape if self.log_mel.num_maps == 1 else {**shape, "num_maps": self.log_mel.num_maps}
 
     def opened(self, examples: Examples) -> LogMelViews:
         """Checks that clips have what is needed, and loads the separators.

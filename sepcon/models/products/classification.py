@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from sepcon.audio.log_mel import LogMel
+from sepcon.audio.maps.log_mel_maps import FrontEnd
 from sepcon.models.classifier import Classifier
 from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.products.waveform import Outputs, WaveformGraph, trace_calls
@@ -35,7 +35,7 @@ class ClassificationModel(tf.Module):
     def __init__(
         self,
         classifier: Classifier,
-        log_mel: LogMel,
+        log_mel: FrontEnd,
         *,
         patch_seconds: float,
         class_names: Sequence[str],
