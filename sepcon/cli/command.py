@@ -161,7 +161,7 @@ def _configuration(name: str, values: Any, given: dict[str, Any]) -> tuple[Confi
     return configuration, found
 
 
-def _configure_process(values: Any, *, tensorflow: bool) -> None:
+def _configure_process(values: Any, *, tensorflow: bool = True) -> None:
     """Sets what must be set before TensorFlow starts.
 
     Its own log stays silent: at the start it reports missing GPU libraries as errors, and real
