@@ -310,6 +310,12 @@ def keep_configuration(
 
     To be called when all checks of a start have passed. The earlier one is kept as config.<n>.gin.
 
+    Args:
+      verb: its name.
+      run_dir: folder of the run.
+      config_text: the resolved configuration.
+      under_way: see `check`.
+
     Raises:
       WriteError: it cannot be written.
     """
