@@ -156,7 +156,7 @@ VERBS = {
             VerbFlag(
                 "model",
                 "a run folder of finetune, of one of its folds, an export, or a name of packaged "
-                "weights, the default (`sepcon list weights`)",
+                "weights, the default where there are some (`sepcon list weights`)",
                 "multi_string",
             ),
             VerbFlag(
