@@ -23,6 +23,8 @@ import tensorflow_datasets as tfds
 from sepcon.data.records import RecordFiles
 from sepcon.errors import SepconError, one_line
 
+PREPARE_AGAIN = "delete its folder and prepare it again"
+
 
 def is_prepared(directory: Path) -> bool:
     """Whether a finished TFDS data set lies in `directory`."""
@@ -198,7 +200,7 @@ def split_records(builder: tfds.core.DatasetBuilder, splits: Sequence[str]) -> R
     infos = [builder.info.splits[split] for split in splits]
     files = RecordFiles(
         [path for info in infos for path in info.filepaths],
-        cure="delete its folder and prepare it again",
+        cure=PREPARE_AGAIN,
     )
     expected = sum(info.num_examples for info in infos)
     if len(files) != expected:

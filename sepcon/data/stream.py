@@ -19,8 +19,8 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from sepcon.data.epochs import EndlessRow
 from sepcon.data.examples import Example, Examples, ExamplesInRows, ReadExample, map_in_order
+from sepcon.data.random_order.epochs import EndlessRow
 
 _OWN_KEYS = {"uniforms", "position"}
 # Examples that are read in rows: enough that a call costs little, few enough to read in parallel.
@@ -66,6 +66,12 @@ class TrainingStream:
     def identity(self) -> str:
         """The name and the number of the examples: what a run must find again to go on."""
         return f"{self.examples.num_examples} examples of {self.examples.name}"
+
+    @property
+    def earlier_identity(self) -> str:
+        """What the stream was in versions before checkpoints said what they were trained on."""
+        name = getattr(self.examples, "earlier_name", self.examples.name)
+        return f"{self.examples.num_examples} examples of {name}"
 
     def batches(self, start_step: int, rows: range | None = None) -> tf.data.Dataset:
         """Returns the batches from that of `start_step` on, for ever.

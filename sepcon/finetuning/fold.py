@@ -185,7 +185,7 @@ class FoldRun:
         recipe, clips = self.recipe, self.folded.clips
         learned = select(clips, self.split.train, name=f"{clips.name} without fold {self.fold}")
         stream = TrainingStream(
-            examples=ClipExamples(learned, recipe.clip_seconds),
+            examples=recipe.views.drawn_from(ClipExamples(learned, recipe.clip_seconds)),
             batch_size=recipe.batch_size,
             seed=self.seed,
             num_uniforms=task.num_uniforms,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,9 +17,13 @@ from sepcon.data.clips import ClipDataset, Element, ReadClip, fit_length, from_r
 from sepcon.data.folds import FoldedClips
 from sepcon.data.prepared import parse, parse_labels
 from sepcon.data.records import RecordFiles
+from sepcon.data.stored.clip_samples import ClipSamples
+from sepcon.data.stored.samples import StoredSamples
 from sepcon.errors import SepconError
-from sepcon.importing.import_folder import MANIFEST, FinishedImport, open_import
+from sepcon.importing.import_folder import CLIP_LAYOUT, MANIFEST, FinishedImport, open_import
 from sepcon.importing.manifest import ManifestRow, read_rows
+
+_CURE = "delete its folder and import again"
 
 Part = Literal["all", "train", "validation", "test"]
 
@@ -84,6 +88,7 @@ def imported(
         class_names=imports[0].class_names,
         clip_samples=clip_samples,
         read=_reader(files, positions, len(imports[0].class_names), clip_samples),
+        samples=_samples(files, positions, len(imports[0].class_names), clip_samples),
     )
 
 
@@ -116,6 +121,7 @@ def imported_folds(*, path: str | Sequence[str], folds: Sequence[int | str] = ()
             class_names=class_names,
             clip_samples=None,
             read=_reader(files, positions, len(class_names), None),
+            samples=_samples(files, positions, len(class_names), None),
         ),
         labels=np.array([row.label_numbers[0] for row in rows]),
         folds=tuple(row.fold for row in rows),
@@ -162,7 +168,7 @@ def _names(folds: Sequence[int | str]) -> frozenset[str]:
 def _open_records(imports: Sequence[FinishedImport]) -> RecordFiles:
     files = RecordFiles(
         [record for each in imports for record in each.records],
-        cure="delete its folder and import again",
+        cure=_CURE,
     )
     expected = sum(each.num_imported for each in imports)
     if len(files) != expected:
@@ -205,6 +211,16 @@ def _positions(
             "shares"
         )
     return np.asarray(positions, np.int64)
+
+
+def _samples(
+    files: RecordFiles, positions: np.ndarray, num_classes: int, clip_samples: int | None
+) -> Callable[[], ClipSamples]:
+    def opened() -> ClipSamples:
+        store = StoredSamples(files.paths, CLIP_LAYOUT, cure=_CURE)
+        return ClipSamples(store, positions, np.arange(num_classes), clip_samples)
+
+    return opened
 
 
 def _reader(

@@ -71,7 +71,11 @@ def test_every_clip_is_in_the_manifest_and_the_counts_add_up(
     assert [row["id"] for row in rows] == [video_id for video_id, *_ in SEGMENTS]
     assert sorted(path.name for path in run.iterdir()) == [
         "classes.csv",
-        *(f"clips-{number:05d}.tfrecord" for number in range(4)),
+        *(
+            f"clips-{number:05d}.tfrecord{end}"
+            for number in range(4)
+            for end in ("", ".envelope.npz")
+        ),
         "manifest.csv",
         "plan.json",
         "run.json",
