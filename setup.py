@@ -66,5 +66,5 @@ setup(
     },
     install_requires=REQUIRED,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["sepcon=sepcon.cli:main"]},
+    entry_points={"console_scripts": ["sepcon=sepcon.__main__:main"]},
 )

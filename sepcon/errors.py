@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import re
 import signal
+from collections.abc import Iterable
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -65,13 +67,30 @@ class Interrupted(KeyboardInterrupt):
       message: what the user is told, one line.
 
     Attributes:
-      exit_code: what the process ends with, as shells and schedulers know it: 143 or 130.
+      exit_code: what the process ends with, as shells and schedulers know it: 143, 129 or 130.
     """
 
     def __init__(self, number: int, message: str = "") -> None:
         name = signal.Signals(number).name
         super().__init__(message or f"interrupted by {name}; the same command goes on from here")
         self.exit_code = 128 + number
+
+
+def nearest(name: str, names: Iterable[str], least: float = 0.6) -> str:
+    """Returns the end of a message: the most similar of some names as a question, or nothing.
+
+    Args:
+      name: what was given.
+      names: what there is.
+      least: how similar it must be, from 0 to 1; `resnet` for `resnet50`, the beginning of a name,
+        is similar enough in any case.
+    """
+    there = sorted(set(names))
+    stem = name.removesuffix(".gin")
+    begun = [each for each in there if stem and each.startswith(stem)]
+    close = difflib.get_close_matches(name, there, n=1, cutoff=0.75)
+    similar = close or begun or difflib.get_close_matches(name, there, n=1, cutoff=least)
+    return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def one_line(error: BaseException) -> str:

@@ -179,6 +179,36 @@ def test_a_killed_pretraining_is_refused_as_patches_are_drawn_otherwise(old, cap
     assert {name: after[name] for name in before} == before
 
 
+@pytest.mark.parametrize(
+    ("run", "change", "line"),
+    [
+        ("encoder_stopped", ["STEPS=2"], "has done 40 steps, asked for 2"),
+        ("encoder_stopped", ["SEED=1"], "unfinished run with pretrain.seed 0, now 1"),
+        ("encoder_stopped", ["BATCH_SIZE=2"], "with pretrain.batch_size 4, now 2"),
+        ("encoder_stopped", ["PATCH_SECONDS=0.1"], "ViewSampler.patch_seconds 0.2, now 0.1"),
+        ("encoder", ["STEPS=200"], "finished run of 120 steps, asked for 200"),
+        ("encoder", ["STEPS=40"], "finished run of 120 steps, asked for 40"),
+        ("encoder", ["LEARNING_RATE=0.5"], "finished run with pretrain/cosine.peak 0.001, now 0.5"),
+        ("separator", ["SEPARATOR_STEPS=5"], "finished run of 2 steps, asked for 5"),
+        ("embeddings", ["MODEL='encoder'"], "embed.model 'encoder/saved_model', now 'encoder'"),
+        ("benchmark", ["benchmark_embeddings.num_classifiers=2"], "num_classifiers 1, now 2"),
+        ("imported", ["import_clips.clips_per_shard=1"], "clips_per_shard 2, now 1"),
+        ("finetuned", ["EPOCHS=3"], "finished run with finetune.epochs 2, now 3"),
+        ("prepared", ["prepare.clips=()"], "prepare.clips"),
+    ],
+)
+def test_a_start_that_contradicts_is_refused_and_changes_no_byte(old, capsys, run, change, line):
+    made_by = "encoder" if run == "encoder_stopped" else run
+    words = [word for word in command_of(made_by) if not word.startswith("--run_dir=")]
+    before = files_of(old / run)
+    bindings = [f"--gin_bindings={binding}" for binding in change]
+    assert cli.main([*words, *bindings, f"--run_dir={run}"]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert line in told
+    assert "another --run_dir" in told
+    assert files_of(old / run) == before
+
+
 def test_channels_go_on_with_the_separator_that_made_them(old):
     shard, index = (old / "channels" / name for name in ("channels-00000.tfrecord", "index.json"))
     expected, said = records(shard), index.read_text()
@@ -200,7 +230,7 @@ def test_embeddings_go_on(run, old):
     unfinish(old / run, f"embeddings/{shard.name}")
     sepcon(*command_of(run))
     assert (store / "index.json").read_text() == index
-    assert sorted(store.iterdir()) == names
+    assert sorted(store.iterdir()) == sorted([*names, store / "seals.json"])
     with np.load(shard) as arrays:
         assert arrays["ids"].tolist() == expected["ids"].tolist()
         assert arrays["labels"].tolist() == expected["labels"].tolist()
@@ -219,7 +249,8 @@ def test_a_benchmark_goes_on_with_the_embeddings_it_has(old):
         assert row["name"] == before["name"]
         if same_processor():
             assert numbers(row) == pytest.approx(numbers(before), abs=1e-3)
-    assert files_of(run / "embeddings") == embeddings
+    found = files_of(run / "embeddings")
+    assert {name: found[name] for name in found if not name.endswith("seals.json")} == embeddings
 
 
 @pytest.mark.parametrize(
@@ -258,7 +289,7 @@ def test_a_stopped_import_goes_on_to_the_files_of_one_that_was_not(old):
     sepcon(*stopped, "--run_dir=import_stopped")
     found, expected = files_of(old / "import_stopped"), files_of(old / "imported")
     # Of shards that were written before, envelopes are made when they are first read by place.
-    made = {"config.0.gin", "clips-00002.tfrecord.envelope.npz"}
+    made = {"config.0.gin", "seals.json", "clips-00002.tfrecord.envelope.npz"}
     assert found.keys() - made == expected.keys()
     for name in expected.keys() - {"config.gin", "run.json"}:
         assert found[name] == expected[name], name

@@ -18,9 +18,9 @@ _DB_PER_NEPER_OF_POWER = 10.0 / math.log(10.0)
 class LogMel:
     """Log-mel spectrogram: ln(floor + mel power), frames taken without padding.
 
-    With `range_db` an encoder is given decibels below the loudest value of its patch instead, as
-    SoundCLR (Nasiri and Hu, 2021) has it: 0 at that value, -range_db for all that is weaker still.
-    A floor as low as 1e-10 then changes nothing.
+    With `range_db` the encoder gets decibels relative to the loudest value of its patch instead, as
+    in SoundCLR (Nasiri and Hu, 2021): 0 dB at the loudest value; what is weaker than -range_db is
+    set to -range_db. A floor as low as 1e-10 then has no effect.
 
     The mel power is the squared magnitude of the short-time Fourier transform (periodic Hann
     window, not normalised) summed with triangular weights on the HTK mel scale. Noise of RMS 0.1
@@ -87,7 +87,7 @@ class LogMel:
         return (frames - 1) * self.hop_samples + self.window_samples if frames > 0 else 0
 
     def __call__(self, waveform: tf.Tensor) -> tf.Tensor:
-        """Computes what an encoder is given of each patch.
+        """Computes the input of an encoder from the waveform of each patch.
 
         Args:
           waveform: [..., samples] float32, full scale 1.

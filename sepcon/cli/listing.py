@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sepcon.cli.gin_files import GinFile, nearest, project_files, purpose
-from sepcon.errors import SepconError
+from sepcon.cli.gin_files import GinFile, project_files, purpose
+from sepcon.errors import SepconError, nearest
 from sepcon.verbs.registry import VERBS
 
+# What the header of a study begins with.
+STUDY = "A study: "
 # Files that go to a folder of their own by what they are of.
 _ENCODER, _SEPARATOR = "models/encoder_", "models/separator_"
 
@@ -49,7 +51,8 @@ def _rank(kind: str, order: Sequence[str]) -> tuple[int, str]:
 
 
 def _kind(file: GinFile) -> str:
-    if any(f"{name}.rows" in file.bound for name, verb in VERBS.items() if verb.launches):
+    # Rows alone do not make a study: some files hold what several studies include.
+    if purpose(file.path).startswith(STUDY):
         return "studies"
     if file.name.startswith(_ENCODER):
         return "encoders"

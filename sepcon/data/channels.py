@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +16,7 @@ from sepcon.data.clips import ClipDataset
 from sepcon.data.records import RecordFiles
 from sepcon.data.stored.samples import StoredSamples
 from sepcon.errors import SepconError
+from sepcon.runs.seals import check_seals
 
 _CURE = "delete it and run.json beside it, and the same `sepcon separate` writes it again"
 
@@ -49,7 +51,20 @@ class StoredChannels:
         return tuple(StoredSamples(files.paths, layout, cure=_CURE) for files in self.files)
 
     def check_clips(self, clips: ClipDataset) -> None:
-        """Raises a SepconError unless these are channels of this very data set."""
+        """Checks that these are the channels of a data set.
+
+        Args:
+          clips: the data set.
+
+        Raises:
+          SepconError: they are of another data set, of other files, or of another number of clips.
+        """
+        digest = clips.digest.partition(".")[0]
+        if self.index.clips_digest and digest not in ("", self.index.clips_digest):
+            raise SepconError(
+                f"{self.folders[0]}: holds channels of other files than those of {clips.name}: "
+                "their names or sizes differ; separate those"
+            )
         found = (self.index.clips, self.index.num_clips)
         # By name too: the names of sound scenes tell their recipe, their ids do not.
         if found != (clips.name, clips.num_clips):
@@ -102,6 +117,9 @@ def stored_channels(*, paths: Sequence[str]) -> StoredChannels:
     Args:
       paths: folders written by `sepcon separate`, of the same clips.
 
+    Returns:
+      The channels, ready to be read at any position.
+
     Raises:
       SepconError: if a folder is missing, unfinished or damaged, or they do not fit together.
     """
@@ -114,7 +132,7 @@ def stored_channels(*, paths: Sequence[str]) -> StoredChannels:
                 f"{path}: is unfinished, {index.num_done} of {index.num_clips} clips are there; "
                 "start the same `sepcon separate` again, it continues"
             )
-        for field in ("clips", "num_clips", "num_channels", "sample_rate_hz"):
+        for field in ("clips", "num_clips", "num_channels", "sample_rate_hz", "clips_digest"):
             mine, first = getattr(index, field), getattr(indices[0], field)
             if mine != first:
                 raise SepconError(
@@ -122,6 +140,8 @@ def stored_channels(*, paths: Sequence[str]) -> StoredChannels:
                     "the same clips"
                 )
     files = [_open_shards(path, index) for path, index in zip(paths, indices, strict=True)]
+    for path in paths:
+        check_seals(Path(path), cure="delete the folder and separate again")
     return StoredChannels(tuple(str(path) for path in paths), indices[0], tuple(files))
 
 

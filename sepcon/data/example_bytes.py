@@ -28,10 +28,13 @@ _FIELD_1, _FIELD_2, _FIELD_3 = 0x0A, 0x12, 0x1A
 
 
 def serialize_example(features: Mapping[str, bytes | Sequence[int]]) -> bytes:
-    """Returns a serialized `tf.train.Example`.
+    """Serializes a `tf.train.Example`.
 
     Args:
-      features: by name, bytes for a bytes_list of one, integers from 0 for an int64_list.
+      features: name -> bytes, for a bytes_list of one, or integers from 0 on, for an int64_list.
+
+    Returns:
+      Its bytes, with the features in the order of the mapping.
     """
     pieces: list[bytes] = []
     for name, value in features.items():
@@ -62,7 +65,12 @@ def _varint(value: int) -> bytes:
 
 
 def write_record(file: BinaryIO, data: bytes) -> None:
-    """Appends a record to a TFRecord file: its length, its data, and a checksum of each."""
+    """Appends a record to a TFRecord file: its length, its data, and a checksum of each.
+
+    Args:
+      file: open for writing in binary mode.
+      data: of the record.
+    """
     length = _LENGTH.pack(len(data))
     file.write(length + _checksum(length))
     file.write(data)

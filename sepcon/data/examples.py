@@ -74,15 +74,17 @@ class ExamplesInRows(CountedExamples, Protocol):
 def map_in_order(
     dataset: tf.data.Dataset, function: Callable[..., Any], num_parallel_calls: int
 ) -> tf.data.Dataset:
-    """Maps elements in their order by a function of TensorFlow operations, taken as it is written.
+    """Maps the elements of a data set in their order, without Autograph.
 
-    Autograph, which `Dataset.map` applies, has nothing to convert in such a function and takes
-    longer than tracing it.
+    Autograph, which `Dataset.map` applies, takes longer than tracing the function itself.
 
     Args:
       dataset: of any elements.
-      function: of an element; no `if` or loop over tensors.
-      num_parallel_calls: elements at a time.
+      function: maps an element by TensorFlow operations; no `if` or loop over tensors.
+      num_parallel_calls: elements that are mapped at the same time.
+
+    Returns:
+      The mapped elements.
     """
     return dataset.map(
         tf.autograph.experimental.do_not_convert(function),

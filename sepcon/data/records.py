@@ -21,7 +21,7 @@ from sepcon.data.stored.descriptors import Descriptors
 
 
 class RecordFiles:
-    """The records of several TFRecord files, numbered through in the order of the files.
+    """The records of several TFRecord files, numbered from 0 on in the order of the files.
 
     Args:
       paths: uncompressed TFRecord files.
@@ -58,10 +58,17 @@ class RecordFiles:
         self._descriptors = Descriptors()
 
     def bytes_at(self, position: int) -> bytes:
-        """Returns the data of record number `position`.
+        """Reads a record and checks it.
+
+        Args:
+          position: its number, from 0.
+
+        Returns:
+          Its data.
 
         Raises:
-          SepconError: it is not what was written.
+          SepconError: the data are not what was written, or the file has become shorter since it
+            was opened.
         """
         number = self._file[position]
         path = self.paths[number]
@@ -76,7 +83,14 @@ class RecordFiles:
         )
 
     def read(self, position: tf.Tensor) -> tf.Tensor:
-        """Returns the serialized record [] at `position` int64 []; works inside tf.data."""
+        """Reads a record inside tf.data.
+
+        Args:
+          position: int64 [], its number, from 0.
+
+        Returns:
+          string [], its data.
+        """
         data = tf.numpy_function(self._fetch, [position], tf.string, stateful=False)
         data.set_shape(())
         return data

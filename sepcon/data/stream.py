@@ -7,7 +7,7 @@ without those before it. Everything random about an example comes from counters:
 row decides the epoch and the example, and (seed, epoch, example) decide its uniforms. Neither the
 batch size nor the number of replicas nor the step at which a run was resumed changes them.
 
-What an example is, the stream does not know: see `Examples`.
+The stream does not know what an example is: see `Examples`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class TrainingStream:
     Attributes:
       examples: what batches are made of.
       batch_size: of the GLOBAL batch.
-      seed: of order, of what is random in reading, and of uniforms.
-      num_uniforms: numbers in [0, 1) that come with each example: all the randomness that a task
-        consumes on the device.
-      shuffle_buffer: examples are shuffled within runs of this many, and the runs among each other:
-        for disks that suffer from reading at random places. None shuffles each epoch as a whole.
+      seed: of the order, of random choices in reading, and of the uniforms.
+      num_uniforms: random numbers in [0, 1) that come with each example: all the randomness that a
+        task uses on the device.
+      shuffle_buffer: examples are shuffled within blocks of this many, and the blocks among each
+        other, for disks that are slow at random access. None shuffles each epoch as a whole.
       threads: threads that read and decode; None for 2, or twice the cores and at most 32 where
         reading is waiting for the disk.
       prefetch: batches kept ready.
@@ -64,7 +64,7 @@ class TrainingStream:
 
     @property
     def identity(self) -> str:
-        """The name and the number of the examples: what a run must find again to go on."""
+        """Name and number of the examples; a run goes on only where they are the same as before."""
         return f"{self.examples.num_examples} examples of {self.examples.name}"
 
     @property
@@ -73,16 +73,21 @@ class TrainingStream:
         name = getattr(self.examples, "earlier_name", self.examples.name)
         return f"{self.examples.num_examples} examples of {name}"
 
+    @property
+    def digest(self) -> str:
+        """Tells the examples from others of the same name and number, where they can tell."""
+        return getattr(self.examples, "digest", "")
+
     def batches(self, start_step: int, rows: range | None = None) -> tf.data.Dataset:
-        """Returns the batches from that of `start_step` on, for ever.
+        """Returns an endless data set of batches.
 
         Args:
-          start_step: the first step.
-          rows: of each global batch, those that are read; None for all. Of a step they are the
-            same whoever reads them.
+          start_step: steps done before.
+          rows: those rows of each global batch that are read; None for all. A row holds the same
+            whoever reads it.
 
         Returns:
-          Elements: what the examples hold but for their ids, stacked to [rows, ...]; `uniforms`
+          Elements: all parts of the examples except their ids, stacked to [rows, ...]; `uniforms`
           float32 [rows, num_uniforms] in [0, 1); `position` int32 [rows], the number of each
           example.
         """

@@ -29,7 +29,7 @@ from sepcon.tasks.supervised import SupervisedObjective, SupervisedTask
 from sepcon.training.distribution import is_chief
 from sepcon.training.logs import METRICS_FILE, read_metric
 from sepcon.training.loop import FitResult
-from sepcon.training.runtime import make_deterministic
+from sepcon.training.runtime import make_reproducible
 from sepcon.training.schedules import Schedule
 
 SELECTED_FILE = "selected.npz"
@@ -56,7 +56,9 @@ class Recipe:
     clip_seconds: float | None
     loop: Callable[..., FitResult]
     strategy: tf.distribute.Strategy
+    deterministic: bool | None
     config_text: str
+    on_start: Callable[[], object] = lambda: None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +97,7 @@ class FoldRun:
         if run_folder.is_finished(self.folder):
             return run_folder.read_record(self.folder)
         keras.backend.clear_session()
-        make_deterministic(self.seed)
+        deterministic = make_reproducible(self.seed, deterministic=self.recipe.deterministic)
         objective, encoder, seconds = self.recipe.objective, self._new_encoder, 0.0
         if objective.contrastive_weight == 1:
             first = self._train_contrastive()
@@ -105,7 +107,7 @@ class FoldRun:
             )
             encoder = self._contrastive_encoder
         result = self._train_classifier(objective, encoder)
-        record = self._record(result.seconds + seconds)
+        record = self._record(result.seconds + seconds) | {"deterministic": deterministic}
         if is_chief(self.recipe.strategy):
             for folder in (self.folder, self.folder / CONTRASTIVE_FOLDER):
                 shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -201,6 +203,7 @@ class FoldRun:
             validate_every_steps=recipe.validate_every_epochs * self.steps_per_epoch,
             config_text=recipe.config_text,
             description=title,
+            on_start=recipe.on_start,
         )
 
     def _task(
@@ -295,7 +298,17 @@ class Selection:
 def predict(
     module: ClassificationModel, folded: FoldedClips, positions: np.ndarray, samples: int
 ) -> Predictions:
-    """Classifies some clips, whole ones and in order, each cut or zero-padded to `samples`."""
+    """Classifies some clips, in their order.
+
+    Args:
+      module: the classifier.
+      folded: all clips.
+      positions: integer [n], which of them.
+      samples: length that every clip is cut or zero-padded to.
+
+    Returns:
+      The probabilities and labels of the n clips.
+    """
     ids: list[str] = []
     probabilities = []
     for batch in _batches(folded.clips, positions, samples):

@@ -1,7 +1,7 @@
 """What can be imported: the list of all clips of a source, and a reader of their audio.
 
-The list is cheap and made first. It is cut into shards, and each shard is read by itself, by
-whatever process has it: a `ClipSource` holds nothing that cannot be pickled.
+The list is made first, which takes little time. It is cut into shards, and any process can read any
+shard: a `ClipSource` therefore holds only what can be pickled.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class FileReader:
 
 
 def without_duplicates(references: Iterable[ClipReference]) -> list[ClipReference]:
-    """Returns the clips in their order; what repeats an earlier id is marked to be left out."""
+    """Marks every clip that has the id of an earlier one as left out; the order stays."""
     seen: set[str] = set()
     marked = []
     for reference in references:
@@ -118,7 +118,7 @@ def shards_of(
 
 
 def fingerprint(source: ClipSource) -> str:
-    """A digest of the list of clips: an import goes on only with the list it began with."""
+    """Computes a digest of the list of clips; an import goes on only where it is the same."""
     digest = hashlib.sha256("\n".join(source.class_names).encode())
     for reference in source.references:
         digest.update(repr(reference).encode())

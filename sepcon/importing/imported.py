@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,13 +16,14 @@ import tensorflow as tf
 from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.data.clips import ClipDataset, Element, ReadClip, fit_length, from_reader
 from sepcon.data.folds import FoldedClips
+from sepcon.data.label_tables.exclusion import excluded_positions
 from sepcon.data.prepared import parse, parse_labels
 from sepcon.data.records import RecordFiles
 from sepcon.data.stored.clip_samples import ClipSamples
 from sepcon.data.stored.samples import StoredSamples
 from sepcon.errors import SepconError
-from sepcon.importing.import_folder import CLIP_LAYOUT, MANIFEST, FinishedImport, open_import
-from sepcon.importing.manifest import ManifestRow, read_rows
+from sepcon.importing.import_folder import CLIP_LAYOUT, FinishedImport, open_import
+from sepcon.importing.manifest import ManifestRow
 
 _CURE = "delete its folder and import again"
 
@@ -58,11 +60,13 @@ def imported(
     test_folds: Sequence[int | str] = (),
     folds: Sequence[int | str] = (),
     clip_seconds: float | None = None,
+    exclude: str | Sequence[str] = (),
 ) -> ClipDataset:
     """Returns imported clips in the order of their source.
 
-    The parts are drawn by a hash of the original recording a clip was cut from, or of its id where
-    that is not known: no recording is in two parts, and none changes sides when others come.
+    The part of a clip is decided by a hash of the original recording that it was cut from, or of
+    its id where that is not known. So no recording is in two parts, and a recording stays in its
+    part when others are added.
 
     Args:
       path: the folder of an import, or several of the same classes, one after the other.
@@ -70,16 +74,22 @@ def imported(
       validation_share: of the recordings that are not for testing.
       test_share: of the recordings, where no `test_folds` are given.
       test_folds: the folds that are for testing.
-      folds: only these folds are looked at; empty for all.
+      folds: only clips of these folds are taken; empty for all.
       clip_seconds: every clip is cut or zero-padded to this; None keeps the lengths.
+      exclude: ids or files of clips to leave out, or a file with one in each line, see
+        `excluded_names`. All others stay in their parts.
 
     Raises:
-      SepconError: there is no finished import, the classes differ, or nothing is in the part.
+      SepconError: there is no finished import, its files were changed since, the classes differ, or
+        nothing is in the part.
     """
     _check(part, validation_share, test_share, clip_seconds)
     imports = _open(path)
     division = _Division(validation_share, test_share, _names(test_folds))
     positions = _positions(imports, part, division, _names(folds))
+    positions = positions[~np.isin(positions, _excluded(exclude, imports))]
+    if not len(positions):
+        raise SepconError(f"{imports[0].root}: no clip is left in {part}; exclude fewer")
     clip_samples = None if clip_seconds is None else round(clip_seconds * SAMPLE_RATE_HZ)
     files = _open_records(imports)
     return from_reader(
@@ -92,12 +102,19 @@ def imported(
     )
 
 
-def imported_folds(*, path: str | Sequence[str], folds: Sequence[int | str] = ()) -> FoldedClips:
+def imported_folds(
+    *,
+    path: str | Sequence[str],
+    folds: Sequence[int | str] = (),
+    exclude: str | Sequence[str] = (),
+) -> FoldedClips:
     """Returns imported clips of one class each with the fold and the original recording of each.
 
     Args:
       path: the folder of an import, or several of the same classes, one after the other.
       folds: only these are looked at; empty for all.
+      exclude: clips to leave out, as `imported` has it. They are dealt out with the others and then
+        left out, so that no other clip changes sides.
 
     Raises:
       SepconError: as `imported`, or a clip has no fold, no class, or several.
@@ -105,7 +122,7 @@ def imported_folds(*, path: str | Sequence[str], folds: Sequence[int | str] = ()
     imports = _open(path)
     positions = _positions(imports, "all", _Division(0.0, 0.0, frozenset()), _names(folds))
     files = _open_records(imports)
-    kept = [row for each in imports for row in read_rows(each.root / MANIFEST) if not row.reason]
+    kept = list(_rows(imports))
     rows = [kept[position] for position in positions]
     for row in rows:
         if not row.fold or len(row.label_numbers) != 1:
@@ -126,6 +143,7 @@ def imported_folds(*, path: str | Sequence[str], folds: Sequence[int | str] = ()
         labels=np.array([row.label_numbers[0] for row in rows]),
         folds=tuple(row.fold for row in rows),
         groups=tuple(row.group or row.id for row in rows),
+        excluded=np.flatnonzero(np.isin(positions, _excluded(exclude, imports))),
     )
 
 
@@ -179,6 +197,20 @@ def _open_records(imports: Sequence[FinishedImport]) -> RecordFiles:
     return files
 
 
+def _rows(imports: Sequence[FinishedImport]) -> Iterator[ManifestRow]:
+    """What is said of the records, in their order."""
+    return itertools.chain.from_iterable(each.rows() for each in imports)
+
+
+def _excluded(exclude: str | Sequence[str], imports: Sequence[FinishedImport]) -> np.ndarray:
+    """Numbers of the records that are to be left out."""
+    if not exclude:
+        return np.zeros(0, np.int64)
+    names = [(row.id, row.source) for row in _rows(imports)]
+    roots = "+".join(str(each.root) for each in imports)
+    return np.asarray(sorted(excluded_positions(exclude, names, of=roots)), np.int64)
+
+
 def _name(
     imports: Sequence[FinishedImport], part: Part, positions: np.ndarray, num_records: int
 ) -> str:
@@ -193,15 +225,11 @@ def _positions(
     imports: Sequence[FinishedImport], part: Part, division: _Division, folds: frozenset[str]
 ) -> np.ndarray:
     """Numbers of the records that are in the part, over all imports."""
-    positions, number, found = [], 0, set()
-    for each in imports:
-        for row in read_rows(each.root / MANIFEST):
-            if row.reason:
-                continue
-            found.add(row.fold)
-            if (not folds or row.fold in folds) and part in ("all", division.part_of(row)):
-                positions.append(number)
-            number += 1
+    positions, found = [], set()
+    for number, row in enumerate(_rows(imports)):
+        found.add(row.fold)
+        if (not folds or row.fold in folds) and part in ("all", division.part_of(row)):
+            positions.append(number)
     unknown = (folds | division.test_folds) - found
     if unknown or not positions:
         raise SepconError(

@@ -12,6 +12,7 @@ from typing import IO
 from sepcon.audio.files import FAULT_KINDS
 from sepcon.errors import SepconError
 from sepcon.importing.clip_source import MISSING
+from sepcon.runs.csv_text import write_csv_rows
 
 # Reasons that say that a recording is there and cannot be used.
 FAULTS = frozenset(FAULT_KINDS) - {MISSING}
@@ -60,7 +61,7 @@ def joined(labels: Iterable[object]) -> str:
 
 def write_rows(file: IO[str], rows: Iterable[ManifestRow]) -> None:
     """Appends rows to a table that was opened with `open_table`."""
-    csv.writer(file, lineterminator="\n").writerows(map(dataclasses.astuple, rows))
+    write_csv_rows(file, map(dataclasses.astuple, rows))
 
 
 def open_table(path: Path, mode: str) -> IO[str]:

@@ -10,10 +10,10 @@ algebra on small matrices. The estimates are split into two halves: an assignmen
 assignments, whose own terms are computed once for each half.
 
 Where the estimates are good, the formula subtracts nearly equal numbers. The search in float32
-therefore bounds its own rounding error, and where a second assignment is within that bound, it is
-done again with inner products in float64. A TPU has no float64: there the winner may be worse than
-the best by what float32 products round away, some 1e-6 of the signal's energy: below 0.01 dB with
-the usual threshold of 30 dB.
+therefore computes a bound of its rounding error. If a second assignment is within that bound of the
+best, the search is repeated with inner products in float64. A TPU has no float64: there the chosen
+assignment may be worse than the best by the rounding error of float32 products, about 1e-6 of the
+signal's energy, which is below 0.01 dB with the usual threshold of 30 dB.
 """
 
 from typing import NamedTuple
@@ -53,9 +53,9 @@ def exact_mixing_matrix(
         reference: [batch, reference, samples] float.
         estimate: [batch, source, samples] float.
         max_snr_db: threshold of `log_mse`.
-        search_dtype: dtype of the inner products. None: float32 alone under a TPU strategy, which
-            has no other; float64 where there is a GPU, which may multiply float32 as TF32; else
-            float32, and float64 for a batch in which float32 does not decide.
+        search_dtype: dtype of the inner products. None chooses: float32 under a TPU strategy, as a
+            TPU has no float64; float64 where there is a GPU, which may multiply float32 as TF32;
+            else float32, repeated in float64 for a batch in which float32 cannot decide.
 
     Returns:
         [batch, reference, source], in `estimate`'s dtype, one 1 in each column. No gradient.
@@ -111,12 +111,24 @@ def least_squares_mixing_matrix(*, reference: tf.Tensor, estimate: tf.Tensor) ->
 
 
 def is_searchable(num_references: int, num_sources: int) -> bool:
-    """Returns whether `exact_mixing_matrix` can compare all assignments of that many waveforms."""
+    """Whether `exact_mixing_matrix` can compare all assignments of that many waveforms.
+
+    Args:
+        num_references: N, the reference mixtures.
+        num_sources: M, the estimates; there are N^M assignments.
+    """
     return num_references**num_sources <= MAX_ASSIGNMENTS
 
 
 def check_waveforms(reference: tf.Tensor, estimate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns both in one dtype: float64 if both were, else float32.
+    """Checks the shapes of waveforms and brings them to one dtype.
+
+    Args:
+        reference: [batch, reference, samples] float.
+        estimate: [batch, source, samples] float.
+
+    Returns:
+        Both as float64 if both were, else as float32.
 
     Raises:
         ValueError: unless they are [batch, reference, samples] and [batch, source, samples], with
@@ -173,9 +185,9 @@ def _search_with_care(reference: tf.Tensor, estimate: tf.Tensor, max_snr_db: flo
 
 
 def _best(squared_errors: tf.Tensor, reference_energy: tf.Tensor, max_snr_db: float) -> tf.Tensor:
-    """Returns the index of the best assignment, [batch] int32."""
+    """Returns the index of the best assignment, [batch] int64."""
     losses = _mean_db(squared_errors, reference_energy, max_snr_db)
-    return tf.argmin(losses, axis=1, output_type=tf.int32)
+    return tf.argmin(losses, axis=1)
 
 
 def _mean_db(

@@ -13,7 +13,7 @@ from sepcon.replicas import gather_global
 
 
 class NtXent(NamedTuple):
-    """What each pair of this replica contributes."""
+    """The loss and the accuracy of each pair of this replica."""
 
     loss: tf.Tensor  # [batch], mean of the pair's two directions
     accuracy: tf.Tensor  # [batch], share of the two whose partner is nearer than any other view

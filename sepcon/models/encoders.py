@@ -28,11 +28,11 @@ def small_cnn(
 ) -> keras.Model:
     """Five convolutions for training on a CPU, half a million weights.
 
-    The first convolution takes 80 ms by 4 bands every 40 ms and 2 bands (at a hop of 10 ms) and
-    has no batch normalisation: on so large a map that would cost more than the convolution.
-    The last is 1x1: 3x3 with a stride took a quarter more time per step, and in a single run on
-    ESC-50 scenes scored the same.
-    The embedding is the sum of mean and maximum over time and frequency.
+    The first convolution has a kernel of 80 ms by 4 bands and a stride of 40 ms and 2 bands (at a
+    hop of 10 ms). It has no batch normalisation, which would cost more than the convolution on so
+    large a map. The last convolution is 1x1: one of 3x3 with a stride took a quarter more time per
+    step and scored the same in a single run on ESC-50 scenes. The embedding is the sum of mean and
+    maximum over time and frequency.
 
     Args:
       embedding_size: size of the embedding and channels of the last convolution.
@@ -40,7 +40,7 @@ def small_cnn(
       num_mels: mel bands.
 
     Returns:
-      a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+      A model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
     """
     log_mel, x = _normalised_input(num_frames, num_mels)
     x = keras.layers.Conv2D(32, (8, 4), strides=(4, 2), padding="same", activation="relu")(x)
@@ -55,9 +55,9 @@ def vggish(
 ) -> keras.Model:
     """The convolutions of VGGish (Hershey et al., 2017) with two changes.
 
-    Batch normalisation follows each convolution, and mean and maximum over the map replace its
-    flattening into fully connected layers of 4096: so patches may have any length, and 4.5 instead
-    of 72 million weights remain.
+    Batch normalisation follows each convolution. The sum of mean and maximum over the last map
+    replaces the fully connected layers of 4096 units on the flattened map: so patches may have any
+    length, and the network has 4.5 million weights instead of 72 million.
 
     Args:
       embedding_size: size of the embedding.
@@ -65,7 +65,7 @@ def vggish(
       num_mels: mel bands.
 
     Returns:
-      a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+      A model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
     """
     log_mel, x = _normalised_input(num_frames, num_mels)
     for block, channels in enumerate(((64,), (128,), (256, 256), (512, 512))):
@@ -90,10 +90,14 @@ def resnet50(
         those themselves.
       num_frames: frames of a patch (at least 32), or None for any number.
       num_mels: mel bands, at least 32.
-      weights: what it starts with, see `_application`.
+      weights: None for random ones; "imagenet", which Keras downloads; or a file of such weights
+        without the last layer. Then the network gets its input as three equal channels.
 
     Returns:
-      a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+      A model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+
+    Raises:
+      SepconError: the weights cannot be had or are of another network.
     """
     return _application(keras.applications.ResNet50, embedding_size, num_frames, num_mels, weights)
 
@@ -112,10 +116,14 @@ def mobilenet_v2(
         those themselves.
       num_frames: frames of a patch (at least 32), or None for any number.
       num_mels: mel bands, at least 32.
-      weights: what it starts with, see `_application`.
+      weights: None for random ones; "imagenet", which Keras downloads; or a file of such weights
+        without the last layer. Then the network gets its input as three equal channels.
 
     Returns:
-      a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+      A model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+
+    Raises:
+      SepconError: the weights cannot be had or are of another network.
     """
     return _application(
         keras.applications.MobileNetV2, embedding_size, num_frames, num_mels, weights
@@ -139,10 +147,14 @@ def efficientnet_b0(
         those themselves.
       num_frames: frames of a patch (at least 32), or None for any number.
       num_mels: mel bands, at least 32.
-      weights: what it starts with, see `_application`.
+      weights: None for random ones; "imagenet", which Keras downloads; or a file of such weights
+        without the last layer. Then the network gets its input as three equal channels.
 
     Returns:
-      a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+      A model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+
+    Raises:
+      SepconError: the weights cannot be had or are of another network.
     """
     return _application(
         keras.applications.EfficientNetB0, embedding_size, num_frames, num_mels, weights
@@ -161,7 +173,7 @@ def recalibrate_batch_norm(encoder: keras.Model, batches: Iterable[tf.Tensor]) -
       batches: log-mel patches [batch, frames, mels] float32.
 
     Returns:
-      the number of batches seen; with none the statistics stay as they were.
+      The number of batches seen; with none the statistics stay as they were.
     """
     layers = [
         layer
@@ -303,7 +315,7 @@ def _adapt(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def with_frames(encoder: keras.Model, num_frames: int | None) -> keras.Model:
-    """The same encoder with the same weights for patches of another length.
+    """Returns the same encoder, with the same weights, for patches of another length.
 
     Args:
       encoder: one of this module's, log_mel [batch, frames, mels] -> embedding [batch, dim].

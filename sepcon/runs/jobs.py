@@ -21,9 +21,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sepcon import standard_error
 from sepcon.errors import Interrupted, SepconError
 from sepcon.runs.claim import claimed
-from sepcon.runs.progress import PROGRESS_FILE_VARIABLE, ProgressState
+from sepcon.runs.progress import PROGRESS_FILE_VARIABLE, Bar, ProgressState
 from sepcon.runs.stop import StopRequest
 
 _SHOW_SECONDS = 0.5
@@ -81,14 +82,14 @@ def run_jobs(
     environment: Mapping[str, str],
     command: Sequence[str] = _COMMAND,
 ) -> None:
-    """Runs the jobs in an order that respects `needs`; those that come first are started first.
+    """Runs all jobs, each after those that it needs; otherwise in the order of the list.
 
     Args:
       jobs: the chain. A job that says it is done is not started.
       log_dir: receives `<name>.log` of each job: its command, output and errors together.
       workers: how many jobs run at once.
-      environment: variables set for every job beside the parent's own.
-      command: what every job's arguments are given to.
+      environment: variables set for every job in addition to the parent's own.
+      command: the program and its first words, which every job's arguments follow.
 
     Raises:
       SepconError: a job failed, the others were ended and can be resumed by the same call; or
@@ -260,10 +261,10 @@ class _Display:
     """Bars on a terminal, one line per event (and a status line now and then) in a log."""
 
     def __init__(self, total: int, done: int, workers: int) -> None:
-        self._terminal = sys.stderr.isatty()
+        self._terminal = standard_error.is_terminal()
         self._last_status = time.monotonic()
         off = not self._terminal
-        self._all = tqdm(
+        self._all = Bar(
             total=total,
             initial=done,
             desc="all stages",
@@ -272,7 +273,7 @@ class _Display:
             bar_format="{desc}: {n_fmt}/{total_fmt} |{bar:20}| {elapsed} {postfix}",
         )
         self._bars = [
-            tqdm(
+            Bar(
                 total=1,
                 position=1 + slot,
                 leave=False,
@@ -289,25 +290,25 @@ class _Display:
 
     def finished(self, job: Job, seconds: float) -> None:
         self._counts[0] += 1
-        self._all.update(1)
+        self._all.tqdm.update(1)
         line = f"sepcon: {self._counts[0]}/{self._counts[1]} finished {job.name} ({seconds:.0f} s)"
-        tqdm.write(line, file=sys.stderr)
+        print(line, file=sys.stderr, flush=True)
 
     def show(self, lines: Sequence[str]) -> None:
         for line in lines:
-            tqdm.write(line, file=sys.stderr)
+            print(line, file=sys.stderr)
 
     def update(self, running: Sequence[_Running], seconds_left: float) -> None:
-        self._all.set_postfix_str(f"about {_clock(seconds_left)} left")
+        self._all.tqdm.set_postfix_str(f"about {_clock(seconds_left)} left")
         used = set()
         for item in running:
             used.add(item.slot)
-            _draw(self._bars[item.slot], item)
+            _draw(self._bars[item.slot].tqdm, item)
         for slot, bar in enumerate(self._bars):
             if slot not in used:
-                bar.n = 0
-                bar.set_postfix_str("", refresh=False)
-                bar.set_description_str("free", refresh=True)
+                bar.tqdm.n = 0
+                bar.tqdm.set_postfix_str("", refresh=False)
+                bar.tqdm.set_description_str("free", refresh=True)
         now = time.monotonic()
         if not self._terminal and now - self._last_status > _STATUS_SECONDS:
             self._last_status = now
@@ -335,14 +336,17 @@ def _percent(state: ProgressState) -> str:
 
 
 def pace_so_far(*, spent_seconds: float, expected_seconds: float) -> float:
-    """How much longer finished jobs took than expected, a short one alone telling little.
+    """How much longer finished jobs took than expected, for the estimate of the time left.
+
+    The ratio is pulled towards 1 as long as only short jobs are finished.
 
     Args:
-      spent_seconds: of all finished jobs together, 0 or more.
-      expected_seconds: what was expected of them, 0 or more.
+      spent_seconds: by all finished jobs together, 0 or more.
+      expected_seconds: of the same jobs, 0 or more.
 
     Returns:
-      What to multiply expectations of further jobs by, above 0; 1 before any is finished.
+      The factor by which further jobs are likely to take longer than expected, above 0; 1 before
+      any job is finished.
     """
     return (spent_seconds + _PRIOR_SECONDS) / (expected_seconds + _PRIOR_SECONDS)
 

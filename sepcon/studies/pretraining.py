@@ -17,10 +17,11 @@ from sepcon.reports.comparison import (
     mean_column,
 )
 from sepcon.reports.page import Section
-from sepcon.reports.results import RESULTS_FILE, read_results
+from sepcon.reports.results import RESULTS_FILE, read_rows
 from sepcon.runs import run_folder
 from sepcon.runs.jobs import Job
-from sepcon.studies.map import map_section
+from sepcon.runs.json_file import told_if_damaged
+from sepcon.startup import load_tensorflow
 from sepcon.studies.plan import Measure, Plan, Result, Study
 from sepcon.studies.pretraining_commands import (
     ASKED_OF_ROWS,
@@ -29,13 +30,10 @@ from sepcon.studies.pretraining_commands import (
     World,
     is_supervised,
 )
-from sepcon.studies.pretraining_page import (
-    listening_section,
-    pretraining_section,
-    separation_section,
-)
 
 # What the benchmark calls the lower end of the scale.
+# What every row of a benchmark has.
+_NUMBERS = ("seed", "seconds")
 _UNTRAINED = "untrained encoder"
 
 
@@ -112,13 +110,18 @@ class PretrainingPlan(PretrainingSettings, Plan):
             folder = commands.baselines_dir(rotation, seed)
             told = study.told_of("benchmark", None, folder, self.rotations[rotation])
             told |= self._world(World(rotation))
-            results += [{**row, **told} for row in read_results(folder / RESULTS_FILE)]
+            results += [
+                {**row, **told} for row in read_rows(folder / RESULTS_FILE, numbers=_NUMBERS)
+            ]
         order = {row.name: place for place, row in enumerate(study.rows)}
         for run in sorted(commands.runs(), key=lambda run: order[run.row.name]):
             folder = commands.pretrain_dir(run)
-            trained = run_folder.read_record(folder)
-            (row,) = read_results(commands.benchmark_dir(run) / RESULTS_FILE)
-            seconds = round(float(trained["seconds"]) + float(row["seconds"]), 1)
+            trained = run_folder.read_numbers(folder, "seconds", "steps")
+            path = commands.benchmark_dir(run) / RESULTS_FILE
+            rows = read_rows(path, numbers=_NUMBERS)
+            with told_if_damaged(path, cure="remove the folder, then the same command goes on"):
+                (row,) = rows
+            seconds = round(trained["seconds"] + float(row["seconds"]), 1)
             told = study.told_of("pretrain", run.row, folder, self.rotations[run.world.rotation])
             told |= {"seconds": seconds, "steps": trained["steps"], **self._world(run.world)}
             results.append({**row, **told})
@@ -143,6 +146,15 @@ class PretrainingPlan(PretrainingSettings, Plan):
         return f"Pretraining of {', '.join(steps)} steps{differ}"
 
     def sections(self, study: Study, selection: Sequence[Summary], *, final: bool) -> list[Section]:
+        # They load TensorFlow, which nothing of a study needs before its end.
+        load_tensorflow()
+        from sepcon.studies.map import map_section
+        from sepcon.studies.pretraining_page import (
+            listening_section,
+            pretraining_section,
+            separation_section,
+        )
+
         commands = PretrainingCommands(self, study)
         sections = [map_section(commands, selection)] if final else []
         separators: dict[World, Path] = commands.separator_dirs

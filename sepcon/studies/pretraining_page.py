@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 
 from sepcon.reports.page import Clip, Section, audio_clip, line_figure
+from sepcon.runs.json_file import told_if_damaged
 from sepcon.studies.pretraining_commands import PretrainingCommands, World
 from sepcon.studies.rows import StudyRow
 from sepcon.training.logs import read_metric
@@ -29,13 +30,15 @@ def separation_section(separator: Path, world: World) -> Section:
     """Returns what the separator of a run folder was measured to do, step by step."""
     of_seed = "" if world.separator is None else f"separator of seed {world.separator}"
     where = ", ".join(part for part in (world.rotation, of_seed) if part)
-    measures = json.loads((separator / "separation.json").read_text())
-    # A handful of scenes may hold none with so many sources.
-    columns = {key: head for key, head in _MEASURES.items() if key in measures[0]}
-    table = [
-        [*columns.values()],
-        *[[_cell(row[key]) for key in columns] for row in measures],
-    ]
+    path = separator / "separation.json"
+    with told_if_damaged(path, cure="remove the folder, then the same command makes it again"):
+        measures = json.loads(path.read_text(encoding="utf-8"))
+        # A handful of scenes may hold none with so many sources.
+        columns = {key: head for key, head in _MEASURES.items() if key in measures[0]}
+        table = [
+            [*columns.values()],
+            *[[_cell(row[key]) for key in columns] for row in measures],
+        ]
     return Section(
         f"Separation by training step{f' ({where})' if where else ''}",
         [

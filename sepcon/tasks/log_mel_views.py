@@ -108,7 +108,10 @@ class LogMelViews:
         return Views(*self._log_mels(batch, 2))
 
     def single(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Those of the first view alone, at half the cost: what one draws, both together draw."""
+        """The first view alone, [batch, frames, mels] float32: the same as that of both together.
+
+        It costs half as much as both.
+        """
         return self._log_mels(batch, 1)[0]
 
     def _log_mels(self, batch: dict[str, tf.Tensor], count: int) -> list[tf.Tensor]:
@@ -133,9 +136,9 @@ class LogMelViews:
         ]
 
     def summaries(self, batch: dict[str, tf.Tensor]) -> Summaries:
-        """The first examples of a batch: patches as pictures and as sound, before augmentation.
+        """The first examples of a batch [batch, ...]: patches as pictures and as sounds.
 
-        Of whole clips mixture and channels are the sound.
+        The sounds are those before augmentation; of whole clips they are mixture and channels.
         """
         batch = {name: value[:_MAX_SUMMARIES] for name, value in batch.items()}
         log_mels = self(batch)
@@ -154,7 +157,10 @@ class LogMelViews:
         )
 
     def plain(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Unaugmented log-mel patches of the mixtures, where the anchors lie."""
+        """Log-mel patches of the mixtures without augmentation, [batch, frames, mels] float32.
+
+        They lie where the anchors of the views lie.
+        """
         uniforms = split_uniforms(batch["uniforms"], self._widths)[0]
         return self.log_mel(self._patches(batch, self._plain_sampler, uniforms).anchor)
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sepcon.errors import SepconError, one_line
 from sepcon.training.task import Stream
+from sepcon.training.waiting import Waiting
 
 STRATEGIES = ("default", "mirrored", "multi_worker", "tpu")
 
@@ -117,7 +118,15 @@ def _worker_index(strategy: tf.distribute.Strategy) -> int:
 
 
 def sum_over_workers(strategy: tf.distribute.Strategy, value: int) -> int:
-    """The sum of every worker's `value`; all workers must call it at the same point."""
+    """Sums a number over all workers, each of which must call this at the same point.
+
+    Args:
+      strategy: the one that the workers share.
+      value: this worker's number.
+
+    Returns:
+      The same sum on every worker.
+    """
     if num_workers(strategy) == 1:
         return value
     replicas_here = strategy.num_replicas_in_sync // num_workers(strategy)
@@ -130,12 +139,24 @@ def sum_over_workers(strategy: tf.distribute.Strategy, value: int) -> int:
     return int(add(tf.constant(value, tf.int64))) // replicas_here
 
 
-def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute.Strategy) -> Any:
+def distributed_batches(
+    stream: Stream,
+    start_step: int,
+    strategy: tf.distribute.Strategy,
+    waiting: Waiting | None = None,
+) -> Any:
     """Batches from `start_step` on, shared among the replicas.
 
-    Replica r of R gets rows r * B / R ... (r + 1) * B / R of every global batch of B rows, whatever
-    the strategy, so that the data of a step do not depend on the devices. (Automatic sharding
-    would deal the examples out in an order of its own.) A worker reads the rows of its replicas.
+    Replica r of R gets the rows from r * B / R up to, not including, (r + 1) * B / R of every
+    global batch of B rows, under every strategy, so that the data of a step do not depend on the
+    devices. (Automatic sharding would deal the examples out in an order of its own.) A worker reads
+    only the rows of its own replicas.
+
+    Args:
+      stream: gives global batches.
+      start_step: steps done before.
+      strategy: whose replicas share every batch.
+      waiting: counts the time until this worker's rows of each batch are there; None for no clock.
 
     Returns:
       An iterable of what `strategy.run` takes; static shapes.
@@ -151,6 +172,8 @@ def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute
         here = size // context.num_input_pipelines
         first = context.input_pipeline_id * here
         dataset = stream.batches(start_step, range(first, first + here))
+        if waiting is not None:
+            dataset = waiting.timed(dataset)
         if replicas > 1:
             replicas_here = replicas // context.num_input_pipelines
             dataset = dataset.flat_map(lambda batch: _per_replica(batch, replicas_here))
@@ -173,11 +196,14 @@ def _per_replica(batch: dict[str, tf.Tensor], replicas: int) -> tf.data.Dataset:
 
 
 def check_batch(spec: dict[str, tf.TensorSpec], replicas: int) -> int:
-    """Returns the number of rows of a batch, and refuses one that replicas cannot share.
+    """Checks that replicas can share a batch.
 
     Args:
-      spec: the parts of a global batch, each [rows, ...], all of them static.
+      spec: name -> shape and dtype of each part of a global batch: [rows, ...], all static.
       replicas: devices that share it.
+
+    Returns:
+      The number of rows.
 
     Raises:
       ValueError: a part has no static shape, or the parts differ in rows.

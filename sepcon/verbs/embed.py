@@ -10,6 +10,7 @@ from sepcon.embeddings.store import EmbeddingStore
 from sepcon.embeddings.write import write_embeddings
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
+from sepcon.verbs import resuming
 
 EMBEDDINGS_FOLDER = "embeddings"
 
@@ -44,9 +45,9 @@ def embed(
         cannot be written.
     """
     folder = Path(run_dir) / EMBEDDINGS_FOLDER
-    embedder = load_embedder(model)
-    if not run_folder.begin(Path(run_dir), config_text=config_text):
+    if not resuming.begin("embed", Path(run_dir), config_text=config_text):
         return EmbeddingStore(folder)
+    embedder = load_embedder(model)
     store = write_embeddings(
         folder=folder,
         embedder=embedder,
@@ -55,6 +56,7 @@ def embed(
         shard_size=shard_size,
         patches=patches,
         description=f"embed {clips.name}",
+        on_start=lambda: resuming.keep_configuration("embed", Path(run_dir), config_text),
     )
     run_folder.finish(Path(run_dir), {"clips": len(store), "embedding_size": store.dim})
     print(f"{folder}: {len(store)} clips of {clips.name}, {store.dim} numbers each.")

@@ -19,7 +19,7 @@ def export(
 ) -> Path:
     """Writes run_dir/saved_model: waveform in, embeddings, class probabilities or sources out.
 
-    Which of them follows from the run (see `EmbeddingModel`, `ClassificationModel` and
+    What it gives depends on the kind of run (see `EmbeddingModel`, `ClassificationModel` and
     `SeparationModel`). Beside the graph it holds assets/model_card.json (rates, sizes, step, git
     revision, gin), assets/model.json (the architecture) and, of a classifier,
     assets/class_map.csv. It appears whole or not at all.

@@ -27,6 +27,7 @@ from sepcon.runs.beam import Runner, check_runner
 from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.progress import Progress
 from sepcon.runs.stop import leave_signals_to_parent, signals_wait
+from sepcon.verbs import resuming
 
 # The share of faults is looked at once this many clips have been tried, or all.
 _FAULTS_AFTER_CLIPS = 1000
@@ -77,12 +78,13 @@ def import_clips(
             "least 1"
         )
     check_runner(runner)
-    if not run_folder.begin(root, config_text=config_text):
+    if not resuming.begin("import_clips", root, config_text=config_text):
         return import_folder.count_finished(root, import_folder.read_plan(root))
     to_read = [each for each in source.references if not each.reason]
     if not to_read:
         raise SepconError(_nothing(source))
     plan = import_folder.begin(root, source, clips_per_shard=clips_per_shard)
+    resuming.keep_configuration("import_clips", root, config_text)
     job = _Import(root, source, plan, max_fault_share)
     if runner == "beam":
         job.run_on_beam(pipeline_options)

@@ -33,7 +33,8 @@ class Verb:
 
     Attributes: function; summary, example, details and positional, for the help; flags of its own;
     opened_by, argument -> module:name of what opens the path that it names, for --dry_run;
-    launches, whether it starts other verbs.
+    launches, whether it starts other verbs; checked_by, of a verb that does, module:name of what
+    checks its arguments for --dry_run and returns the table, without TensorFlow.
     """
 
     function: str
@@ -44,6 +45,7 @@ class Verb:
     flags: tuple[VerbFlag, ...] = ()
     opened_by: Mapping[str, str] = dataclasses.field(default_factory=dict)
     launches: bool = False
+    checked_by: str = ""
 
 
 VERBS = {
@@ -191,6 +193,7 @@ VERBS = {
         "study.plan is the kind of study, study.only picks some of its rows. The gin files given "
         "here reach all commands behind the rows' own, the bindings behind the rows' own.",
         launches=True,
+        checked_by="sepcon.studies.checks:dry_run",
     ),
 }
 
@@ -257,8 +260,8 @@ GIVEN_BY_CALLERS = {
         for path in CONFIGURABLES
         if path.startswith("sepcon.models.encoders:")
     },
-    "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder",),
-    "sepcon.separation.benchmark:benchmark_separation": ("folder",),
+    "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder", "on_start"),
+    "sepcon.separation.benchmark:benchmark_separation": ("folder", "on_start"),
     "sepcon.training.loop:fit": (
         "task",
         "stream",
@@ -270,6 +273,7 @@ GIVEN_BY_CALLERS = {
         "validate_every_steps",
         "config_text",
         "description",
+        "on_start",
     ),
     "sepcon.training.schedules:by_epoch": ("steps_per_epoch",),
 }

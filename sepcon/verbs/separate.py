@@ -14,6 +14,7 @@ from sepcon.runs.claim import claims_run_dir
 from sepcon.separation.recording_separator import load_recording_separator
 from sepcon.separation.separate_dataset import separate_dataset
 from sepcon.separation.separate_files import separate_files
+from sepcon.verbs import resuming
 
 
 @claims_run_dir
@@ -62,7 +63,7 @@ def separate(
     if files:
         opened = load_recording_separator(separator, step=step, window_seconds=window_seconds)
         separate_files(files, out=folder, separator=opened, format=format)
-    elif clips is not None and run_folder.begin(folder, config_text=config_text):
+    elif clips is not None and resuming.begin("separate", folder, config_text=config_text):
         separate_dataset(
             folder=folder,
             clips=clips,
@@ -72,6 +73,7 @@ def separate(
             shard_clips=shard_clips,
             runner=runner,
             pipeline_options=pipeline_options,
+            on_start=lambda: resuming.keep_configuration("separate", folder, config_text),
         )
         run_folder.finish(folder, {"separated": clips.num_clips})
     return folder

@@ -79,6 +79,11 @@ class _ClipPatches:
         return self.examples.num_uniforms
 
     @property
+    def digest(self) -> str:
+        """That of the clips."""
+        return self.examples.digest
+
+    @property
     def _channels(self) -> StoredChannels | None:
         return self.examples.stored_channels if self.sampler.needs_channels else None
 
@@ -88,7 +93,7 @@ class _ClipPatches:
         of_channels: Callable[[tf.Tensor], tf.Tensor],
         uniforms: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rows and frames of anchor and positive, int32 [n, 2] each; see `PatchEnergies`."""
+        """Rows and frames of anchor and positive, int64 [n, 2] each; see `PatchEnergies`."""
         first = self.num_uniforms
         plan: ViewPlan = self.sampler.plan(
             energies=_Energies(of_mixture, of_channels),
@@ -96,7 +101,8 @@ class _ClipPatches:
             uniforms=uniforms[:, first : first + self.sampler.num_uniforms],
         )
         rows = tf.stack([plan.anchor_row, plan.positive_row], axis=1)
-        return rows, tf.stack([plan.anchor_start, plan.positive_start], axis=1)
+        starts = tf.stack([plan.anchor_start, plan.positive_start], axis=1)
+        return _long(rows), _long(starts)
 
     def _channel_energies(
         self, positions: np.ndarray, state: np.ndarray, first: np.ndarray
@@ -161,13 +167,15 @@ class PatchesByPlace(_ClipPatches):
             window, state = start // HOP_SAMPLES, uniforms[:, 1]  # from here in frames
             rows, starts = self._plan(
                 lambda place: tf.ensure_shape(
-                    _in_numpy(self._mixture_energies, [positions, window, place], tf.float64),
+                    _in_numpy(
+                        self._mixture_energies, [positions, window, _long(place)], tf.float64
+                    ),
                     place.shape,
                 ),
                 lambda place: self._of_channels(positions, state, window + _long(place)),
                 uniforms,
             )
-            first = window[:, tf.newaxis] + _long(starts)
+            first = window[:, tf.newaxis] + starts
             patches, ids, labels = tf.numpy_function(
                 self._read,
                 [positions, state, rows, first],
@@ -251,11 +259,11 @@ class PatchesOfWholeClips(_ClipPatches):
                 uniforms[tf.newaxis],
             )
             patches = tf.concat(
-                [whole.cut(tf.zeros([1], tf.int32), starts[:, side]) for side in (0, 1)], axis=0
+                [whole.cut(tf.zeros([1]), starts[:, side]) for side in (0, 1)], axis=0
             )
             if self._channels is not None:
                 read_patches = _in_numpy(
-                    self._read_one, [position, state, rows, window + _long(starts)], tf.int16
+                    self._read_one, [position, state, rows, window + starts], tf.int16
                 )
                 of_channels = tf.ensure_shape(read_patches, patches.shape)
                 patches = tf.where(tf.transpose(rows) > 0, of_channels, patches)

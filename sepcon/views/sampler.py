@@ -34,7 +34,7 @@ class Views(NamedTuple):
 
 
 class ViewPlan(NamedTuple):
-    """Which two patches of each clip are taken, [batch] int32 each.
+    """Which two patches of each clip are taken, [batch] whole numbers in float32 each.
 
     Attributes:
       anchor_row: 0 for the mixture, 1 + c for channel c.
@@ -56,7 +56,7 @@ class PatchEnergies(Protocol):
         """Those of patches of the mixture.
 
         Args:
-          starts: [batch, n] int32, the frames that they begin with.
+          starts: [batch, n] float32 of whole numbers, the frames that they begin with.
 
         Returns:
           [batch, n] float.
@@ -66,7 +66,7 @@ class PatchEnergies(Protocol):
         """Those of all channels in one place.
 
         Args:
-          start: [batch] int32, the frame that the patches begin with.
+          start: [batch] float32 of whole numbers, the frame that the patches begin with.
 
         Returns:
           [batch, channel] float.
@@ -206,7 +206,8 @@ class ViewSampler:
         positive_start = anchor_start
         if self.temporal_proximity:
             positive_start = self._place(energies, num_places, at_positive)
-        anchor_row = positive_row = tf.zeros_like(pair)
+        # Whole numbers in float32: accelerators do not compare int32.
+        anchor_row = positive_row = tf.zeros(tf.shape(pair))
         if any(PAIRS[name][0] for name in self.pairs):
             drawn = self._channel(energies, anchor_start, of_anchor[:, 0], anchor_row)
             anchor_row = tf.where(anchor_is_channel, drawn, anchor_row)
@@ -228,8 +229,9 @@ class ViewSampler:
     def _place(
         self, energies: PatchEnergies, num_places: int | tf.Tensor, uniforms: tf.Tensor
     ) -> tf.Tensor:
-        """Draws the frame that the patch of each example begins with, [batch] int32."""
+        """Draws the frame that the patch of each example begins with, [batch] float32."""
         starts = uniform_index(uniforms[:, : self.position_candidates], num_places)
+        starts = tf.cast(starts, tf.float32)  # [batch, candidates]
         if self.position_candidates == 1:
             return starts[:, 0]
         audible = _audible(energies.of_mixture(starts), _SILENT_SHARE)  # [batch, candidates]
@@ -242,24 +244,35 @@ class ViewSampler:
 
         Args:
           energies: of the clips.
-          start: [batch] int32, where the patch begins.
+          start: [batch] float32, where the patch begins.
           uniform: [batch] float32 in [0, 1).
-          taken: [batch] int32, the row of the other patch; 0 where that is no channel.
+          taken: [batch] float32, the row of the other patch; 0 where that is no channel.
 
         Returns:
-          [batch] int32 row, 1 for the first channel.
+          [batch] float32 row, 1 for the first channel.
         """
         of_patch = energies.of_channels(start)  # [batch, channel]
         audible = _audible(of_patch, self.min_relative_energy)
-        others = audible & (tf.range(1, tf.shape(of_patch)[1] + 1) != taken[:, tf.newaxis])
+        rows = 1.0 + tf.range(tf.cast(tf.shape(of_patch)[1], tf.float32))
+        others = audible & (rows != taken[:, tf.newaxis])
         any_other = tf.reduce_any(others, axis=-1, keepdims=True)
-        return 1 + _draw(tf.where(any_other, others, audible), uniform)
+        drawn = _draw(tf.where(any_other, others, audible), uniform)
+        return 1.0 + tf.cast(drawn, tf.float32)
 
 
 def uniform_index(uniform: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
-    """Carries uniforms in [0, 1) to 0 .. count - 1, int32."""
-    scaled = tf.cast(uniform * tf.cast(count, tf.float32), tf.int32)
-    return tf.minimum(scaled, count - 1)  # the product may round up to count
+    """Turns random numbers into random indices.
+
+    Args:
+      uniform: [...] float32 in [0, 1).
+      count: number of indices, [] or broadcast against `uniform`.
+
+    Returns:
+      [...] int32, from 0 to count - 1.
+    """
+    count = tf.cast(count, tf.float32)
+    # The product may round up to count. (In float32: accelerators do not compare int32.)
+    return tf.cast(tf.minimum(tf.floor(uniform * count), count - 1), tf.int32)
 
 
 def _audible(energy: tf.Tensor, share: float) -> tf.Tensor:
@@ -277,8 +290,9 @@ def _draw(allowed: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     Returns:
       [batch] int32 column.
     """
-    rank = tf.cumsum(tf.cast(allowed, tf.int32), axis=-1)  # 1 for the first allowed, and so on
-    wanted = uniform_index(uniform, rank[:, -1]) + 1
+    # Whole numbers in float32: accelerators do not compare int32.
+    rank = tf.cumsum(tf.cast(allowed, tf.float32), axis=-1)  # 1 for the first allowed, and so on
+    wanted = tf.cast(uniform_index(uniform, rank[:, -1]), tf.float32) + 1
     chosen = allowed & (rank == wanted[:, tf.newaxis])
     # Of floats: there is no kernel for integers on a GPU.
     return tf.argmax(tf.cast(chosen, tf.float32), axis=-1, output_type=tf.int32)

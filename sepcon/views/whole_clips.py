@@ -7,6 +7,8 @@ import functools
 
 import tensorflow as tf
 
+from sepcon.views.augment import movable
+
 
 @dataclasses.dataclass(frozen=True)
 class WholeClips:
@@ -41,8 +43,8 @@ class WholeClips:
         """Cuts a patch out of each clip.
 
         Args:
-          row: [batch] int32, 0 for the mixture, 1 + c for channel c.
-          start: [batch] int32, the frame that it begins with.
+          row: [batch] float32 of whole numbers, 0 for the mixture, 1 + c for channel c.
+          start: [batch] float32 likewise, the frame that it begins with.
 
         Returns:
           [batch, patch_samples] of the type of the mixture.
@@ -50,8 +52,8 @@ class WholeClips:
         patch = self._taken(self._mixture, tf.zeros_like(row), start)
         if self.channels is None:
             return patch
-        of_channel = self._taken(self._channels, tf.maximum(row - 1, 0), start)
-        return tf.where((row > 0)[:, tf.newaxis], of_channel, patch)
+        of_channel = self._taken(self._channels, tf.nn.relu(row - 1.0), start)
+        return tf.where((row > 0.0)[:, tf.newaxis], of_channel, patch)
 
     @functools.cached_property
     def _mixture(self) -> tf.Tensor:
@@ -76,14 +78,19 @@ class WholeClips:
 
     def _windows(self, starts: tf.Tensor) -> tf.Tensor:
         """The whole frames of patches, [..., frames]."""
-        return starts[..., tf.newaxis] + tf.range(self.patch_samples // self.hop_samples)
+        frames = tf.range(self.patch_samples // self.hop_samples, dtype=tf.int64)
+        return tf.cast(starts, tf.int64)[..., tf.newaxis] + frames
 
     def _taken(self, framed: tf.Tensor, row: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
         """One stretch of each example, by one gather of frames, [batch, patch_samples]."""
-        batch, rows, frames = tf.unstack(tf.shape(framed)[:3])
-        first = (tf.range(batch) * rows + row) * frames + start
+        batch, rows, frames = tf.unstack(tf.shape(framed, tf.int64)[:3])
+        # int64: accelerators have no arithmetic of int32.
+        first = (tf.range(batch) * rows + tf.cast(row, tf.int64)) * frames + tf.cast(
+            start, tf.int64
+        )
         count = -(-self.patch_samples // self.hop_samples)
-        flat = tf.reshape(framed, [-1, self.hop_samples])
-        taken = tf.gather(flat, first[:, tf.newaxis] + tf.range(count))  # [batch, count, hop]
+        flat = tf.reshape(movable(framed), [-1, self.hop_samples])
+        taken = tf.gather(flat, first[:, tf.newaxis] + tf.range(count, dtype=tf.int64))
         samples = tf.reshape(taken, [batch, count * self.hop_samples])[:, : self.patch_samples]
+        samples = tf.bitcast(samples, framed.dtype)
         return tf.ensure_shape(samples, [self.mixture.shape[0], self.patch_samples])

@@ -40,6 +40,21 @@ def test_one_kind_is_listed_alone(kind, name, capsys):
     assert "\n\n" not in out
 
 
+def test_every_file_with_rows_is_listed_as_a_study_unless_others_include_it(capsys):
+    out = shown(capsys, "list", "studies")
+    studies = set(re.findall(r"^  (\S+)", out, flags=re.MULTILINE))
+    files = {file.name: file for file in project_files()}
+    with_rows = {
+        name for name, file in files.items() if {"study.rows", "study.grid"} & {*file.bound}
+    }
+    included = {part for file in files.values() for part in file.includes}
+    assert with_rows - studies <= included
+    # Others get their rows from what they include.
+    assert all(name in with_rows or files[name].includes for name in studies)
+    assert {"quickstart/builtin.gin", "papers/soundclr2021/esc10.gin"} <= studies
+    assert "quickstart/study.gin" not in studies
+
+
 def test_a_wrong_kind_is_told(capsys):
     assert cli.main(["list", "encoder"]) == 1
     assert "did you mean encoders?" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sepcon.errors import SepconError
 from sepcon.models import encoders
+from sepcon.training.kernel_audit import audit_graph
 
 FACTORIES = [
     encoders.small_cnn,
@@ -77,6 +78,20 @@ def test_recalibrated_on_one_batch_evaluation_equals_training(encoder):
     outputs = encoder(log_mel, training=False).numpy()
     assert outputs.std() > 0.01
     np.testing.assert_allclose(outputs, in_training, atol=1e-2 * np.abs(in_training).max())
+
+
+def test_a_gpu_runs_every_operation(encoder):
+    """Among the first layers is one of each kind; the whole would take seconds to trace."""
+    model = keras.Model(encoder.inputs, encoder.layers[min(30, len(encoder.layers) - 1)].output)
+
+    def step(log_mel):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(log_mel, training=True))
+        return tape.gradient(loss, model.trainable_variables)
+
+    traced = tf.function(step, autograph=False)
+    graph = traced.get_concrete_function(tf.TensorSpec([2, FRAMES, 64])).graph
+    assert audit_graph(graph).findings == []
 
 
 @pytest.mark.parametrize("factory", [encoders.small_cnn, encoders.vggish])

@@ -16,6 +16,7 @@ from sepcon.views.augment import (
     RandomPadCrop,
     RandomSpeed,
     SpecAugment,
+    crop,
     split_uniforms,
 )
 
@@ -300,3 +301,18 @@ def test_columns_that_do_not_add_up_are_named():
 def test_negative_masks_are_refused(bad):
     with pytest.raises(ValueError, match="negative"):
         SpecAugment(**bad)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("known", [True, False])
+def test_crop_copies_the_samples_from_its_start_on(dtype, known):
+    random = np.random.default_rng(0)
+    start = np.array([0, 5, 13, 2])
+    for shape in ((4, 20), (4, 3, 20)):
+        audio = random.integers(-(2**15), 2**15, shape).astype(dtype)
+        expected = np.stack([row[..., s : s + 7] for row, s in zip(audio, start, strict=True)])
+        spec = tf.TensorSpec(shape if known else [None] * len(shape), dtype)
+        cut = tf.function(lambda audio: crop(audio, tf.constant(start), 7), autograph=False)
+        graph = cut.get_concrete_function(spec).graph
+        assert not [o.type for o in graph.get_operations() if "While" in o.type]
+        np.testing.assert_array_equal(cut.get_concrete_function(spec)(audio), expected)

@@ -89,7 +89,7 @@ class ClassificationModel(tf.Module):
 
     @tf.function(autograph=False, input_signature=[])
     def sample_rate_hz(self) -> tf.Tensor:
-        """The rate the waveform must have."""
+        """The sample rate that waveforms must have, int32 []."""
         return self._embed.sample_rate_hz()
 
     @tf.function(autograph=False, input_signature=[])

@@ -120,22 +120,22 @@ class EmbeddingModel(tf.Module):
 
     @tf.function(autograph=False, input_signature=[])
     def sample_rate_hz(self) -> tf.Tensor:
-        """The rate the waveform must have."""
+        """The sample rate that waveforms must have, int32 []."""
         return tf.constant(self._rate, tf.int32)
 
     @tf.function(autograph=False, input_signature=[])
     def patch_seconds(self) -> tf.Tensor:
-        """The length of a patch."""
+        """The length of a patch, float32 []."""
         return tf.constant(self._patch_seconds, tf.float32)
 
     @tf.function(autograph=False, input_signature=[])
     def hop_seconds(self) -> tf.Tensor:
-        """The time between the starts of patches."""
+        """The time between the starts of two patches, float32 []."""
         return tf.constant(self.exact_hop_seconds, tf.float32)
 
     @tf.function(autograph=False, input_signature=[])
     def embedding_size(self) -> tf.Tensor:
-        """The size of an embedding."""
+        """The size of an embedding, int32 []."""
         return tf.constant(self._dim, tf.int32)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,15 +18,21 @@ from sepcon.errors import SepconError, one_line, write_error
 from sepcon.models.classifier import load_classifier
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.fingerprint import encoder_fingerprint
-from sepcon.models.model_file import MODEL_FILE
+from sepcon.models.model_file import MODEL_FILE, read_kind
 from sepcon.models.products.classification import ClassificationModel, classifier_fingerprint
 from sepcon.models.products.embedding import EmbeddingModel
-from sepcon.models.products.saved_model import CLASS_MAP_FILE, MODEL_CARD_FILE, SAVED_MODEL_FOLDER
+from sepcon.models.products.saved_model import (
+    CLASS_MAP_FILE,
+    MODEL_CARD_FILE,
+    SAVED_MODEL_FOLDER,
+    read_model_card,
+)
 from sepcon.models.products.separation import SeparationModel, separator_fingerprint
 from sepcon.models.products.waveform import CARD_LINES
 from sepcon.models.separator.network import chosen_step, load_separator
 from sepcon.runs.csv_text import csv_text
 from sepcon.runs.revision import running_revision
+from sepcon.runs.seals import write_seals
 from sepcon.runs.whole_file import whole_folder
 
 
@@ -56,7 +63,7 @@ def write_saved_model(
 ) -> Path:
     """Writes run_dir/saved_model: waveform in, embeddings, class probabilities or sources out.
 
-    Which of them follows from the run (see `EmbeddingModel`, `ClassificationModel` and
+    What it gives depends on the kind of run (see `EmbeddingModel`, `ClassificationModel` and
     `SeparationModel`). Beside the graph it holds assets/model_card.json (rates, sizes, step, git
     revision, gin), assets/model.json (the architecture) and, of a classifier,
     assets/class_map.csv. It appears whole or not at all.
@@ -107,7 +114,15 @@ def _makers() -> dict[str, Callable[[str | Path, int | None, float | None], Prod
 def open_product(
     model: str | Path, step: int | None = None, hop_seconds: float | None = None
 ) -> Product:
-    """Opens what a run has made, ready to be written; see `write_saved_model`.
+    """Opens a trained model as what `write_saved_model` would write.
+
+    Args:
+      model: folder of the run.
+      step: which state; by default the last, of a classifier the one that validation has chosen.
+      hop_seconds: time between patches of an encoder, half a patch by default.
+
+    Returns:
+      The model and what is said of it.
 
     Raises:
       SepconError: `model` is no such run, lacks the step, or is of a kind that has no SavedModel.
@@ -124,8 +139,8 @@ def open_product(
 def _kind(model: str | Path) -> str | None:
     """What a run folder says it holds; whoever loads it tells what is wrong with it."""
     try:
-        return str(json.loads((Path(model) / MODEL_FILE).read_text())["kind"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_kind(Path(model))
+    except SepconError:
         return None
 
 
@@ -230,12 +245,11 @@ def model_card(product: Product, *, config_text: str = "") -> dict[str, Any]:
 
 
 def _check_same_model(target: Path, card: dict[str, Any]) -> None:
-    file = target / "assets" / MODEL_CARD_FILE
     try:
-        existing = json.loads(file.read_text())["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError):
-        existing = None
-    if existing != card["fingerprint"]:
+        existing = read_model_card(target) or {}
+    except SepconError:
+        existing = {}
+    if existing.get("fingerprint") != card["fingerprint"]:
         raise SepconError(
             f"{target} holds another model and is left as it is. "
             "Give another run_dir, or remove that folder."
@@ -245,7 +259,10 @@ def _check_same_model(target: Path, card: dict[str, Any]) -> None:
 def _write(product: Product, card: dict[str, Any], config_file: Path, target: Path) -> None:
     module, texts = product.module, {MODEL_CARD_FILE: json.dumps(card, indent=1), **product.files}
     # The assets' originals stand in the scratch, so that one disk alone can be full.
-    with whole_folder(target) as scratch, tempfile.TemporaryDirectory(dir=scratch) as originals:
+    with (
+        whole_folder(target) as scratch,
+        tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as originals,
+    ):
         paths = {name: Path(originals) / name for name in texts}
         for name, text in texts.items():
             paths[name].write_text(text)
@@ -256,6 +273,9 @@ def _write(product: Product, card: dict[str, Any], config_file: Path, target: Pa
             tf.saved_model.save(module, str(scratch), signatures=module.signatures)
         except tf.errors.OpError as error:
             raise write_error(target, error) from error
+        shutil.rmtree(originals)
+        files = [path for path in scratch.rglob("*") if path.is_file()]
+        write_seals(scratch, [path.relative_to(scratch).as_posix() for path in files])
 
 
 def _asset_name(path: Path) -> str:

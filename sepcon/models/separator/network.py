@@ -148,6 +148,15 @@ class Separator(keras.Model):
         self.built = True
 
     def call(self, mixture: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Separates mixtures.
+
+        Args:
+          mixture: [batch, samples] float32.
+          training: whether gradients will be taken, which decides how parts are compiled.
+
+        Returns:
+          [batch, source, samples] float32; the sources sum to the mixture.
+        """
         coefficients = self.basis.encode(mixture)  # [batch, frames, bins]
         activations = self.tdcn(self.basis.features(coefficients), training=training)
         logits = self.mask_dense(activations)  # [batch, frames, source * bins]
