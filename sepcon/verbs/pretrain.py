@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -99,7 +100,7 @@ def pretrain(
         task = objective.task(encoder=network, views=views, examples=examples)
         chosen_optimizer = optimizer()
     stream = TrainingStream(
-        examples=examples,
+        examples=views.drawn_from(examples),
         batch_size=batch_size,
         seed=seed,
         num_uniforms=task.num_uniforms,
@@ -126,7 +127,8 @@ def pretrain(
     if not is_chief(scope):
         return None
     if recalibration_batches:
-        recalibrate(network, views, stream.batches(num_steps).take(recalibration_batches))
+        plain = dataclasses.replace(stream, examples=views.drawn_from(examples, plain=True))
+        recalibrate(network, views, plain.batches(num_steps).take(recalibration_batches))
         write_weights(network, state_folder(folder, num_steps))
     saved_model = _saved_model(folder, config_text)
     record = {"steps": result.step, "seconds": result.seconds, "deterministic": deterministic}

@@ -8,7 +8,7 @@ import hashlib
 
 import numpy as np
 
-from sepcon.data.stateless_random import fold_in, fold_in_each, integers, uniforms
+from sepcon.data.random_order.stateless import fold_in, fold_in_each, integers, uniforms
 
 _ORDER, _UNIFORMS = 1, 2
 
