@@ -13,6 +13,7 @@ import tensorflow as tf
 from sepcon.audio.log_mel import LogMel
 from sepcon.errors import SepconError
 from sepcon.models import weights
+from sepcon.models.batch_norm import plain_json
 from sepcon.models.encoder_files import EncoderConfig, parse_encoder
 from sepcon.models.model_file import MODEL_FILE, read_description
 from sepcon.runs.run_folder import write_model_file
@@ -106,7 +107,7 @@ def describe(
     classifier: Classifier, *, log_mel: LogMel, patch_seconds: float, class_names: Sequence[str]
 ) -> ClassifierConfig:
     """Returns the description of a classifier."""
-    encoder = EncoderConfig(classifier.encoder.to_json(), log_mel, float(patch_seconds))
+    encoder = EncoderConfig(plain_json(classifier.encoder), log_mel, float(patch_seconds))
     return ClassifierConfig(encoder, tuple(class_names), classifier.normalize)
 
 

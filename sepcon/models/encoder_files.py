@@ -13,6 +13,7 @@ import keras
 from sepcon.audio.log_mel import LogMel
 from sepcon.errors import SepconError
 from sepcon.models import weights
+from sepcon.models.batch_norm import plain_json
 from sepcon.models.model_file import MODEL_FILE, read_description
 from sepcon.runs.run_folder import write_model_file
 
@@ -73,7 +74,7 @@ def save_encoder_config(
     Raises:
       SepconError: the folder describes another architecture.
     """
-    config = EncoderConfig(encoder.to_json(), log_mel, float(patch_seconds))
+    config = EncoderConfig(plain_json(encoder), log_mel, float(patch_seconds))
     write_model_file(Path(run_dir) / MODEL_FILE, config.to_json())
 
 

@@ -1,10 +1,10 @@
 """Encoders: log-mel patches to embeddings.
 
-Every factory returns a functional Keras model of built-in layers, so that its JSON rebuilds it
-without this package. All start with a normalisation of each mel band by running statistics, which
-are weights of the model: no constant of a data set is needed outside. Batch normalisation is
-synchronised, without which replicas would keep different statistics; nothing in an encoder is
-random.
+Every factory returns a functional Keras model of built-in layers, so that its JSON (`plain_json`)
+rebuilds it without this package. All start with a normalisation of each mel band by running
+statistics, which are weights of the model: no constant of a data set is needed outside. Batch
+normalisation is synchronised, without which replicas would keep different statistics; nothing in
+an encoder is random.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.errors import SepconError, one_line
+from sepcon.models.batch_norm import BatchNormalization, with_fused_batch_norm
 
 # Lower than the usual 0.99 for short runs: statistics from 50 steps ago are gone.
 _MOMENTUM = 0.95
@@ -200,7 +201,7 @@ def _normalised_input(
     """The log-mel input and the map [batch, frames, mels, 1] of it with normalised bands."""
     log_mel = keras.Input((num_frames, num_mels), name="log_mel")
     # Without gain and offset, gradients need not pass through the first convolution's input.
-    x = keras.layers.BatchNormalization(
+    x = BatchNormalization(
         center=False, scale=False, momentum=_MOMENTUM, synchronized=True, name="normalize_mels"
     )(log_mel)
     return log_mel, keras.layers.Reshape((-1, num_mels, 1))(x)
@@ -211,7 +212,7 @@ def _convolution(
 ) -> keras.KerasTensor:
     """Convolution, batch normalisation, ReLU."""
     x = keras.layers.Conv2D(channels, size, strides=strides, padding="same", use_bias=False)(x)
-    x = keras.layers.BatchNormalization(momentum=_MOMENTUM, synchronized=True)(x)
+    x = BatchNormalization(momentum=_MOMENTUM, synchronized=True)(x)
     return keras.layers.ReLU()(x)
 
 
@@ -308,10 +309,10 @@ def _adapt(layer: keras.layers.Layer) -> keras.layers.Layer:
     pixels_or_random = keras.layers.Rescaling | keras.layers.Normalization | keras.layers.Dropout
     if isinstance(layer, pixels_or_random):
         return keras.layers.Identity(name=layer.name)
-    config = layer.get_config()
-    if isinstance(layer, keras.layers.BatchNormalization):
-        config |= {"synchronized": True, "momentum": _MOMENTUM}
-    return type(layer).from_config(config)
+    layer = with_fused_batch_norm(layer)
+    if isinstance(layer, BatchNormalization):
+        layer.synchronized, layer.momentum = True, _MOMENTUM
+    return layer
 
 
 def with_frames(encoder: keras.Model, num_frames: int | None) -> keras.Model:
@@ -322,6 +323,8 @@ def with_frames(encoder: keras.Model, num_frames: int | None) -> keras.Model:
       num_frames: frames of a patch, or None for any number.
     """
     log_mel = keras.Input((num_frames, encoder.input_shape[-1]), name="log_mel")
-    model = keras.models.clone_model(encoder, input_tensors=log_mel)
+    model = keras.models.clone_model(
+        encoder, input_tensors=log_mel, clone_function=with_fused_batch_norm
+    )
     model.set_weights(encoder.get_weights())
     return model

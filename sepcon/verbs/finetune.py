@@ -22,7 +22,7 @@ from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.supervised import SupervisedObjective
-from sepcon.training.distribution import make_strategy
+from sepcon.training.distribution import make_strategy, wait_for_chief
 from sepcon.training.loop import FitResult, fit
 from sepcon.training.schedules import Schedule
 
@@ -149,7 +149,9 @@ def finetune(
     for run in runs:
         record = run.train()
         rows.append({**record, "folder": str(run.folder.relative_to(root))})
-    return _conclude(root, rows, clips, config_text)
+    results = _conclude(root, rows, clips, config_text)
+    wait_for_chief(recipe.strategy)
+    return results
 
 
 def _runs(

@@ -17,7 +17,7 @@ from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
 from sepcon.tasks.batch_views import BatchViews, recalibrate
 from sepcon.tasks.objective import Objective
-from sepcon.training.distribution import is_chief, make_strategy
+from sepcon.training.distribution import is_chief, make_strategy, wait_for_chief
 from sepcon.training.loop import FitResult, fit
 from sepcon.training.runtime import make_reproducible
 
@@ -105,6 +105,7 @@ def pretrain(
         description=f"pretraining on {examples.name}",
     )
     if not is_chief(scope):
+        wait_for_chief(scope)
         return None
     if recalibration_batches:
         recalibrate(network, views, stream.batches(num_steps).take(recalibration_batches))
@@ -112,6 +113,7 @@ def pretrain(
     saved_model = _saved_model(folder, config_text)
     record = {"steps": result.step, "seconds": result.seconds, "deterministic": deterministic}
     run_folder.finish(folder, record)
+    wait_for_chief(scope)
     return saved_model
 
 
