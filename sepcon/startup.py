@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import gc
 import importlib
+import importlib.abc
+import importlib.machinery
 import os
 import sys
+import threading
+import types
+from collections.abc import Sequence
 from typing import Any, cast
 
 # Keras loads them where they are installed, for wrappers and plots that nothing here uses.
 _NOT_FOR_KERAS = ("matplotlib", "pandas", "sklearn")
+# Parts of TensorFlow and Keras that a command seldom asks for: a fifth of all that they load.
+_LATER = frozenset(
+    {
+        "keras.applications",
+        "keras.datasets",
+        "keras.src.applications",
+        "keras.src.datasets",
+        "tensorflow._api.v2.__internal__.feature_column",
+        "tensorflow._api.v2.compat.v1",
+        "tensorflow._api.v2.compat.v2",
+        "tensorflow._api.v2.feature_column",
+        "tensorflow._api.v2.quantization",
+    }
+)
+_LOADER = "_sepcon_loader"
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def load_tensorflow() -> None:
@@ -17,6 +38,7 @@ def load_tensorflow() -> None:
 
     For processes that are sepcon's own: until they end, Keras refuses what it does with these three
     (data frames, its wrappers for scikit-learn, its plots). Everybody else can import them after.
+    What of TensorFlow and Keras a command seldom asks for is loaded when it does.
     Does nothing where TensorFlow is loaded already.
     """
     if "tensorflow" in sys.modules:
@@ -26,6 +48,8 @@ def load_tensorflow() -> None:
     hidden = [name for name in _NOT_FOR_KERAS if name not in sys.modules]
     # None is Python's own mark of a module that cannot be imported.
     sys.modules.update(dict.fromkeys(hidden, cast(Any, None)))
+    finder = _LaterFinder()
+    sys.meta_path.insert(0, finder)
     # What an import makes stays; looking through it for garbage, then and later, finds none.
     collecting = gc.isenabled()
     gc.disable()
@@ -34,7 +58,68 @@ def load_tensorflow() -> None:
         importlib.import_module("keras")
         gc.freeze()
     finally:
+        sys.meta_path.remove(finder)
         for name in hidden:
             del sys.modules[name]
         if collecting:
             gc.enable()
+
+
+class _LaterFinder(importlib.abc.MetaPathFinder):
+    """Finds the modules that are to be loaded when something of them is asked for."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname not in _LATER:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _LaterLoader(spec.loader)
+        return spec
+
+
+class _LaterLoader(importlib.abc.Loader):
+    """Puts a `_LaterModule` in place of running a module."""
+
+    def __init__(self, loader: importlib.abc.Loader) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)  # Source, resources: as if it were the loader itself.
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        module.__dict__[_LOADER] = self._loader
+        module.__class__ = _LaterModule
+
+
+class _LaterModule(types.ModuleType):
+    """A module that is run when something is asked for that it does not have yet."""
+
+    def __getattr__(self, name: str) -> Any:
+        # What tools ask of any module, such as __wrapped__, is no reason to load one.
+        if name.startswith("__") and name not in ("__all__", "__version__"):
+            raise AttributeError(name)
+        _load(self)
+        return types.ModuleType.__getattribute__(self, name)
+
+    def __dir__(self) -> list[str]:
+        _load(self)
+        return sorted(self.__dict__)
+
+
+def _load(module: types.ModuleType) -> None:
+    """Runs a module once; asked again while it runs, by what it imports, does nothing."""
+    with _ONE_AT_A_TIME:
+        loader = module.__dict__.pop(_LOADER, None)
+        if loader is None:
+            return
+        try:
+            loader.exec_module(module)
+        except BaseException:
+            module.__dict__[_LOADER] = loader
+            raise
+        module.__class__ = types.ModuleType

@@ -1,18 +1,42 @@
 """Fixtures shared by all tests."""
 
+import gc
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import warm_python
 
 from sepcon import startup
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+warm_python.prepare()
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Whole chains of commands; begun first, lest one worker ends long after the other.
-LONGEST = ("documents_test.py", "quickstart_test.py", "gin_files_test.py", "faults_test.py")
+# Those that take longest, first: the workers then end together.
+LONGEST = (
+    "documents_test.py",
+    "quickstart_test.py",
+    "gin_files_test.py",
+    "faults_test.py",
+    "resume_test.py",
+    "finetune_test.py",
+    "benchmark_test.py",
+    "before_the_move_test.py",
+    "separation_benchmarks_test.py",
+    "distribution_test.py",
+    "loop_test.py",
+    "plan_test.py",
+    "classification_test.py",
+    "esc50_test.py",
+    "pretraining_test.py",
+    "separation_test.py",
+    "augment_test.py",
+    "sound_scenes_test.py",
+    "scale_test.py",
+)
 
 
 def pytest_collectstart() -> None:
@@ -24,6 +48,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the longest files first (tools/check.sh has workers take them in this order)."""
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+
+
+def pytest_collection_finish() -> None:
+    """Leaves what all tests share out of every later search for garbage."""
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, None, None]:
+    """Searches each file's objects for garbage once, and leaves what stays out of later searches.
+
+    Else a search looks through the graphs of all files before: after a few hundred tests it takes
+    the better part of a second, and there are several in a file.
+    """
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

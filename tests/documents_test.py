@@ -4,13 +4,13 @@ import ast
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import document_commands
 import numpy as np
 import pytest
+import warm_python
 from document_commands import Command
 from esc50_stub import write_esc50
 from foreign_models import write_hear_module, write_yamnet
@@ -20,6 +20,7 @@ from recordings_fixture import write_recordings
 
 from sepcon import cli
 from sepcon.embeddings.store import EmbeddingStore
+from sepcon.runs.jobs import run_jobs
 from sepcon.verbs.registry import CONFIGURABLES, VERBS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -49,8 +50,8 @@ def test_each_verb_has_a_command_in_the_readme():
     readme = document_commands.blocks(REPOSITORY / "README.md", "bash")
     listed = document_commands.commands(readme)
     verbs = sorted(each.words[0] for each in listed if each.program == "sepcon")
-    # `separate` for a data set and for files.
-    assert verbs == sorted([*VERBS, "list", "separate"])
+    # `separate` for files with the packaged weights, for a data set, and for files.
+    assert verbs == sorted([*VERBS, "list", "separate", "separate"])
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
@@ -156,6 +157,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert len(ordered) > 40
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setitem(run_jobs.__kwdefaults__, "command", (warm_python.path(), "-m", "sepcon"))
         for command in ordered:
             if "npy_folder" in command.line:
                 write_embeddings_of(folder / "runs/benchmark", folder / "path/to/embeddings")
@@ -186,7 +188,7 @@ def test_the_python_lines_of_the_documents(runs):
     program += "assert not {'sepcon'} & set(sys.modules)\n"
     program += "for code in with_sepcon: exec(code, {})\n"
     subprocess.run(
-        [sys.executable, "-c", program],
+        [warm_python.path(), "-c", program],
         input=json.dumps([alone, with_sepcon]),
         text=True,
         check=True,

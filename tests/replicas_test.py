@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm_python
 
 from sepcon.replicas import gather_global, num_replicas
 
@@ -19,7 +19,7 @@ def results(tmp_path_factory, repository: Path):
     child = Path(__file__).resolve().parents[0] / "support" / "losses_replicas_child.py"
     environment = os.environ | {"PYTHONPATH": str(repository), "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(
-        [sys.executable, str(child), str(path)],
+        [warm_python.path(), str(child), str(path)],
         env=environment,
         capture_output=True,
         text=True,

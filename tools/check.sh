@@ -5,6 +5,8 @@ cd "$(dirname "$0")/.."
 . tools/environment.sh tools/requirements-dev.lock .venv-dev
 
 export TF_CPP_MIN_LOG_LEVEL=2 CUDA_VISIBLE_DEVICES=-1 OPENBLAS_NUM_THREADS=1
+# Else each of the processes that tests start compiles every module of sepcon anew.
+unset PYTHONDONTWRITEBYTECODE
 echo "== format"
 "$PYTHON" -m ruff format --check .
 echo "== lint"

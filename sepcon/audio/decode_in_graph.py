@@ -106,9 +106,15 @@ def _is_plain_path(path: bytes) -> np.bool_:
 
 
 def decode_plain_wav(path: tf.Tensor) -> tf.Tensor:
-    """Decodes a file of which `is_plain_wav` held, as `decode_in_graph` does.
+    """Decodes a file that was a plain WAV file when it was looked at; see `decode_in_graph`.
 
-    Its bytes are looked at again once they are there: a file may have changed in between.
+    Its bytes are checked again after reading, because a file may have changed in between.
+
+    Args:
+      path: string [].
+
+    Returns:
+      [samples] int16.
     """
     if not tensorflow_io_works():
         return _decoded(path)

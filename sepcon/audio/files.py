@@ -17,10 +17,11 @@ from typing import Literal, get_args
 import numpy as np
 import soundfile
 
-from sepcon.audio.containers import Layout, PartOfFile, layout_of
+from sepcon.audio.containers import layout_of
 from sepcon.audio.formats import how_to_convert
+from sepcon.audio.layout import Layout, PartOfFile
 from sepcon.audio.quiet_decoder import quiet_decoder
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import FileError, one_line
 
 MAX_HOURS = 12
 RATES_HZ = (1_000, 768_000)
@@ -45,6 +46,7 @@ _NOT_MPEG = (
     b"RIFF",
     b"RIFX",
     b"RF64",
+    b"BW64",
     b"riff",
     b"fLaC",
     b"OggS",
@@ -58,21 +60,13 @@ FaultKind = Literal["missing", "unreadable", "empty", "not audio", "cut off", "d
 FAULT_KINDS = get_args(FaultKind)
 
 
-class AudioError(SepconError):
-    """A recording cannot be used.
+class AudioError(FileError):
+    """A recording cannot be used. Its `kind` is one of `FAULT_KINDS`."""
 
-    Attributes:
-      kind: what is wrong in a word, to count by; one of `FAULT_KINDS`.
-      path: the file.
-      detail: what is wrong in one line, without the path.
-    """
+    kind: FaultKind
 
     def __init__(self, kind: FaultKind, path: str, detail: str) -> None:
         super().__init__(kind, path, detail)
-        self.kind, self.path, self.detail = kind, path, detail
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.detail}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,20 +103,21 @@ class _ForwardFile(soundfile.SoundFile):
 
 
 @contextlib.contextmanager
-def _open(path: str) -> Iterator[tuple[Layout, _ForwardFile]]:
-    """Opens a file or raises an AudioError that names the reason."""
+def _open(path: str, *, to_end: bool = False) -> Iterator[tuple[Layout, _ForwardFile]]:
+    """Opens a file, to be read to its end or not, or raises an AudioError that names the reason."""
     with contextlib.ExitStack() as stack:
         try:
             _check_readable(path)
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             stack.callback(os.close, descriptor)
-            layout = layout_of(descriptor)
+            layout = layout_of(descriptor, to_end=to_end)
             file = stack.enter_context(_decoder(path, descriptor, layout))
         except OSError as error:
             raise AudioError(
                 "unreadable", path, f"cannot be read ({error.strerror}); check its rights"
             ) from error
         except (soundfile.LibsndfileError, RuntimeError) as error:
+            _check_whole(path, layout)  # It may say more than the decoder.
             detail = f"is not audio that libsndfile knows ({_reason(error)}); "
             cure = how_to_convert(path, layout.magic) or "expected WAV, FLAC, Ogg, MP3 or AIFF"
             raise AudioError("not audio", path, detail + cure) from error
@@ -161,7 +156,7 @@ def _reason(error: BaseException) -> str:
     if "does not exist" in text:  # what libsndfile says of an MP3 without a single frame
         text = "Format not recognised"
     if "SF_INFO" in text:  # ... and of a rate that it takes for a negative one
-        text = "its header claims an impossible sample rate"
+        text = "its header is damaged, or claims an impossible sample rate"
     return str(text).replace("Error : ", "").strip().rstrip(".")
 
 
@@ -232,7 +227,7 @@ def open_audio(path: str | Path) -> Iterator[tuple[AudioHeader, Iterator[np.ndar
         hours.
     """
     path = str(path)
-    with _open(path) as (layout, file):
+    with _open(path, to_end=True) as (layout, file):
         header = _header(path, file)
         _check_whole(path, layout)
         yield header, _checked_blocks(header, file)

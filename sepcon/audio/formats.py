@@ -26,6 +26,7 @@ _READ_MAGIC = {
     b"RIFF": b"WAVE",
     b"RIFX": b"WAVE",
     b"RF64": b"WAVE",
+    b"BW64": b"WAVE",
     b"riff": b"",
     b"fLaC": b"",
     b"OggS": b"",

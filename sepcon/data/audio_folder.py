@@ -108,7 +108,7 @@ def survey_audio(folder: str | Path) -> AudioFolder:
         raise SepconError(f"{folder}: no such folder; check the path")
     if not root.is_dir():
         raise SepconError(f"{folder}: is a file; give the folder it lies in")
-    for path, is_folder in _walk(root, errors):
+    for path, is_folder in walk_visible(root, errors):
         ending = path.suffix.lower()
         if ending in AUDIO_ENDINGS:
             (folders if is_folder else paths).append(path)
@@ -138,7 +138,7 @@ def _folder_faults(
     }
 
 
-def _walk(root: Path, errors: list[OSError]) -> Iterator[tuple[Path, bool]]:
+def walk_visible(root: Path, errors: list[OSError]) -> Iterator[tuple[Path, bool]]:
     """Visits all that is not hidden, through links to folders too, each folder once.
 
     Yields:

@@ -24,6 +24,7 @@ from sepcon.data.example_bytes import serialize_example, write_record
 from sepcon.errors import SepconError
 from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.run_folder import write_text
+from sepcon.runs.seals import changed_files, write_seals
 from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable, whole_file
 
 INDEX = "index.json"
@@ -44,6 +45,7 @@ class ChannelIndex:
       shards: clips in each finished shard.
       sample_rate_hz: of the channels.
       format: version of this layout.
+      clips_digest: of the clips without their labels, see `ClipDataset`; empty where not known.
     """
 
     clips: str
@@ -55,6 +57,7 @@ class ChannelIndex:
     shards: tuple[int, ...] = ()
     sample_rate_hz: int = SAMPLE_RATE_HZ
     format: int = _FORMAT
+    clips_digest: str = ""
 
     @property
     def num_done(self) -> int:
@@ -129,11 +132,13 @@ class ChannelShards:
             checkpoint=checkpoint,
             step=step,
             shard_clips=shard_clips,
+            clips_digest=clips.digest.partition(".")[0],
         )
         with told_if_unwritable(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         if (self.folder / INDEX).exists():
             self._index = self._continued(read_index(self.folder))
+            self._remove_changed()
         self.note_finished()
 
     @property
@@ -163,8 +168,21 @@ class ChannelShards:
         first_missing = next(iter(self.missing()), self.num_shards)
         sizes = tuple(len(self.clips_of(number)) for number in range(first_missing))
         self._index = dataclasses.replace(self._index, shards=sizes)
-        text = json.dumps(dataclasses.asdict(self._index), indent=1) + "\n"
+        content = dataclasses.asdict(self._index)
+        if not self._index.clips_digest:
+            del content["clips_digest"]
+        text = json.dumps(content, indent=1) + "\n"
         write_text(self.folder / INDEX, text)
+        if first_missing == self.num_shards:
+            shards = [shard_path(self.folder, number).name for number in range(self.num_shards)]
+            write_seals(self.folder, [INDEX, *shards])
+
+    def _remove_changed(self) -> None:
+        """Removes shards that are not what was written before, so that they are written again."""
+        changed = changed_files(self.folder, cure="delete the folder and separate again")
+        for path in (shard_path(self.folder, number) for number in range(self.num_shards)):
+            if path.name in changed:
+                path.unlink(missing_ok=True)
 
     def _continued(self, found: ChannelIndex) -> ChannelIndex:
         wanted = dataclasses.replace(
@@ -172,6 +190,8 @@ class ChannelShards:
         )
         for field in dataclasses.fields(ChannelIndex):
             old, new = getattr(found, field.name), getattr(wanted, field.name)
+            if field.name == "clips_digest" and not (old and new):
+                continue  # One of them does not know it.
             if old != new:
                 raise SepconError(
                     f"{self.folder}: holds channels with {field.name} {old}, asked for {new}; "

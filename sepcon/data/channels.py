@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +14,7 @@ from sepcon.data.channel_shards import ChannelIndex, read_index, shard_path
 from sepcon.data.clips import ClipDataset
 from sepcon.data.records import RecordFiles
 from sepcon.errors import SepconError
+from sepcon.runs.seals import check_seals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +43,14 @@ class StoredChannels:
           clips: the data set.
 
         Raises:
-          SepconError: they are of another data set, or of another number of clips.
+          SepconError: they are of another data set, of other files, or of another number of clips.
         """
+        digest = clips.digest.partition(".")[0]
+        if self.index.clips_digest and digest not in ("", self.index.clips_digest):
+            raise SepconError(
+                f"{self.folders[0]}: holds channels of other files than those of {clips.name}: "
+                "their names or sizes differ; separate those"
+            )
         found = (self.index.clips, self.index.num_clips)
         # By name too: the names of sound scenes tell their recipe, their ids do not.
         if found != (clips.name, clips.num_clips):
@@ -101,7 +109,7 @@ def stored_channels(*, paths: Sequence[str]) -> StoredChannels:
                 f"{path}: is unfinished, {index.num_done} of {index.num_clips} clips are there; "
                 "start the same `sepcon separate` again, it continues"
             )
-        for field in ("clips", "num_clips", "num_channels", "sample_rate_hz"):
+        for field in ("clips", "num_clips", "num_channels", "sample_rate_hz", "clips_digest"):
             mine, first = getattr(index, field), getattr(indices[0], field)
             if mine != first:
                 raise SepconError(
@@ -109,6 +117,8 @@ def stored_channels(*, paths: Sequence[str]) -> StoredChannels:
                     "the same clips"
                 )
     files = [_open_shards(path, index) for path, index in zip(paths, indices, strict=True)]
+    for path in paths:
+        check_seals(Path(path), cure="delete the folder and separate again")
     return StoredChannels(tuple(str(path) for path in paths), indices[0], tuple(files))
 
 

@@ -45,6 +45,10 @@ class ClipExamples:
         return self.clips.name
 
     @property
+    def digest(self) -> str:
+        return self.clips.digest
+
+    @property
     def num_examples(self) -> int:
         return self.clips.num_clips
 

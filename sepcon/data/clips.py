@@ -43,6 +43,8 @@ class ClipDataset:
         `read` does not fail.
       left_out: id -> reason, of clips that belong to the data set and are not here. None where the
         provider cannot tell.
+      digest: tells the clips from others of the same name and number, and behind a dot their
+        labels; empty where the name does.
     """
 
     name: str
@@ -56,6 +58,7 @@ class ClipDataset:
     read_with_sources: ReadClip | None = None
     read_or_next: ReadClip | None = None
     left_out: Mapping[str, str] | None = None
+    digest: str = ""
 
 
 def to_float(audio: tf.Tensor) -> tf.Tensor:
@@ -105,6 +108,7 @@ def from_reader(
     sample_rate_hz: int = SAMPLE_RATE_HZ,
     num_parallel_calls: int = 2,
     left_out: Mapping[str, str] | None = None,
+    digest: str = "",
 ) -> ClipDataset:
     """Makes a data set from a function that reads the clip at a position.
 
@@ -119,6 +123,7 @@ def from_reader(
       sample_rate_hz: of every clip.
       num_parallel_calls: clips read at a time; the order stays.
       left_out: clips that should be here and are not, with reasons.
+      digest: see `ClipDataset`.
     """
 
     def in_order(read_one: ReadClip) -> Callable[[], tf.data.Dataset]:
@@ -136,6 +141,7 @@ def from_reader(
         read_with_sources=read_with_sources,
         read_or_next=read_or_next,
         left_out=left_out,
+        digest=digest,
     )
 
 
@@ -235,6 +241,7 @@ def select(clips: ClipDataset, positions: np.ndarray, *, name: str) -> ClipDatas
         clip_samples=clips.clip_samples,
         read=lambda place: read(tf.gather(tf.constant(positions, tf.int64), place)),
         sample_rate_hz=clips.sample_rate_hz,
+        digest=clips.digest,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import os
 import sys
 import threading
@@ -18,6 +19,7 @@ from sepcon.audio.files import AudioError, read_header
 from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.data.audio_folder import require_audio
 from sepcon.data.clips import ClipDataset, Element, fit_length, from_reader
+from sepcon.data.label_tables.exclusion import excluded_positions
 from sepcon.data.labels import Labels, read_labels
 from sepcon.errors import SepconError, printable
 from sepcon.runs.progress import track
@@ -33,6 +35,7 @@ def folder(
     max_skipped_share: float = 0.05,
     decode_first: bool = True,
     threads: int = 2,
+    exclude: str | Sequence[str] = (),
 ) -> ClipDataset:
     """Returns the audio files of a folder and of those below it, sorted by path.
 
@@ -50,6 +53,8 @@ def folder(
       max_skipped_share: above this share of undecodable files it stops.
       decode_first: False reads only the headers, which is quicker and finds less.
       threads: files decoded at a time.
+      exclude: files to leave out, relative to the folder, or a file with one in each line, see
+        `excluded_names`.
 
     Raises:
       SepconError: if there is no folder, no audio, too much of it undecodable, or the table names
@@ -66,6 +71,10 @@ def folder(
         else read_labels(os.path.expanduser(labels_csv), survey.paths, path)
     )
     listed = survey.paths if labels is None else labels.labelled_paths
+    left_out_by_name = excluded_positions(
+        exclude, [(os.path.relpath(file, path),) for file in listed], of=path
+    )
+    listed = [file for number, file in enumerate(listed) if number not in left_out_by_name]
     report = DecodeReport()
     usable, left_out = _check_files(listed, report, decode_first=decode_first, threads=threads)
     report.check_share(max_skipped_share)
@@ -89,7 +98,20 @@ def folder(
             os.path.relpath(file, path): reason
             for file, reason in (survey.faults | left_out).items()
         },
+        digest=_digest(Path(path), usable, labels),
     )
+
+
+def _digest(root: Path, paths: Sequence[Path], labels: Labels | None) -> str:
+    """Tells these files from others, by their names and sizes, and behind a dot their labels."""
+    files, of_files = hashlib.sha256(), hashlib.sha256()
+    of_path = dict(zip(labels.paths, labels.numbers, strict=True)) if labels else {}
+    for path in paths:
+        files.update(os.fsencode(os.path.relpath(path, root)))
+        files.update(f"\0{path.stat().st_size}\n".encode())
+        of_files.update(f"{of_path.get(path)}\n".encode())
+    of_files.update(repr(labels.class_names if labels else ()).encode())
+    return f"{files.hexdigest()[:16]}.{of_files.hexdigest()[:8]}"
 
 
 def _check_files(

@@ -25,12 +25,15 @@ class FoldedClips:
       labels: integer [clips], the class of each.
       folds: the fold of each.
       groups: the original recording that each was cut from.
+      excluded: integer [n], positions of clips that nothing is learned from, nor chosen or tested
+        by. They are dealt out with the others, so that these are where they would be without.
     """
 
     clips: ClipDataset
     labels: np.ndarray
     folds: tuple[str, ...]
     groups: tuple[str, ...]
+    excluded: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         sizes = {len(self.labels), len(self.folds), len(self.groups), self.clips.num_clips}
@@ -100,7 +103,21 @@ def split_fold(
     )
     held_out = np.isin(groups[rest], sorted(held))
     train = _limited(folded, rest[~held_out], labels_per_class, [*words, 2])
-    return FoldSplit(train, rest[held_out], np.flatnonzero(in_test))
+    split = FoldSplit(
+        train,
+        _without(rest[held_out], folded.excluded),
+        _without(np.flatnonzero(in_test), folded.excluded),
+    )
+    for name, part in (("to choose by", split.validation), ("to test on", split.test)):
+        if len(folded.excluded) and not len(part):
+            raise SepconError(
+                f"{folded.clips.name}: no clip {name} is left with test fold {fold}; exclude fewer"
+            )
+    return split
+
+
+def _without(positions: np.ndarray, excluded: np.ndarray) -> np.ndarray:
+    return positions[~np.isin(positions, excluded)]
 
 
 def _limited(
@@ -113,6 +130,7 @@ def _limited(
     kept = []
     for label, name in enumerate(folded.clips.class_names):
         members = rng.permutation(train[folded.labels[train] == label])
+        members = _without(members, folded.excluded)
         if not len(members):
             raise SepconError(f"{folded.clips.name}: no clip of {name} is left to learn from")
         kept.append(members[:labels_per_class])

@@ -22,6 +22,10 @@ import tensorflow_datasets as tfds
 
 from sepcon.data.records import RecordFiles
 from sepcon.errors import SepconError, one_line
+from sepcon.runs.json_file import read_json
+from sepcon.runs.seals import check_seals, write_seals
+
+_CURE = "delete the folder, then the same command prepares it again"
 
 
 def is_prepared(directory: Path) -> bool:
@@ -56,22 +60,36 @@ def only_open() -> Iterator[None]:
 
 
 def prepare_once(
-    make_builder: Callable[[], tfds.core.DatasetBuilder], *, manual_dir: Path | None = None
+    make_builder: Callable[[], tfds.core.DatasetBuilder],
+    *,
+    data_dir: str | Path,
+    manual_dir: Path | None = None,
 ) -> Path:
     """Prepares a data set unless it is there, and returns its folder.
 
     Args:
-      make_builder: returns the builder, with its `data_dir`.
+      make_builder: returns the builder, with its `data_dir`, from which it reads what is there.
+      data_dir: the same.
       manual_dir: folder with the raw data, if the builder takes one.
 
     Raises:
       NotPreparedError: within `only_open`, if it is not there.
       SepconError: if the folder cannot be written or the raw data are not what they should be.
     """
-    with _quiet():
-        builder = make_builder()
+    try:
+        with _quiet():
+            builder = make_builder()
+    except SepconError:
+        raise
+    # What TFDS raises of a damaged description has no class of its own.
+    except Exception as error:
+        fault = _damaged_description(Path(data_dir).expanduser(), error)
+        if fault is None:
+            raise
+        raise fault from error
     directory = Path(builder.data_dir)
     if is_prepared(directory):
+        check_seals(directory, cure=_CURE)
         return directory
     if _ONLY_OPEN.get():
         raise NotPreparedError(builder.info.full_name, directory)
@@ -84,11 +102,32 @@ def prepare_once(
                 shutil.rmtree(leftover, ignore_errors=True)
         try:
             _prepare(builder, manual_dir)
+            write_seals(directory, [file.name for file in directory.iterdir() if file.is_file()])
         except SepconError:
             # Without a lock another process may have been first: what it has made is the same.
             if alone or not is_prepared(directory):
                 raise
     return directory
+
+
+def _damaged_description(data_dir: Path, error: Exception) -> SepconError | None:
+    """What is told of a data set that cannot be opened; None where all are as they must be."""
+    for path in sorted(data_dir.rglob("dataset_info.json")):
+        cure = f"delete {path.parent}, then the same command prepares it again"
+        try:
+            check_seals(path.parent, cure=cure)
+            read_json(path, cure=cure)
+            for other in (path.with_name("features.json"), path.with_name("metadata.json")):
+                if other.exists():
+                    read_json(other, cure=cure)
+            tfds.builder_from_directory(path.parent)
+        except SepconError as fault:
+            return fault
+        except Exception:
+            return SepconError(
+                f"{path}: is damaged or of another version ({one_line(error)}); {cure}"
+            )
+    return None
 
 
 def _prepare(builder: tfds.core.DatasetBuilder, manual_dir: Path | None) -> None:
@@ -180,6 +219,7 @@ def open_builder(directory: Path) -> tfds.core.DatasetBuilder:
     """
     if not is_prepared(directory):
         raise SepconError(f"{directory}: holds no prepared data set; prepare it with tfds build")
+    check_seals(directory, cure=_CURE)
     try:
         builder = tfds.builder_from_directory(directory)
     # What TFDS raises of a damaged description has no class of its own.

@@ -67,6 +67,11 @@ class TrainingStream:
         """Name and number of the examples; a run goes on only where they are the same as before."""
         return f"{self.examples.num_examples} examples of {self.examples.name}"
 
+    @property
+    def digest(self) -> str:
+        """Tells the examples from others of the same name and number, where they can tell."""
+        return getattr(self.examples, "digest", "")
+
     def batches(self, start_step: int, rows: range | None = None) -> tf.data.Dataset:
         """Returns an endless data set of batches.
 

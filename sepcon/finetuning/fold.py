@@ -58,6 +58,7 @@ class Recipe:
     strategy: tf.distribute.Strategy
     deterministic: bool | None
     config_text: str
+    on_start: Callable[[], object] = lambda: None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,6 +203,7 @@ class FoldRun:
             validate_every_steps=recipe.validate_every_epochs * self.steps_per_epoch,
             config_text=recipe.config_text,
             description=title,
+            on_start=recipe.on_start,
         )
 
     def _task(
@@ -296,7 +298,17 @@ class Selection:
 def predict(
     module: ClassificationModel, folded: FoldedClips, positions: np.ndarray, samples: int
 ) -> Predictions:
-    """Classifies some clips, whole ones and in order, each cut or zero-padded to `samples`."""
+    """Classifies some clips, in their order.
+
+    Args:
+      module: the classifier.
+      folded: all clips.
+      positions: integer [n], which of them.
+      samples: length that every clip is cut or zero-padded to.
+
+    Returns:
+      The probabilities and labels of the n clips.
+    """
     ids: list[str] = []
     probabilities = []
     for batch in _batches(folded.clips, positions, samples):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sepcon.errors import SepconError, one_line
+from sepcon.runs.json_file import DAMAGE
 from sepcon.runs.whole_file import write_arrays
 
 
@@ -70,13 +70,12 @@ class Predictions:
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return cls(
-                    tuple(str(name) for name in arrays["ids"]),
-                    arrays["labels"],
-                    arrays["probabilities"],
-                    int(arrays["step"]),
-                )
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                ids = tuple(str(name) for name in arrays["ids"])
+                labels, probabilities = arrays["labels"], arrays["probabilities"]
+                if labels.shape != (len(ids),) or probabilities.shape[:-1] != (len(ids),):
+                    raise ValueError(f"{labels.shape} labels of {len(ids)} clips")
+                return cls(ids, labels, probabilities, int(arrays["step"]))
+        except DAMAGE as error:
             raise SepconError(
                 f"{path}: holds no predictions ({one_line(error)}); give a finished run of "
                 "`sepcon finetune`"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
+from typing import IO
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
@@ -17,5 +18,15 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
       The whole text of the file.
     """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_csv_rows(text, rows)
     return text.getvalue()
+
+
+def write_csv_rows(file: IO[str], rows: Iterable[Iterable[object]]) -> None:
+    """Appends rows to an open file, in the same form: for tables too large for the memory.
+
+    Args:
+      file: open for writing, with newline="".
+      rows: the cells of each row.
+    """
+    csv.writer(file, lineterminator="\n").writerows(rows)

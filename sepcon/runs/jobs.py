@@ -22,9 +22,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sepcon import standard_error
 from sepcon.errors import Interrupted, SepconError
 from sepcon.runs.claim import claimed
-from sepcon.runs.progress import PROGRESS_FILE_VARIABLE, ProgressState
+from sepcon.runs.progress import PROGRESS_FILE_VARIABLE, Bar, ProgressState
 from sepcon.runs.stop import StopRequest
 
 _SHOW_SECONDS = 0.5
@@ -280,10 +281,10 @@ class _Display:
     """Bars on a terminal, one line per event (and a status line now and then) in a log."""
 
     def __init__(self, total: int, done: int, workers: int) -> None:
-        self._terminal = sys.stderr.isatty()
+        self._terminal = standard_error.is_terminal()
         self._last_status = time.monotonic()
         off = not self._terminal
-        self._all = tqdm(
+        self._all = Bar(
             total=total,
             initial=done,
             desc="all stages",
@@ -292,7 +293,7 @@ class _Display:
             bar_format="{desc}: {n_fmt}/{total_fmt} |{bar:20}| {elapsed} {postfix}",
         )
         self._bars = [
-            tqdm(
+            Bar(
                 total=1,
                 position=1 + slot,
                 leave=False,
@@ -309,25 +310,25 @@ class _Display:
 
     def finished(self, job: Job, seconds: float) -> None:
         self._counts[0] += 1
-        self._all.update(1)
+        self._all.tqdm.update(1)
         line = f"sepcon: {self._counts[0]}/{self._counts[1]} finished {job.name} ({seconds:.0f} s)"
-        tqdm.write(line, file=sys.stderr)
+        print(line, file=sys.stderr, flush=True)
 
     def show(self, lines: Sequence[str]) -> None:
         for line in lines:
-            tqdm.write(line, file=sys.stderr)
+            print(line, file=sys.stderr)
 
     def update(self, running: Sequence[_Running], seconds_left: float) -> None:
-        self._all.set_postfix_str(f"about {_clock(seconds_left)} left")
+        self._all.tqdm.set_postfix_str(f"about {_clock(seconds_left)} left")
         used = set()
         for item in running:
             used.add(item.slot)
-            _draw(self._bars[item.slot], item)
+            _draw(self._bars[item.slot].tqdm, item)
         for slot, bar in enumerate(self._bars):
             if slot not in used:
-                bar.n = 0
-                bar.set_postfix_str("", refresh=False)
-                bar.set_description_str("free", refresh=True)
+                bar.tqdm.n = 0
+                bar.tqdm.set_postfix_str("", refresh=False)
+                bar.tqdm.set_description_str("free", refresh=True)
         now = time.monotonic()
         if not self._terminal and now - self._last_status > _STATUS_SECONDS:
             self._last_status = now

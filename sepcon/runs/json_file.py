@@ -1,4 +1,4 @@
-"""Reads the JSON files that sepcon has written; a damaged one gives one line that names the file.
+"""Reads the files that sepcon has written; damage is one line that names the file.
 
 Files are cut off by full disks, edited by hand and mixed up between versions. Whatever is wrong
 with one, and whatever exception Python raises for it, the user gets the file's name and the cure.
@@ -9,6 +9,10 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +28,16 @@ DAMAGE = (
     TypeError,
     AttributeError,
     ArithmeticError,
-    RecursionError,
+    AssertionError,
+    ImportError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
     csv.Error,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 
 

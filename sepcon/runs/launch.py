@@ -21,6 +21,8 @@ class Launch:
         references as gin writes them (`@name()`). It raises a SepconError where `sepcon` would.
       gin_files: of this command line, for the record.
       gin_bindings: of this command line, all of them.
+      text: a function of the words of a command. It returns the resolved configuration that the
+        command would write into its run folder; "" where that is not known.
       command: the program and its first words, which the words of a command follow; None for
         `sepcon` itself.
     """
@@ -29,4 +31,5 @@ class Launch:
     bound: Callable[[Sequence[str], Sequence[str]], Mapping[str, Any]]
     gin_files: tuple[str, ...] = ()
     gin_bindings: tuple[str, ...] = ()
+    text: Callable[[Sequence[str]], str] = lambda words: ""
     command: tuple[str, ...] | None = None

@@ -3,22 +3,28 @@
 A parent that runs several stages at once (the quickstart) sets the environment variable
 `SEPCON_PROGRESS_FILE` in each child; the child then writes its state there as JSON instead of
 drawing a bar, and the parent draws one bar per child.
+
+Whatever else is written to standard error meanwhile, by Python or past it, appears above the bars;
+in a log every state of a bar is a line of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
+from sepcon import standard_error
 from sepcon.runs import stop
 from sepcon.runs.whole_file import whole_file
 
@@ -61,6 +67,68 @@ class ProgressState:
         return self.done / self.total if self.total else 0.0
 
 
+class _WholeLines:
+    """A stream for bars in a log: each state becomes a line, and none is redrawn."""
+
+    def write(self, text: str) -> None:
+        for line in re.split(r"[\r\n]|\x1b\[A", text):
+            if line.strip():
+                sys.stderr.write(line.rstrip() + "\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+class _Screen:
+    """The terminal, for all bars of this process together, while there are any."""
+
+    def __init__(self) -> None:
+        self._users = 0
+        self._stack = contextlib.ExitStack()
+        self.stream: TextIO | None = None
+
+    def enter(self) -> TextIO:
+        self._users += 1
+        if self.stream is None:
+            self.stream = self._stack.enter_context(standard_error.stream())
+            self._stack.enter_context(standard_error.shown_by(self._show))
+        return self.stream
+
+    def leave(self) -> None:
+        self._users -= 1
+        if not self._users:
+            self._stack.close()
+            self.stream = None
+
+    def _show(self, text: str) -> None:
+        """Writes lines above the bars, which are drawn again below them."""
+        end = "" if text.endswith("\n") else "\n"
+        tqdm.write(text, file=self.stream, end=end)
+
+
+_screen = _Screen()
+
+
+class Bar:
+    """A bar of tqdm that nothing else on standard error breaks; to be closed.
+
+    Args:
+      arguments: those of tqdm, but `file`.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        self._on_screen = standard_error.is_terminal() and not arguments.get("disable")
+        file = _screen.enter() if self._on_screen else _WholeLines()
+        self.tqdm = tqdm(file=file, **arguments)
+
+    def close(self) -> None:
+        """Leaves the last state on the screen, unless `leave` is False."""
+        self.tqdm.close()
+        if self._on_screen:
+            self._on_screen = False
+            _screen.leave()
+
+
 class Progress:
     """Counts the units of a stage and shows how many are left and for how long.
 
@@ -78,8 +146,8 @@ class Progress:
         self._file = os.environ.get(PROGRESS_FILE_VARIABLE)
         self._last_written = 0.0
         self._note = ""
-        on_terminal = sys.stderr.isatty()
-        self._bar = tqdm(
+        on_terminal = standard_error.is_terminal()
+        self._bar = Bar(
             total=total,
             initial=initial,
             desc=description,
@@ -112,13 +180,13 @@ class Progress:
         self._done += units
         if note:
             self._note = note
-            self._bar.set_postfix_str(note, refresh=False)
-        self._bar.update(units)
+            self._bar.tqdm.set_postfix_str(note, refresh=False)
+        self._bar.tqdm.update(units)
         self._write()
 
     def write(self, line: str) -> None:
-        """Prints a line to standard error without tearing the bar."""
-        tqdm.write(line, file=sys.stderr)
+        """Prints a line to standard error, above the bar."""
+        print(line, file=sys.stderr)
 
     def close(self) -> None:
         """Ends the bar and writes the last state for the parent process."""

@@ -24,37 +24,72 @@ _FINISHED, _TRAINING = "finished", "training"
 _DAMAGE_CURE = "remove it, then the same command goes on from what is saved"
 
 
-def begin(run_dir: Path, *, config_text: str) -> bool:
-    """Prepares the folder of a run, unless the run is finished already.
+def tell_finished(run_dir: Path) -> None:
+    """Says on standard error that a finished run is left as it is."""
+    print(
+        f"sepcon: {run_dir} holds a finished run; nothing to do (take another --run_dir, or "
+        "delete this one)",
+        file=sys.stderr,
+    )
 
-    The resolved configuration is written to config.gin. Where the folder holds another one, the
-    lines that differ are printed as a note.
 
-    Args:
-      run_dir: the folder; made if need be.
-      config_text: the resolved gin configuration; empty for a call from Python.
-
-    Returns:
-      True if the run is to be done; False if it is finished, after a note on standard error.
+def configuration(run_dir: Path) -> str:
+    """Returns the configuration that a run was last started with; empty where there is none.
 
     Raises:
-      SepconError: the folder cannot be made or written to.
+      SepconError: it cannot be read.
     """
-    if is_finished(run_dir):
-        print(
-            f"sepcon: {run_dir} holds a finished run; nothing to do (take another --run_dir, or "
-            "delete this one)",
-            file=sys.stderr,
-        )
-        return False
+    path = run_dir / CONFIG_FILE
+    if not path.is_file():
+        return ""
+    with told_if_damaged(path, cure=_DAMAGE_CURE):
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def write_configuration(run_dir: Path, text: str) -> None:
+    """Writes the resolved configuration into the folder of a run, which is made if need be.
+
+    One that said otherwise is kept as config.<n>.gin.
+
+    Args:
+      run_dir: the folder.
+      text: the resolved gin configuration; empty for a call from Python.
+
+    Raises:
+      WriteError: the folder cannot be made or written to.
+    """
     with told_if_unwritable(run_dir, cure="take another --run_dir"):
         run_dir.mkdir(parents=True, exist_ok=True)
-        if config_text:
-            _warn_of_changes(run_dir / CONFIG_FILE, config_text)
-            write_text(run_dir / CONFIG_FILE, config_text)
+        if text:
+            _keep_earlier(run_dir / CONFIG_FILE, text)
+            write_text(run_dir / CONFIG_FILE, text)
         elif not os.access(run_dir, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(run_dir))
-    return True
+
+
+def outlook(run_dir: Path) -> str:
+    """Says what a run would find in its folder: for a dry run, which changes nothing.
+
+    Args:
+      run_dir: the folder; need not exist yet.
+
+    Raises:
+      SepconError: nothing can be written there, or the record of a run is damaged.
+    """
+    folder = existing_parent(run_dir)
+    if not os.access(folder, os.W_OK):
+        raise SepconError(f"{run_dir}: no permission to write in {folder}; take another --run_dir")
+    if is_finished(run_dir):
+        return f"{run_dir} holds a finished run: nothing would be done"
+    if run_dir.is_dir() and any(run_dir.iterdir()):
+        return f"{run_dir} holds an unfinished run, which would go on"
+    return f"{run_dir} would be made"
+
+
+def existing_parent(path: Path) -> Path:
+    """Returns a folder itself, or the nearest of its parents that exists."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
 def finish(run_dir: Path, record: Mapping[str, Any]) -> None:
@@ -98,6 +133,21 @@ def read_record(run_dir: Path) -> dict[str, Any]:
         raise SepconError(f"{run_dir} holds no finished run ({RECORD_FILE} is missing)")
     record.pop(_TRAINING, None)
     return record
+
+
+def read_numbers(run_dir: Path, *names: str) -> dict[str, float]:
+    """Returns numbers that a finished run said of itself.
+
+    Raises:
+      SepconError: there is no finished run, or its record is damaged.
+    """
+    record = read_record(run_dir)
+    with told_if_damaged(run_dir / RECORD_FILE, cure=_DAMAGE_CURE):
+        values = {name: record[name] for name in names}
+        for name, value in values.items():
+            if not isinstance(value, int | float):
+                raise TypeError(f"{name} is {value!r}, expected a number")
+        return values
 
 
 def note_training(run_dir: Path, training: Mapping[str, Any]) -> None:
@@ -192,16 +242,12 @@ def _without_counters(text: str) -> str:
     return re.sub(r'(_\d+)+"', '"', text)
 
 
-def _warn_of_changes(path: Path, text: str) -> None:
-    if not path.is_file():
+def _keep_earlier(path: Path, text: str) -> None:
+    if not path.is_file() or _said(configuration(path.parent)) == _said(text):
         return
-    before, now = set(path.read_text().splitlines()), set(text.splitlines())
-    changed = sorted(line for line in before ^ now if line and not line.startswith("#"))
-    if changed:
-        print(
-            f"sepcon: note: {path.parent} goes on under another configuration; lines that differ: "
-            + "; ".join(changed),
-            file=sys.stderr,
-        )
-        earlier = len(list(path.parent.glob(f"{path.stem}.*{path.suffix}")))
-        path.rename(path.with_name(f"{path.stem}.{earlier}{path.suffix}"))
+    number = len(list(path.parent.glob(f"{path.stem}.*{path.suffix}")))
+    write_text(path.with_name(f"{path.stem}.{number}{path.suffix}"), configuration(path.parent))
+
+
+def _said(text: str) -> set[str]:
+    return {line for line in text.splitlines() if line and not line.startswith("#")}

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C, handled in one way by everything that takes long.
+"""SIGTERM, SIGHUP and Ctrl-C, handled in one way by everything that takes long.
 
 Most commands end at once, by an `Interrupted`. A training, and a command that started others, only
 note the first signal, and then end in order. Outside the main thread, where Python handles no
@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from sepcon.errors import Interrupted
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _received: int | None = None
 
 Handler = Callable[[int, FrameType | None], Any]
@@ -25,7 +25,7 @@ Handler = Callable[[int, FrameType | None], Any]
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside this block, SIGTERM and Ctrl-C raise `Interrupted` in the main thread, always.
+    """Inside this block, the signals raise `Interrupted` in the main thread, always.
 
     What a signal handler raises can get lost: Python only prints it if it comes inside a `__del__`
     or around a fork, and some libraries turn it into errors of their own. So the signal is
@@ -64,7 +64,7 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 
 class StopRequest:
-    """Inside this block, the first SIGTERM or Ctrl-C is noted, and the second raises `Interrupted`.
+    """Inside this block, the first signal is noted, and the second raises `Interrupted`.
 
     Args:
       hint: printed at the first Ctrl-C, because the command takes some time to end.
@@ -101,7 +101,7 @@ def _handled(handler: Handler) -> Iterator[None]:
     previous: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
-            # A shell ignores Ctrl-C for what runs in its background; so it stays.
+            # A shell ignores Ctrl-C for what runs in its background, nohup SIGHUP; so it stays.
             if signal.getsignal(number) != signal.SIG_IGN:
                 previous[number] = signal.signal(number, handler)
     try:
@@ -126,7 +126,7 @@ def signals_wait() -> Iterator[None]:
 
 
 def leave_signals_to_parent() -> None:
-    """Makes a child process ignore SIGTERM and Ctrl-C, which reach its parent as well."""
+    """Makes a child process ignore the signals, which reach its parent as well."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

@@ -1,4 +1,4 @@
-"""What `sepcon benchmark` measures of separators: known sources found again, by training step."""
+"""What `sepcon benchmark` measures of separators: the separation of known sources, by state."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import tensorflow as tf
 from sepcon.data.clips import ClipDataset, with_sources
 from sepcon.errors import SepconError
 from sepcon.models.products.found_model import find_model
-from sepcon.models.separator.network import load_separator, load_separator_config
-from sepcon.models.weights import list_states, state_folder
+from sepcon.models.separator.network import Separator, SeparatorConfig, load_separator_config
+from sepcon.models.weights import list_states, read_weights, state_folder
 from sepcon.reports.page import require_libraries
 from sepcon.reports.results import Results, Row, write_csv
 from sepcon.runs import run_folder
@@ -26,10 +26,9 @@ from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.whole_file import told_if_unwritable
 from sepcon.separation.benchmark_page import Example, table, write_page
 from sepcon.separation.evaluate import (
+    MeasuredSeparator,
     SceneScores,
-    Separate,
     SeparateScene,
-    blind,
     mixit_measure,
     num_measured,
     score_scenes,
@@ -60,13 +59,14 @@ class _Entry:
       name: of the separator or reference.
       step: of the checkpoint; None for what has none.
       identity: changes with the numbers.
-      load: returns the separator; None for a reference.
+      load: returns the separator, with the weights of `step` until another entry of its run is
+        loaded; None for a reference.
     """
 
     name: str
     step: int | None
     identity: str
-    load: Callable[[], Separate] | None = None
+    load: Callable[[], MeasuredSeparator] | None = None
 
     @property
     def title(self) -> str:
@@ -85,12 +85,13 @@ def benchmark_separation(
     batch_size: int = 8,
     bootstrap_resamples: int = 1000,
     report: bool = True,
+    on_start: Callable[[], object] = lambda: None,
 ) -> Results:
-    """Separates scenes with every checkpoint and compares the channels with the known sources.
+    """Separates scenes with every state and compares the channels with the known sources.
 
-    `evaluate_separation.summarize_scenes` says what is measured. Scores of a checkpoint are kept
-    under folder/scores, so that a killed run goes on with the next; scenes.csv (every scene),
-    examples/ (sounds) and report.html come at the end.
+    `sepcon.separation.evaluate.summarize_scenes` says what is measured. The scores of a state are
+    kept under folder/scores, so that a killed run goes on with the next state; scenes.csv (every
+    scene), examples/ (sounds) and report.html are written at the end.
 
     Args:
       folder: where to write.
@@ -102,11 +103,12 @@ def benchmark_separation(
       references: rows that show the ends of the scale: 'mixture' in every channel, and
         'ideal_ratio_masks', made of the true sources.
       max_scenes: the first so many scenes are measured; all by default.
-      num_examples: so many scenes of two sources become sounds in the report, separated
-        with the last checkpoint of each separator.
+      num_examples: so many scenes of two sources become sounds in the report, separated with the
+        last state of each separator.
       batch_size: scenes that are separated at a time.
       bootstrap_resamples: resamples of the scenes behind the 95 % intervals.
       report: whether to write report.html.
+      on_start: called when all checks have passed, before anything is written.
 
     Returns:
       The table, and the rows: name, step, what `summarize_scenes` and `mixit_measure` return, and
@@ -122,6 +124,7 @@ def benchmark_separation(
     entries = [*_references(references), *_checkpoints(separators, steps, scenes.sample_rate_hz)]
     if not entries:
         raise SepconError("nothing to measure: give separators or references")
+    on_start()
     rows: list[Row] = []
     by_scene: list[Row] = []
     for number, entry in enumerate(entries, start=1):
@@ -169,13 +172,15 @@ def _export(name: str, folder: Path, sample_rate_hz: int) -> _Entry:
     def separate(mixture: tf.Tensor) -> tf.Tensor:
         return exported.function(mixture)["sources"]
 
-    return _Entry(name, exported.step, exported.fingerprint, lambda: separate)
+    measured = functools.cache(lambda: MeasuredSeparator(separate))
+    return _Entry(name, exported.step, exported.fingerprint, measured)
 
 
 def _states(
     name: str, run: Path, steps: Sequence[int] | None, sample_rate_hz: int
 ) -> Iterator[_Entry]:
-    _check_rate(run, load_separator_config(run).sample_rate_hz, sample_rate_hz)
+    config = load_separator_config(run)
+    _check_rate(run, config.sample_rate_hz, sample_rate_hz)
     kept = list_states(run)
     missing = sorted(set(steps or ()) - set(kept))
     if missing or not kept:
@@ -183,10 +188,25 @@ def _states(
             f"{run}: no state of step {missing or 'any'}; kept there: "
             f"{', '.join(map(str, kept)) or 'none'}"
         )
+    # One network for all states of a run, which only exchange its weights.
+    network = functools.cache(functools.partial(_measured, config))
     for step in kept if steps is None else steps:
         weights = state_folder(run, step).resolve()
         identity = f"{weights} {weights.stat().st_mtime_ns}"
-        yield _Entry(name, step, identity, functools.partial(load_separator, run, step))
+        yield _Entry(name, step, identity, functools.partial(_with_weights, network, weights))
+
+
+def _measured(config: SeparatorConfig) -> tuple[Separator, MeasuredSeparator]:
+    separator = Separator(config)
+    return separator, MeasuredSeparator(separator)
+
+
+def _with_weights(
+    network: Callable[[], tuple[Separator, MeasuredSeparator]], weights: Path
+) -> MeasuredSeparator:
+    separator, measured = network()
+    read_weights(separator, weights)
+    return measured
 
 
 def _check_rate(folder: Path, rate_hz: int, sample_rate_hz: int) -> None:
@@ -209,9 +229,9 @@ def _score(
     if entry.load is None:
         reference = REFERENCES[entry.identity]
         return score_scenes(reference, scenes, description=description, **arguments), {}
-    separator = entry.load()
-    scores = score_scenes(blind(separator), scenes, description=description, **arguments)
-    return scores, mixit_measure(separator, scenes, **arguments)
+    measured = entry.load()
+    scores = score_scenes(measured.separate_scene, scenes, description=description, **arguments)
+    return scores, mixit_measure(measured, scenes, **arguments)
 
 
 def _kept(
@@ -257,10 +277,10 @@ def _examples(
     separators = {entry.title: entry.load() for entry in last.values() if entry.load is not None}
     for scene in example_scenes(scenes, num_examples):
         channels = {
-            title: np.asarray(separator(scene.mixture[np.newaxis]))[0]  # [channel, samples]
-            for title, separator in separators.items()
+            title: np.asarray(loaded.separator(scene.mixture[np.newaxis]))[0]  # [channel, samples]
+            for title, loaded in separators.items()
         }
         prefixes = {title: f"separator_{n}_channel" for n, title in enumerate(separators)}
         named = {prefixes[title]: found for title, found in channels.items()}
-        files = write_example(folder / scene.id, scene, named, scenes.sample_rate_hz)
+        files = write_example(folder, scene, named, scenes.sample_rate_hz)
         yield Example(scene, channels, prefixes, files, scenes.sample_rate_hz)

@@ -29,7 +29,7 @@ SeparateScene = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class SceneScores:
-    """What one scene says of a separator.
+    """The scores of a separator on one scene.
 
     Attributes:
       id: of the scene.
@@ -49,8 +49,23 @@ class SceneScores:
     si_snri_group_db: tuple[float, ...]
 
 
+class MeasuredSeparator:
+    """A separator with the graphs that measure it, which follow its weights from state to state.
+
+    Making them takes longer than measuring a few scenes.
+
+    Args:
+      separator: [batch, samples] float32 -> [batch, channel, samples] float32.
+    """
+
+    def __init__(self, separator: Separate) -> None:
+        self.separator = separator
+        self.separate_scene = _in_graph(lambda mixture, sources: separator(mixture))
+        self.negative_snr_db = _in_graph(functools.partial(_negative_snr_db, separator))
+
+
 def evaluate_separation(
-    separator: Separate,
+    measured: MeasuredSeparator,
     clips: ClipDataset,
     *,
     max_clips: int | None = None,
@@ -60,7 +75,7 @@ def evaluate_separation(
     """Separates scenes and compares the channels with the known sources.
 
     Args:
-      separator: [batch, samples] float32 -> [batch, channel, samples] float32.
+      measured: the separator.
       clips: scenes that keep their sources.
       max_clips: the first so many scenes are measured; all by default.
       batch_size: scenes that are separated at a time, if they have one length.
@@ -73,26 +88,30 @@ def evaluate_separation(
     Raises:
       SepconError: the clips' sources are not known.
     """
-    scenes = score_scenes(blind(separator), clips, max_clips=max_clips, batch_size=batch_size)
+    scenes = score_scenes(
+        measured.separate_scene, clips, max_clips=max_clips, batch_size=batch_size
+    )
     num_scenes = num_measured(clips, max_clips)
     summary = summarize_scenes(
         scenes, num_scenes=num_scenes, bootstrap_resamples=bootstrap_resamples
     )
-    return summary | mixit_measure(separator, clips, max_clips=max_clips, batch_size=batch_size)
+    return summary | mixit_measure(measured, clips, max_clips=max_clips, batch_size=batch_size)
 
 
-def blind(separator: Separate) -> SeparateScene:
-    """Returns a separator as one that is given the sources too, and does not look."""
-
-    def separate(mixture: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
-        del sources
-        return separator(mixture)
-
-    return separate
+def _in_graph(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """Returns a function that runs in a graph; as it is, if it does so already."""
+    if isinstance(function, tf.types.experimental.PolymorphicFunction):
+        return function
+    return tf.function(function, autograph=False, reduce_retracing=True)
 
 
 def num_measured(clips: ClipDataset, max_clips: int | None) -> int:
-    """How many clips are measured when at most `max_clips` are."""
+    """Returns how many clips are measured.
+
+    Args:
+      clips: all of them.
+      max_clips: the largest number; None for all.
+    """
     return clips.num_clips if max_clips is None else min(max_clips, clips.num_clips)
 
 
@@ -104,11 +123,12 @@ def score_scenes(
     batch_size: int = 8,
     description: str = "",
 ) -> list[SceneScores]:
-    """Separates scenes and scores each, but for silent ones and those with too many sources.
+    """Separates scenes and scores each; silent scenes and those with too many sources are skipped.
 
     Channels are compared in two ways: each source with one channel of its own, by the best
-    permutation, and each source with the sum of a group of channels, by the best way to
-    distribute all channels. The second forgives a source that is spread over channels.
+    permutation; and each source with the sum of a group of channels, by the best distribution of
+    all channels over the sources. The second way does not penalise a source that is spread over
+    several channels.
 
     Args:
       separate: mixture [batch, samples] and sources [batch, source, samples] float32 to channels
@@ -219,7 +239,7 @@ def _separated(
     separate: SeparateScene, clips: ClipDataset, num_scenes: int, batch_size: int
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
     """Yields id, mixture [samples], sources [source, samples] and channels [channel, samples]."""
-    in_graph = tf.function(separate, autograph=False, reduce_retracing=True)
+    in_graph = _in_graph(separate)
     dataset = with_sources(clips).take(num_scenes)
     # Scenes of different length cannot share a batch: padding would change the statistics.
     for batch in dataset.batch(batch_size if clips.clip_samples else 1).prefetch(1):
@@ -230,36 +250,43 @@ def _separated(
 
 
 def mixit_measure(
-    separator: Separate,
+    measured: MeasuredSeparator,
     clips: ClipDataset,
     *,
     max_clips: int | None = None,
     batch_size: int = 8,
 ) -> dict[str, float]:
-    """Mean negative SNR of the best assignment of channels, on sums of two neighbouring clips.
+    """Measures the MixIT loss, as a ratio, on the sums of two neighbouring clips each.
 
-    Needs no source: the loss that was trained on, on other clips.
+    It is the loss of the training, measured on other clips; it needs no known sources.
+
+    Args:
+      measured: the separator in its graphs.
+      clips: of one length.
+      max_clips: how many are used; all by default.
+      batch_size: pairs at a time.
 
     Returns:
-      `mixit_negative_snr_db`, or nothing where clips differ in length or there is but one.
+      `mixit_negative_snr_db`, see `sepcon.losses.mixit_snr`; empty where clips differ in length or
+      there are fewer than two.
     """
     num_scenes = num_measured(clips, max_clips)
     if clips.clip_samples is None or num_scenes < 2:
         return {}
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def negative_snr(reference: tf.Tensor) -> tf.Tensor:
-        estimate = separator(tf.reduce_sum(reference, axis=1))
-        result = mixit_loss(reference=reference, estimate=estimate)
-        return mixit_negative_snr_db(
-            reference=reference, estimate=estimate, mixing_matrix=result.mixing_matrix
-        )
-
     scenes = clips.build().take(num_scenes)
     audio = map_in_order(scenes, lambda clip: to_float(clip["audio"]), num_parallel_calls=1)
     pairs = audio.batch(2, drop_remainder=True).batch(batch_size).prefetch(1)
     batches = track(
         pairs, -(-(num_scenes // 2) // batch_size), "measure the MixIT loss", unit="batch"
     )
-    values = np.concatenate([negative_snr(reference).numpy() for reference in batches])
-    return {"mixit_negative_snr_db": float(np.mean(values))}
+    values = [measured.negative_snr_db(reference).numpy() for reference in batches]
+    return {"mixit_negative_snr_db": float(np.mean(np.concatenate(values)))}
+
+
+def _negative_snr_db(separator: Separate, reference: tf.Tensor) -> tf.Tensor:
+    """Of sums of two clips: [batch, clip, samples] float32 -> [batch]."""
+    estimate = separator(tf.reduce_sum(reference, axis=1))
+    result = mixit_loss(reference=reference, estimate=estimate)
+    return mixit_negative_snr_db(
+        reference=reference, estimate=estimate, mixing_matrix=result.mixing_matrix
+    )

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sepcon.errors import SepconError
-from sepcon.finetuning.page import MEASURES, ensemble_accuracy, per_seed
 from sepcon.reports.comparison import SECONDS, mean_column
-from sepcon.reports.results import RESULTS_FILE, read_results
+from sepcon.reports.results import RESULTS_FILE, read_rows
 from sepcon.runs.jobs import Job
+from sepcon.startup import load_tensorflow
 from sepcon.studies.plan import Measure, Plan, Result, Study
 from sepcon.studies.rows import StudyRow
 
@@ -23,7 +23,7 @@ _START = "finetune.start"
 
 @dataclasses.dataclass(frozen=True)
 class FinetuningPlan(Plan):
-    """Rows are ways of finetuning, one command each, and what they are worth is accuracy.
+    """Rows are ways of finetuning, one command each, compared by accuracy.
 
     Seeds and folds are those of `sepcon finetune`, bound by the study's files or by a row.
     """
@@ -90,6 +90,10 @@ class FinetuningPlan(Plan):
         del results
         if not final:
             return ""
+        # It loads TensorFlow, as in `_of_seeds`; nothing of a study needs that before its end.
+        load_tensorflow()
+        from sepcon.finetuning.page import ensemble_accuracy
+
         trainings = [(study.root / _folder(row), _trainings(study, row)) for row in study.rows]
         together = ensemble_accuracy(trainings)
         return (
@@ -103,10 +107,17 @@ def _folder(row: StudyRow) -> Path:
 
 def _trainings(study: Study, row: StudyRow) -> list[dict[str, Any]]:
     """What the row's command says of each training, see `sepcon.finetuning.fold`."""
-    return read_results(study.root / _folder(row) / RESULTS_FILE)["rows"]
+    load_tensorflow()
+    from sepcon.finetuning.page import MEASURES
+
+    path = study.root / _folder(row) / RESULTS_FILE
+    return read_rows(path, numbers=("seed", "seconds", "validation_accuracy", *MEASURES))
 
 
 def _of_seeds(name: str, trainings: Sequence[Result]) -> list[Result]:
+    load_tensorflow()
+    from sepcon.finetuning.page import MEASURES, per_seed
+
     measures = {
         measure: per_seed(trainings, measure) for measure in (*MEASURES, "validation_accuracy")
     }

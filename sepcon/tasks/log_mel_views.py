@@ -97,7 +97,10 @@ class LogMelViews:
         return Views(*self._log_mels(batch, 2))
 
     def single(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Those of the first view alone, at half the cost: what one draws, both together draw."""
+        """The first view alone, [batch, frames, mels] float32: the same as that of both together.
+
+        It costs half as much as both.
+        """
         return self._log_mels(batch, 1)[0]
 
     def _log_mels(self, batch: dict[str, tf.Tensor], count: int) -> list[tf.Tensor]:
@@ -125,7 +128,7 @@ class LogMelViews:
         ]
 
     def summaries(self, batch: dict[str, tf.Tensor]) -> Summaries:
-        """The first examples of a batch: patches as pictures, mixture and channels as sound."""
+        """The first examples of a batch [batch, ...]: patches as pictures, clips as sounds."""
         batch = {name: value[:_MAX_SUMMARIES] for name, value in batch.items()}
         log_mels = self(batch)
         mixture, channels = self._clips(batch)
@@ -142,7 +145,10 @@ class LogMelViews:
         )
 
     def plain(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Unaugmented log-mel patches of the mixtures, where the anchors lie."""
+        """Log-mel patches of the mixtures without augmentation, [batch, frames, mels] float32.
+
+        They lie where the anchors of the views lie.
+        """
         sampler = dataclasses.replace(self.sampler, pairs=("mixture-mixture",))
         uniforms = split_uniforms(batch["uniforms"], self._widths)[0]
         views = sampler(mixture=batch["audio"], channels=None, uniforms=uniforms)

@@ -176,7 +176,7 @@ class SeparationTask:
         return values
 
     def summaries(self, batch: dict[str, tf.Tensor]) -> Summaries:
-        """Mixtures of mixtures and their sources, to listen to and as spectrograms."""
+        """Mixtures of mixtures of a batch [batch, ...] and their channels, as sound and picture."""
         mixture = tf.reduce_sum(self._references(batch)[:_NUM_EXAMPLES], axis=1)
         estimate = self._separator(mixture)
         tracks = tf.concat([mixture[:, tf.newaxis], estimate], axis=1)

@@ -89,7 +89,15 @@ class DryLoop:
         description: str = "training",
         **_: Any,
     ) -> NoReturn:
-        """Looks at one batch and at the graph of one step; see `fit` for the arguments.
+        """Looks at one batch and at the graph of one step.
+
+        Args:
+          task: see `fit`, as for all others.
+          stream: gives the batch.
+          optimizer: is built here.
+          num_steps: steps in all.
+          strategy: None is one device.
+          description: what the progress bar would say.
 
         Raises:
           SepconError: a period of the loop is wrong, or an example cannot be read.

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from sepcon.runs.json_file import told_if_damaged
 from sepcon.runs.run_folder import write_text
 from sepcon.training.checkpoints import told_if_disk_fails
 from sepcon.training.step import StepValues
@@ -29,10 +30,17 @@ def read_metric(run_dir: Path, name: str) -> tuple[list[int], list[float]]:
 
     Returns:
       The steps at which it was logged, and its values; both empty where it never was.
+
+    Raises:
+      SepconError: the log is missing or damaged.
     """
-    lines = [json.loads(line) for line in (run_dir / METRICS_FILE).read_text().splitlines()]
-    points = [(line["step"], line[name]) for line in lines if name in line]
-    return [step for step, _ in points], [value for _, value in points]
+    path = run_dir / METRICS_FILE
+    with told_if_damaged(path, cure="remove the folder, then run the verb again"):
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        points = [(int(line["step"]), line[name]) for line in lines if name in line]
+        # A value that was not finite stands there as null.
+        values = [math.nan if value is None else float(value) for _, value in points]
+    return [step for step, _ in points], values
 
 
 class Averages:

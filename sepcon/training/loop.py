@@ -75,6 +75,7 @@ def fit(
     validate_every_steps: int | None = None,
     config_text: str | None = None,
     description: str = "training",
+    on_start: Callable[[], object] = lambda: None,
 ) -> FitResult:
     """Trains a task up to `num_steps`, from where an earlier start has left off.
 
@@ -106,6 +107,8 @@ def fit(
       validate_every_steps: steps between two calls of it; with None only in the end.
       config_text: shown in TensorBoard.
       description: what the progress bar says.
+      on_start: called once all checks have passed, before the first file is written, where the
+        chief of the workers trains.
 
     Returns:
       How it ended. The task's product then has the weights of `FitResult.step`.
@@ -146,6 +149,8 @@ def fit(
             gradient_clip_norm=gradient_clip_norm,
             jit_compile=jit_compile,
         )
+        if is_chief(strategy):
+            on_start()
         return run.train(steps, optimizer, validate, description)
 
 
@@ -283,6 +288,7 @@ class _Run:
                 "averages": self._averages.state(),
                 "metrics": self._metrics,
                 "examples": self._stream.identity,
+                "examples_digest": getattr(self._stream, "digest", ""),
             }
             self._checkpoints.save(Progressed(self._step, self._seconds(), notes))
 
@@ -326,6 +332,13 @@ class _Run:
             raise SepconError(
                 f"{self._run_dir} was trained on {before} up to step {reached.step}, but is given "
                 f"{self._stream.identity}; give those it began with, or another run_dir"
+            )
+        digests = [reached.notes.get("examples_digest"), getattr(self._stream, "digest", "")]
+        if all(digests) and digests[0] != digests[1]:
+            raise SepconError(
+                f"{self._run_dir} was trained on other {before} up to step {reached.step}: their "
+                "files have other names, sizes or labels now; bring those back that it began with, "
+                "or give another run_dir"
             )
 
     def _check_workers_agree(self, step: int) -> None:

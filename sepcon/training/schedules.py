@@ -23,9 +23,11 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         self._config = config
 
     def __call__(self, step: Any) -> tf.Tensor:
+        """Returns the learning rate after `step` steps, float32 []."""
         return self._function(tf.cast(step, tf.float32))
 
     def get_config(self) -> dict[str, Any]:
+        """Returns what describes the schedule, as Keras wants it."""
         return dict(self._config)
 
 

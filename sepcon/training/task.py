@@ -57,7 +57,7 @@ class Task(Protocol):
         """
 
     def summaries(self, batch: dict[str, tf.Tensor]) -> Summaries:
-        """Examples to look at and listen to; runs eagerly, on a global batch, rarely."""
+        """Examples of a global batch [rows, ...] to look at and listen to; runs eagerly, rarely."""
 
 
 class Stream(Protocol):

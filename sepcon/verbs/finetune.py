@@ -1,11 +1,13 @@
-"""`sepcon finetune`: classifiers of labelled clips by cross-validation, with an honest choice."""
+"""`sepcon finetune`: trains classifiers of labelled clips by cross-validation."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -20,11 +22,13 @@ from sepcon.reports.page import require_libraries
 from sepcon.reports.results import RESULTS_FILE, Row, write_csv
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
+from sepcon.runs.names import path_inside
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.supervised import SupervisedObjective
 from sepcon.training.distribution import make_strategy, wait_for_chief
 from sepcon.training.loop import FitResult, fit
 from sepcon.training.schedules import Schedule
+from sepcon.verbs import resuming
 
 CSV_FILE = "folds.csv"
 TABLE_FILE = "table.md"
@@ -109,7 +113,18 @@ def finetune(
     if views.sampler.needs_channels:
         raise SepconError("finetune.views need separated channels; take views/mixture_mixture.gin")
     require_libraries()
-    run_folder.begin(root, config_text=config_text)
+    settings: dict[str, Any] = {
+        "verb": "finetune",
+        "run_dir": root,
+        "config_text": config_text,
+    }
+    begun, ended = _begun(root), any(root.glob("seed*/fold*/run.json"))
+    resuming.check(**settings, under_way=begun, finished=ended)
+
+    @functools.cache
+    def keep_configuration() -> None:
+        resuming.keep_configuration(**settings, under_way=begun or ended)
+
     loaded = load_encoder(start) if str(start) else None
     if loaded:
         views = dataclasses.replace(views, log_mel=loaded.log_mel)
@@ -132,6 +147,7 @@ def finetune(
         strategy=make_strategy(strategy),
         deterministic=deterministic,
         config_text=config_text,
+        on_start=keep_configuration,
     )
     if max_folds is not None and max_folds < 1:
         raise SepconError(f"finetune.max_folds: got {max_folds}, expected 1 or more, or None")
@@ -149,9 +165,15 @@ def finetune(
     for run in runs:
         record = run.train()
         rows.append({**record, "folder": str(run.folder.relative_to(root))})
+    keep_configuration()
     results = _conclude(root, rows, clips, config_text)
     wait_for_chief(recipe.strategy)
     return results
+
+
+def _begun(root: Path) -> bool:
+    """Whether a step of any training is saved."""
+    return any(root.glob("seed*/fold*/**/checkpoints/step-*.npz"))
 
 
 def _runs(
@@ -187,7 +209,9 @@ def _runs(
                     split=limited,
                     steps_per_epoch=-(-len(whole.train) // recipe.batch_size),
                     seed=seed,
-                    folder=root / f"seed{seed}" / f"fold{fold}",
+                    folder=path_inside(
+                        root, f"seed{seed}/fold{fold}", source=Path(folded.clips.name)
+                    ),
                     title=f"[{len(runs) + 1}/{total}] test fold {fold}, seed {seed}",
                 )
             )

@@ -17,9 +17,11 @@ from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
 from sepcon.tasks.batch_views import BatchViews, recalibrate
 from sepcon.tasks.objective import Objective
+from sepcon.training.checkpoints import steps_done
 from sepcon.training.distribution import is_chief, make_strategy, wait_for_chief
 from sepcon.training.loop import FitResult, fit
 from sepcon.training.runtime import make_reproducible
+from sepcon.verbs import resuming
 
 
 @claims_run_dir
@@ -41,7 +43,7 @@ def pretrain(
     deterministic: bool | None = None,
     config_text: str = "",
 ) -> Path | None:
-    """Pretrains an encoder and exports it; a stopped run goes on to the very step.
+    """Pretrains an encoder and exports it; a stopped run goes on from the step where it was.
 
     What examples are, how an encoder sees them and what it learns are bound in gin: by default
     clips, pairs of log-mel patches, and the two objectives of Fonseca et al., 2021.
@@ -56,8 +58,8 @@ def pretrain(
       optimizer: makes the optimizer.
       batch_size: examples in the global batch.
       num_steps: training steps.
-      recalibration_batches: batches of plain views on which the statistics of batch normalisation
-        are taken anew in the end; 0 keeps those of training.
+      recalibration_batches: batches of views without augmentation on which the statistics of batch
+        normalisation are computed anew at the end; 0 keeps those of the training.
       shuffle_buffer: see `TrainingStream`.
       loop: the training loop.
       strategy: `default`, `mirrored`, `multi_worker` or `tpu`.
@@ -75,7 +77,15 @@ def pretrain(
       SepconError: an argument, a file or the disk is not as it must be; what was saved stays.
     """
     folder = Path(run_dir)
-    if not run_folder.begin(folder, config_text=config_text):
+    done = steps_done(folder)
+    if not resuming.begin(
+        "pretrain",
+        folder,
+        config_text=config_text,
+        under_way=done > 0,
+        steps=num_steps,
+        steps_done=done,
+    ):
         return folder / SAVED_MODEL_FOLDER if has_saved_model(folder) else None
     scope = make_strategy(strategy)
     with scope.scope():
@@ -92,8 +102,11 @@ def pretrain(
         num_uniforms=task.num_uniforms,
         shuffle_buffer=shuffle_buffer,
     )
-    if is_chief(scope):
+
+    def on_start() -> None:
         views.save_description(folder, network)
+        resuming.keep_configuration("pretrain", folder, config_text, under_way=done > 0)
+
     result = loop(
         task=task,
         stream=stream,
@@ -103,6 +116,7 @@ def pretrain(
         strategy=scope,
         config_text=config_text,
         description=f"pretraining on {examples.name}",
+        on_start=on_start,
     )
     if not is_chief(scope):
         wait_for_chief(scope)

@@ -16,7 +16,8 @@ class VerbFlag:
     """A flag that gives one argument of a verb's function; it comes before what gin says of it.
 
     Attributes: name, help, type, what it is chosen from if at all, the argument where that has
-    another name, and a former name of the flag, which scripts may still use.
+    another name, a former name of the flag, which scripts may still use, and its default where
+    files are given.
     """
 
     name: str
@@ -25,6 +26,7 @@ class VerbFlag:
     choices: tuple[str, ...] = ()
     argument: str = ""
     former: str = ""
+    for_files: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Verb:
 
     Attributes: function; summary, example, details and positional, for the help; flags of its own;
     opened_by, argument -> module:name of what opens the path that it names, for --dry_run;
-    launches, whether it starts other verbs.
+    launches, whether it starts other verbs; checked_by, of a verb that does, module:name of what
+    checks its arguments for --dry_run and returns the table, without TensorFlow.
     """
 
     function: str
@@ -44,6 +47,7 @@ class Verb:
     flags: tuple[VerbFlag, ...] = ()
     opened_by: Mapping[str, str] = dataclasses.field(default_factory=dict)
     launches: bool = False
+    checked_by: str = ""
 
 
 VERBS = {
@@ -63,11 +67,12 @@ VERBS = {
     ),
     "import": Verb(
         "sepcon.verbs.import_clips:import_clips",
-        "decode recordings of any source into records, with a manifest of every clip",
+        "decode recordings, or images, of any source into records, with a manifest of them all",
         "sepcon import --gin_file=import/folder.gin "
         "--gin_bindings='SOURCE_DIR=\"path/to/recordings\"' --run_dir=/tmp/sepcon/imported",
         "One file of import/ says what is imported: audioset_segments, audioset_parquet, folder, "
-        "esc50, urbansound8k or tfds. Resumable, on all cores; data/imported.gin reads the result.",
+        "esc50, urbansound8k or tfds; of images image_folder, cifar10 or tfds_images. Resumable, "
+        "on all cores; data/imported.gin or data/images.gin reads the result.",
     ),
     "prepare": Verb(
         "sepcon.verbs.prepare:prepare",
@@ -84,7 +89,8 @@ VERBS = {
     "separate": Verb(
         "sepcon.verbs.separate:separate",
         "split recordings, or every clip of a dataset, into separated channels",
-        "sepcon separate path/to/recordings --separator=/tmp/sepcon/separator "
+        "sepcon separate song.wav\n"
+        "  sepcon separate path/to/recordings --separator=/tmp/sepcon/separator "
         "--out=/tmp/sepcon/separated\n"
         "  sepcon separate --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channels",
@@ -96,10 +102,16 @@ VERBS = {
         flags=(
             VerbFlag(
                 "separator",
-                "a run folder of train_separator, or what export made of it",
+                "a run folder of train_separator, what export made of it, or a name of packaged "
+                "weights, the default for files (`sepcon list weights`)",
                 former="checkpoint",
             ),
-            VerbFlag("out", "folder of the channels; the same as --run_dir", argument="run_dir"),
+            VerbFlag(
+                "out",
+                "folder of the channels, `separated` by default; the same as --run_dir",
+                argument="run_dir",
+                for_files="separated",
+            ),
             VerbFlag("step", "state of the run folder; the last by default", "integer"),
             VerbFlag(
                 "format",
@@ -157,13 +169,19 @@ VERBS = {
         flags=(
             VerbFlag(
                 "model",
-                "a run folder of finetune, of one of its folds, or an export",
+                "a run folder of finetune, of one of its folds, an export, or a name of packaged "
+                "weights, the default (`sepcon list weights`)",
                 "multi_string",
             ),
-            VerbFlag("out", "folder of the table; the same as --run_dir", argument="run_dir"),
+            VerbFlag(
+                "out",
+                "folder of the table, `classes` by default; the same as --run_dir",
+                argument="run_dir",
+                for_files="classes",
+            ),
             VerbFlag("top", "classes to name, 5 by default", "integer"),
         ),
-        opened_by={"model": "sepcon.verbs.classify:load_members"},
+        opened_by={"model": "sepcon.inference.members:load_members"},
     ),
     "export": Verb(
         "sepcon.verbs.export:export",
@@ -205,6 +223,7 @@ VERBS = {
         "study.plan is the kind of study, study.only picks some of its rows. The gin files given "
         "here reach all commands behind the rows' own, the bindings behind the rows' own.",
         launches=True,
+        checked_by="sepcon.studies.checks:dry_run",
     ),
 }
 
@@ -224,8 +243,12 @@ CONFIGURABLES = (
     "sepcon.datasets.folders:esc50_folder",
     "sepcon.datasets.folders:urbansound8k_folder",
     "sepcon.datasets.fuss:fuss",
+    "sepcon.datasets.images.cifar10:cifar10",
+    "sepcon.datasets.images.folder:image_folder",
+    "sepcon.datasets.images.tfds:tfds_images",
     "sepcon.importing.imported:imported",
     "sepcon.importing.imported:imported_folds",
+    "sepcon.importing.imported_images:imported_images",
     "sepcon.datasets.esc50.clips:esc50",
     "sepcon.datasets.esc50.clips:esc50_folds",
     "sepcon.scenes.prepared_scenes:sound_scenes",
@@ -271,8 +294,8 @@ GIVEN_BY_CALLERS = {
         for path in CONFIGURABLES
         if path.startswith("sepcon.models.encoders:")
     },
-    "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder",),
-    "sepcon.separation.benchmark:benchmark_separation": ("folder",),
+    "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder", "on_start"),
+    "sepcon.separation.benchmark:benchmark_separation": ("folder", "on_start"),
     "sepcon.training.loop:fit": (
         "task",
         "stream",
@@ -284,6 +307,7 @@ GIVEN_BY_CALLERS = {
         "validate_every_steps",
         "config_text",
         "description",
+        "on_start",
     ),
     "sepcon.training.schedules:by_epoch": ("steps_per_epoch",),
 }

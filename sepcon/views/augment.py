@@ -80,6 +80,7 @@ class Chain:
         return sum(each.num_uniforms for each in self.augmentations)
 
     def __call__(self, examples: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+        """See `Augmentation`."""
         parts = split_uniforms(uniforms, [each.num_uniforms for each in self.augmentations] or [0])
         for each, part in zip(self.augmentations, parts, strict=False):
             examples = each(examples, part)
@@ -108,6 +109,7 @@ class RandomSpeed:
         return 1
 
     def __call__(self, waveform: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+        """See `Augmentation`."""
         samples = waveform.shape[-1]
         factor = tf.pow(tf.constant(self.max_factor), 2.0 * uniforms - 1.0)  # [batch, 1]
         place = tf.range(math.ceil(samples * self.max_factor), dtype=tf.int32)
@@ -153,6 +155,7 @@ class RandomPadCrop:
         return 1
 
     def __call__(self, waveform: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+        """See `Augmentation`."""
         length, samples = self.num_samples, waveform.shape[-1]
         # Places are whole numbers in float32: accelerators have no arithmetic of int32.
         place = tf.cast(tf.range(samples, dtype=tf.int32), tf.float32)
@@ -247,6 +250,7 @@ class SpecAugment:
         return 2 * (self.num_time_masks + self.num_mel_masks)
 
     def __call__(self, log_mel: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+        """See `Augmentation`."""
         time, mel = split_uniforms(uniforms, [2 * self.num_time_masks, 2 * self.num_mel_masks])
         frames, bands = tf.shape(log_mel)[1], tf.shape(log_mel)[2]
         in_time = _masked(time, length=frames, max_width=self.max_time_frames)  # [batch, frames]
@@ -298,6 +302,7 @@ class RandomEqualization:
         return self.num_knots + 1
 
     def __call__(self, log_mel: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+        """See `Augmentation`."""
         knots, level = split_uniforms(uniforms, [self.num_knots, 1])
         # Uniforms are multiples of 2^-24 or so and may be 0, where the normal is infinite.
         knots = tf.math.ndtri(tf.clip_by_value(knots, 1e-6, 1.0 - 1e-6)) * self.knot_deviation

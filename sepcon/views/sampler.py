@@ -186,7 +186,15 @@ class ViewSampler:
 
 
 def uniform_index(uniform: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
-    """Carries uniforms in [0, 1) to 0 .. count - 1, int32."""
+    """Turns random numbers into random indices.
+
+    Args:
+      uniform: [...] float32 in [0, 1).
+      count: number of indices, [] or broadcast against `uniform`.
+
+    Returns:
+      [...] int32, from 0 to count - 1.
+    """
     count = tf.cast(count, tf.float32)
     # The product may round up to count. (In float32: accelerators do not compare int32.)
     return tf.cast(tf.minimum(tf.floor(uniform * count), count - 1), tf.int32)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+import warm_python
 from import_fixtures import (
     SEGMENTS,
     write_audioset,
@@ -76,7 +77,7 @@ def build(builder: Any, root: Path, data_dir: Path, **settings: Any) -> Any:
             setattr(made, name, value)
         return made
 
-    return tfds.builder_from_directory(prepare_once(make, manual_dir=root))
+    return tfds.builder_from_directory(prepare_once(make, data_dir=data_dir, manual_dir=root))
 
 
 def expected(source: ClipSource) -> list[tuple[str, tuple[int, ...], np.ndarray]]:
@@ -149,7 +150,7 @@ def test_tfds_build_makes_both(tmp_path: Path, repository: Path) -> None:
     pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
     # Three of them are damaged: few enough among sixty.
     root = write_urbansound8k(write_parquet(tmp_path / "raw", num_clips=60), folds=(1, 2))
-    command = [str(Path(sys.executable).with_name("tfds")), "build"]
+    command = [warm_python.path(), str(Path(sys.executable).with_name("tfds")), "build"]
     command += ["sepcon/datasets/audioset", "sepcon/datasets/urbansound8k"]
     command += [f"--manual_dir={root}", f"--data_dir={tmp_path / 'data'}"]
     ran = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow_datasets as tfds
+import warm_python
 from esc50_stub import write_esc50
 
 from sepcon.data.folder import folder
@@ -207,7 +208,12 @@ def test_tfds_build_makes_both_data_sets_for_the_providers(
         "num_test": 2,
     }
     config = json.dumps({"name": "tiny", "clips": "esc50", "recipe": recipe})
-    build = [str(Path(sys.executable).with_name("tfds")), "build", f"--data_dir={data}"]
+    build = [
+        warm_python.path(),
+        str(Path(sys.executable).with_name("tfds")),
+        "build",
+        f"--data_dir={data}",
+    ]
     esc50_words = ["sepcon/datasets/esc50", f"--manual_dir={root}"]
     scenes_words = ["sepcon/scenes/sound_scenes", f"--config={config}"]
     messages = ""

@@ -25,7 +25,7 @@ from sepcon.models.separator.network import (
 )
 from sepcon.models.weights import state_folder, write_weights
 from sepcon.separation.benchmark import benchmark_separation
-from sepcon.separation.evaluate import evaluate_separation, score_scenes
+from sepcon.separation.evaluate import MeasuredSeparator, evaluate_separation, score_scenes
 from sepcon.separation.references import copied_mixture
 from sepcon.verbs.export import export
 
@@ -92,9 +92,8 @@ def test_rows_are_references_and_checkpoints(finished):
 def test_checkpoints_are_measured_as_training_measures_them(finished, clips, run):
     _, rows = finished
     for row in rows[2:]:
-        expected = evaluate_separation(
-            load_separator(run, row["step"]), clips, bootstrap_resamples=50, batch_size=4
-        )
+        measured = MeasuredSeparator(load_separator(run, row["step"]))
+        expected = evaluate_separation(measured, clips, bootstrap_resamples=50, batch_size=4)
         assert {key: row[key] for key in expected} == pytest.approx(expected, abs=1e-3)
 
 

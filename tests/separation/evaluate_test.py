@@ -10,6 +10,7 @@ from scenes_stub import scenes
 from sepcon.errors import SepconError
 from sepcon.separation.evaluate import (
     SEPARATED,
+    MeasuredSeparator,
     evaluate_separation,
     score_scenes,
     summarize_scenes,
@@ -31,7 +32,7 @@ def halves(mixture):
 @pytest.mark.parametrize("lengths", [None, [400, 300, 401, 350, 222, 400, 123]])
 def test_scenes_are_measured_by_number_of_sources(lengths):
     clips, items = scenes([2, 1, 3, 2, 0, 4, 2], lengths=lengths)
-    got = evaluate_separation(halves, clips, max_clips=6, batch_size=4)
+    got = evaluate_separation(MeasuredSeparator(halves), clips, max_clips=6, batch_size=4)
     assert got["num_scenes"] == 6
     assert [got[f"num_scenes_{k}"] for k in (1, 2, 3, 4)] == [1, 2, 1, 1]
     assert got["num_scenes_skipped"] == 1
@@ -111,4 +112,4 @@ def test_groups_forgive_a_source_in_two_channels():
 def test_clips_without_known_sources_are_refused():
     clips, _ = scenes([1, 2], known=False)
     with pytest.raises(SepconError, match="sources"):
-        evaluate_separation(halves, clips)
+        evaluate_separation(MeasuredSeparator(halves), clips)

@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import warm_python
 
 # `None` in sys.modules makes an import fail: nothing of these two can be used by accident.
 _BEFORE = """
@@ -31,7 +31,7 @@ def run_stranger(
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     arguments = [str(saved_model), str(folder / "in.npz"), str(folder / "out.npz")]
     subprocess.run(
-        [sys.executable, "-c", _BEFORE + code + _AFTER, *arguments],
+        [warm_python.path(), "-c", _BEFORE + code + _AFTER, *arguments],
         check=True,
         cwd=folder,
         env={**environment, "CUDA_VISIBLE_DEVICES": "-1"},

@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 import textwrap
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm_python
 
 from sepcon.audio.log_mel import LogMel
 from sepcon.models.encoders import small_cnn
@@ -302,7 +302,12 @@ TWO_DEVICES = """
 def test_two_devices_equal_one_on_the_global_batch(repository):
     environment = os.environ | {"PYTHONPATH": str(repository), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(TWO_DEVICES), str(repository / "tests" / "tasks")],
+        [
+            warm_python.path(),
+            "-c",
+            textwrap.dedent(TWO_DEVICES),
+            str(repository / "tests" / "tasks"),
+        ],
         env=environment,
         capture_output=True,
         text=True,

@@ -3,12 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm_python
 from separation_setup import CLIP, SEGMENT, make_batch, make_scenes, make_task
 
 from sepcon.errors import SepconError
@@ -218,7 +218,7 @@ def test_spectrogram_has_low_frequencies_at_the_bottom_of_each_track():
 @pytest.fixture(scope="module")
 def replicas():
     child = subprocess.run(
-        [sys.executable, str(SUPPORT / "separation_replicas_child.py")],
+        [warm_python.path(), str(SUPPORT / "separation_replicas_child.py")],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT.parents[1]), str(SUPPORT)])},
         capture_output=True,
         text=True,

@@ -3,10 +3,10 @@
 import importlib
 import json
 import subprocess
-import sys
 
 import numpy as np
 import pytest
+import warm_python
 
 from sepcon.embeddings.store import EmbeddingStore
 
@@ -79,8 +79,9 @@ def test_stages_stand_beside_their_bounds(tools):
 
 
 def test_clips_that_fit_into_memory_are_not_measured(repository, tmp_path):
-    command = [sys.executable, str(repository / "tools" / "benchmark_scale.py"), "--clips=1000"]
-    output = subprocess.run([*command, f"--folder={tmp_path}"], capture_output=True, text=True)
+    tool = str(repository / "tools" / "benchmark_scale.py")
+    command = [warm_python.path(), tool, "--clips=1000", f"--folder={tmp_path}"]
+    output = subprocess.run(command, capture_output=True, text=True)
     assert output.returncode == 1
     assert output.stderr.startswith("sepcon: error: --clips: 1000 clips would be held in memory")
     assert not list(tmp_path.iterdir())
@@ -106,7 +107,7 @@ def test_a_process_trains_on_what_is_streamed_and_says_what_it_took(tools, tmp_p
         write_store(tmp_path / name, clips=clips, dim=8, shard_size=500, evaluation=evaluation)
     arguments = [f"--folder={tmp_path}", "--batch=128", "--threads=1", "--resamples=5"]
     output = subprocess.run(
-        [sys.executable, "-c", LITTLE_MEMORY, tools("scale_process").__file__, *arguments],
+        [warm_python.path(), "-c", LITTLE_MEMORY, tools("scale_process").__file__, *arguments],
         capture_output=True,
         text=True,
         check=True,

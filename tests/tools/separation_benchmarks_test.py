@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm_python
 
 from sepcon.errors import SepconError
 from sepcon.losses.mixit import mixit_loss
@@ -73,7 +74,8 @@ def test_the_commands_of_the_documents_are_understood(tool):
 def test_separators_in_figures_that_fit_together(capsys):
     import benchmark_separator
 
-    assert benchmark_separator.main(tiny("--bfloat16", "--json")) == 0
+    with warm_python.used():
+        assert benchmark_separator.main(tiny("--bfloat16", "--json")) == 0
     result = json.loads(capsys.readouterr().out)
     config = SeparatorConfig(**SMALL)
     parameters = Separator(config).count_params()
@@ -138,7 +140,8 @@ def test_the_reference_gets_the_network_it_has():
 def test_what_cannot_be_run_is_told_in_one_line(words, message, capsys):
     import benchmark_separator
 
-    assert benchmark_separator.main(tiny(*words)) == 1
+    with warm_python.used():
+        assert benchmark_separator.main(tiny(*words)) == 1
     told = capsys.readouterr().err
     assert message in told
     assert told.startswith("sepcon: error: ")
@@ -179,7 +182,8 @@ def test_losses_in_figures_that_fit_together(capsys):
     import benchmark_mixit
 
     words = ["--sources=3", "--batch=1", "--seconds=0.1", "--rounds=1", "--json"]
-    assert benchmark_mixit.main(words) == 0
+    with warm_python.used():
+        assert benchmark_mixit.main(words) == 0
     result = json.loads(capsys.readouterr().out)
     times = {(row["search"], row["sources"]): row["milliseconds"] for row in result["rows"]}
     assert set(times) == {("products", 3), ("exhaustive", 3)}

@@ -5,12 +5,12 @@ import os
 import re
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm_python
 from toy_training import ToyStream, toy_setup, values_of
 
 from sepcon import devices
@@ -31,7 +31,7 @@ SUPPORT = Path(__file__).resolve().parents[1] / "support"
 def start(script, *arguments, **environment):
     paths = os.pathsep.join([str(SUPPORT.parents[1]), str(SUPPORT)])
     return subprocess.Popen(
-        [sys.executable, SUPPORT / script, *map(str, arguments)],
+        [warm_python.path(), SUPPORT / script, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": paths, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -7,7 +7,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm_python
 from full_disk import full_disk
 from toy_training import ToyStream, toy_setup, values_of
 
@@ -50,7 +50,7 @@ def train(run_dir, num_steps=6, *, hidden=16, stream=None, **arguments):
 def start(run_dir, *arguments):
     paths = os.pathsep.join([str(SUPPORT.parents[1]), str(SUPPORT)])
     return subprocess.Popen(
-        [sys.executable, SUPPORT / "faults_child.py", run_dir, *arguments],
+        [warm_python.path(), SUPPORT / "faults_child.py", run_dir, *arguments],
         env={**os.environ, "PYTHONPATH": paths},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -3,11 +3,11 @@
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import tensorflow as tf
+import warm_python
 
 from sepcon.models.weights import list_states, state_folder
 
@@ -25,7 +25,7 @@ def command(folder: Path, run: str) -> list[str]:
         "small_cnn.embedding_size=32",
     ]
     words += [f"--gin_bindings={binding}" for binding in bindings]
-    return [sys.executable, "-m", "sepcon", *words, f"--run_dir={folder / run}"]
+    return [warm_python.path(), "-m", "sepcon", *words, f"--run_dir={folder / run}"]
 
 
 def weights(run: Path) -> dict[str, bytes]:
@@ -37,12 +37,12 @@ def weights(run: Path) -> dict[str, bytes]:
 
 def kill_after_a_checkpoint(words: list[str], run: Path, seconds: float) -> None:
     before = set((run / "checkpoints").glob("*"))
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     while process.poll() is None and set((run / "checkpoints").glob("*")) <= before:
         time.sleep(0.02)
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
 
 
 def test_killed_runs_end_with_the_weights_of_one_that_was_not(tmp_path):

@@ -120,22 +120,22 @@ class EmbeddingModel(tf.Module):
 
     @tf.function(autograph=False, input_signature=[])
     def sample_rate_hz(self) -> tf.Tensor:
-        """The rate the waveform must have."""
+        """The sample rate that waveforms must have, int32 []."""
         return tf.constant(self._rate, tf.int32)
 
     @tf.function(autograph=False, input_signature=[])
     def patch_seconds(self) -> tf.Tensor:
-        """The length of a patch."""
+        """The length of a patch, float32 []."""
         return tf.constant(self._patch_seconds, tf.float32)
 
     @tf.function(autograph=False, input_signature=[])
     def hop_seconds(self) -> tf.Tensor:
-        """The time between the starts of patches."""
+        """The time between the starts of two patches, float32 []."""
         return tf.constant(self.exact_hop_seconds, tf.float32)
 
     @tf.function(autograph=False, input_signature=[])
     def embedding_size(self) -> tf.Tensor:
-        """The size of an embedding."""
+        """The size of an embedding, int32 []."""
         return tf.constant(self._dim, tf.int32)
 
     @property
@@ -146,11 +146,15 @@ class EmbeddingModel(tf.Module):
     def _embed(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
         batch, samples = tf.unstack(tf.shape(waveform))
         frame_hop, patch_frames = self._frame_hop, self._patch_frames
-        past_first = _ceil_divide(tf.maximum(samples - self._patch_samples, 0), frame_hop)
-        log_mel = self._whole_log_mel(waveform, batch, samples, patch_frames + past_first)
-
-        num_patches = 1 + _ceil_divide(past_first, self._hop_frames)
-        starts = tf.minimum(tf.range(num_patches) * self._hop_frames, past_first)
+        starts, num_frames = patch_starts(
+            samples,
+            patch_samples=self._patch_samples,
+            frame_hop=frame_hop,
+            hop_frames=self._hop_frames,
+            patch_frames=patch_frames,
+        )
+        log_mel = self._whole_log_mel(waveform, batch, samples, num_frames)
+        num_patches = tf.shape(starts)[0]
 
         def embed_patches(first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
             chunk = tf.minimum(tf.range(first, first + count), num_patches - 1)
@@ -190,6 +194,27 @@ class EmbeddingModel(tf.Module):
 
         log_mel = _in_chunks(analyse, num_frames, per_chunk, [None, mels])
         return tf.transpose(log_mel, [1, 0, 2])
+
+
+def patch_starts(
+    samples: tf.Tensor, *, patch_samples: int, frame_hop: int, hop_frames: int, patch_frames: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns at which frame each patch of a recording starts, and how many frames it has.
+
+    Args:
+      samples: int32 [], of the recording.
+      patch_samples: of a patch.
+      frame_hop: samples from one frame to the next.
+      hop_frames: frames from one patch to the next.
+      patch_frames: of a patch.
+
+    Returns:
+      int32 [patches], and int32 [], with those that need padding.
+    """
+    past_first = _ceil_divide(tf.maximum(samples - patch_samples, 0), frame_hop)
+    num_patches = 1 + _ceil_divide(past_first, hop_frames)
+    starts = tf.minimum(tf.range(num_patches) * hop_frames, past_first)
+    return starts, patch_frames + past_first
 
 
 def _in_chunks(

@@ -127,7 +127,7 @@ class LearnedBasis(keras.layers.Layer):
         return tf.nn.relu(tf.matmul(frames, tf.convert_to_tensor(self.encoder)))
 
     def features(self, coefficients: tf.Tensor) -> tf.Tensor:
-        """The coefficients as they are."""
+        """Returns the coefficients [batch, frames, coefficients] as they are."""
         return coefficients
 
     def decode(

@@ -79,9 +79,18 @@ def _kernel_gradient(
 
 
 def causal_time_convolution(x: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
-    """The same, of this frame and earlier ones only; see `depthwise_time_convolution`.
+    """Filters every channel over time, by this frame and earlier ones only.
 
-    It is the other one, later by half the kernel's reach.
+    It is `depthwise_time_convolution` with its output later by half the reach of the kernel; see
+    there for the arguments.
+
+    Args:
+      x: [batch, frames, channels] float32.
+      kernel: [taps, 1, channels, 1] float32.
+      dilation: frames from tap to tap.
+
+    Returns:
+      [batch, frames, channels] float32.
     """
     delay = kernel.shape[0] // 2 * dilation
     delayed = tf.pad(x, [[0, 0], [delay, 0], [0, 0]])
