@@ -20,7 +20,7 @@ from sepcon.runs.claim import claims_run_dir
 from sepcon.tasks.batch_views import BatchViews, recalibrate
 from sepcon.tasks.objective import Objective
 from sepcon.training.checkpoints import steps_done
-from sepcon.training.distribution import is_chief, make_strategy
+from sepcon.training.distribution import is_chief, make_strategy, wait_for_chief
 from sepcon.training.loop import FitResult, fit
 from sepcon.training.runtime import make_reproducible
 from sepcon.verbs import resuming
@@ -125,6 +125,7 @@ def pretrain(
         validate_every_steps=probe.every_steps if probe else None,
     )
     if not is_chief(scope):
+        wait_for_chief(scope)
         return None
     if recalibration_batches:
         plain = dataclasses.replace(stream, examples=views.drawn_from(examples, plain=True))
@@ -133,6 +134,7 @@ def pretrain(
     saved_model = _saved_model(folder, config_text)
     record = {"steps": result.step, "seconds": result.seconds, "deterministic": deterministic}
     run_folder.finish(folder, record)
+    wait_for_chief(scope)
     return saved_model
 
 
