@@ -80,6 +80,7 @@ setup(
             "**/*.txt",
             "**/*.html",
             "**/*.csv",
+            "**/*.ipynb",
             "py.typed",
             "weights/**",
         ],
