@@ -15,8 +15,8 @@ from typing import Any
 import tensorflow as tf
 
 from sepcon import devices
+from sepcon.doctor.kernel_audit import audit_graph
 from sepcon.models.graph_operations import called_graphs
-from sepcon.training.kernel_audit import audit_graph
 from sepcon.training.task import Task
 
 _BARRED = {
