@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import importlib.abc
@@ -56,6 +57,7 @@ def load_tensorflow() -> None:
     try:
         importlib.import_module("tensorflow")
         importlib.import_module("keras")
+        _give_to_tensorboard(sys.modules["tensorflow"])
         gc.freeze()
     finally:
         sys.meta_path.remove(finder)
@@ -63,6 +65,12 @@ def load_tensorflow() -> None:
             del sys.modules[name]
         if collecting:
             gc.enable()
+
+
+def _give_to_tensorboard(tensorflow: types.ModuleType) -> None:
+    """TensorBoard's summaries would take the same from `tensorflow.compat.v2`, and load that."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("tensorboard.compat").__dict__["tf2"] = tensorflow
 
 
 class _LaterFinder(importlib.abc.MetaPathFinder):

@@ -63,7 +63,7 @@ def _elements(clips: Any) -> list[Any]:
 def _imported() -> Any:
     from sepcon.importing.imported import imported
 
-    shares = {"test_share": 0.3, "validation_share": 0.3}
+    shares: dict[str, Any] = {"test_share": 0.3, "validation_share": 0.3}
     clips = [
         imported(path="imported", part="train", **shares),
         imported(path="imported", part="validation", **shares),

@@ -47,6 +47,10 @@ class LogMel:
     floor: float = 1e-3
     range_db: float | None = None
 
+    # One map, and patches of it can be cut out of that of a whole recording.
+    num_maps = 1
+    of_patches = False
+
     def __post_init__(self) -> None:
         if self.window_samples < 2 or self.hop_samples < 1:
             raise ValueError(

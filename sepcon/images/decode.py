@@ -101,6 +101,11 @@ def _decode(file: BinaryIO, name: str, side: int) -> SquareImage:
             raise ImageError("empty", name, "is empty; give the image again")
         file.seek(0)
         image = pillow().Image.open(file, formats=FORMATS)
+        if image.format == "PNG":
+            # Else a wrong byte gives wrong pixels without a word: checksums are not looked at.
+            image.verify()
+            file.seek(0)
+            image = pillow().Image.open(file, formats=FORMATS)
         width, height = image.size
         # A large JPEG is decoded at a fraction of its size, never below what is wanted.
         image.draft(None, (side, side))

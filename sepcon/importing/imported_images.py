@@ -76,7 +76,7 @@ class ImageExamples:
             return {
                 "id": row["id"],
                 "image": tf.reshape(pixels, [side, side, _CHANNELS]),
-                "aspect": tf.cast(row["width"] / row["height"], tf.float32),
+                "aspect": tf.cast(tf.divide(row["width"], row["height"]), tf.float32),
                 "labels": parse_labels(serialized, num_classes),
             }
 

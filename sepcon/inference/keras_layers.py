@@ -11,12 +11,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sepcon.audio.log_mel import LogMel
+from sepcon.audio.maps.log_mel_maps import FrontEnd, ResizedLogMelMaps, read_front_end
+from sepcon.errors import SepconError
 from sepcon.models.products.embedding import patch_starts
 
 
 def waveform_model(
-    encoder: keras.Model, *, log_mel: LogMel, patch_seconds: float, hop_seconds: float
+    encoder: keras.Model, *, log_mel: FrontEnd, patch_seconds: float, hop_seconds: float
 ) -> keras.Model:
     """Puts a front-end before an encoder, and the mean over the patches behind it.
 
@@ -44,7 +45,7 @@ class LogMelPatches(keras.layers.Layer):
     They lie as those of `EmbeddingModel`.
 
     Args:
-      log_mel: the settings of `LogMel`.
+      log_mel: the settings of `LogMel` or `LogMelMaps`.
       patch_seconds: length of a patch.
       hop_seconds: time between the starts of patches, rounded to frames.
     """
@@ -55,7 +56,13 @@ class LogMelPatches(keras.layers.Layer):
         # The front-end is computed in float32 whatever the policy is.
         super().__init__(**{**kwargs, "dtype": "float32"})
         self._settings = dict(log_mel)
-        self._log_mel = LogMel(**log_mel)
+        front_end = read_front_end(log_mel)
+        if isinstance(front_end, ResizedLogMelMaps):
+            raise SepconError(
+                "this encoder sees log-mel maps that are resized patch by patch, of which there is "
+                "no Keras layer; take its SavedModel"
+            )
+        self._log_mel = front_end
         self._patch_seconds, self._hop_seconds = patch_seconds, hop_seconds
 
     def call(self, waveform: tf.Tensor) -> tf.Tensor:

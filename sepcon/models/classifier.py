@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from sepcon.audio.log_mel import LogMel
+from sepcon.audio.maps.log_mel_maps import FrontEnd
 from sepcon.errors import SepconError
 from sepcon.models import weights
 from sepcon.models.batch_norm import plain_json
@@ -99,7 +99,7 @@ class LoadedClassifier:
     step: int
 
     @property
-    def log_mel(self) -> LogMel:
+    def log_mel(self) -> FrontEnd:
         return self.config.encoder.log_mel
 
 
@@ -113,7 +113,7 @@ def save_classifier_config(run_dir: str | Path, config: ClassifierConfig) -> Non
 
 
 def describe(
-    classifier: Classifier, *, log_mel: LogMel, patch_seconds: float, class_names: Sequence[str]
+    classifier: Classifier, *, log_mel: FrontEnd, patch_seconds: float, class_names: Sequence[str]
 ) -> ClassifierConfig:
     """Returns the description of a classifier.
 

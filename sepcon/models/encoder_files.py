@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import keras
 
-from sepcon.audio.log_mel import LogMel
+from sepcon.audio.maps.log_mel_maps import FrontEnd, read_front_end
 from sepcon.errors import SepconError, one_line
 from sepcon.models import weights
 from sepcon.models.batch_norm import plain_json
@@ -40,7 +40,7 @@ class EncoderConfig:
     """
 
     encoder: str
-    log_mel: LogMel
+    log_mel: FrontEnd
     patch_seconds: float
 
     def build(self) -> keras.Model:
@@ -74,14 +74,14 @@ class LoadedEncoder:
     """An encoder with the weights of one state, and what is needed to feed it."""
 
     encoder: keras.Model
-    log_mel: LogMel
+    log_mel: FrontEnd
     patch_seconds: float
     step: int
     config: EncoderConfig
 
 
 def save_encoder_config(
-    *, run_dir: str | Path, encoder: keras.Model, log_mel: LogMel, patch_seconds: float
+    *, run_dir: str | Path, encoder: keras.Model, log_mel: FrontEnd, patch_seconds: float
 ) -> None:
     """Writes model.json into a pretraining run folder, whole or not at all.
 
@@ -109,7 +109,7 @@ def load_encoder_config(file: str | Path) -> EncoderConfig:
 
 def parse_encoder(fields: dict[str, Any]) -> EncoderConfig:
     """The description of an encoder among the fields of a model.json."""
-    log_mel = LogMel(**fields["log_mel"])
+    log_mel = read_front_end(fields["log_mel"])
     return EncoderConfig(fields["encoder"], log_mel, float(fields["patch_seconds"]))
 
 
@@ -137,12 +137,27 @@ def load_encoder(run_dir: str | Path, step: int | None = None) -> LoadedEncoder:
     """
     run_dir = folder_of(run_dir)
     config = load_encoder_config(run_dir / MODEL_FILE)
+    encoder = build_from(run_dir / MODEL_FILE, config)
+    chosen = load_state(encoder, run_dir, step)
+    return LoadedEncoder(encoder, config.log_mel, config.patch_seconds, chosen, config)
+
+
+def load_state(encoder: keras.Model, run_dir: str | Path, step: int | None) -> int:
+    """Reads the weights of one of the states of a pretraining run; returns its step.
+
+    Args:
+      encoder: gets them.
+      run_dir: run folder of `sepcon pretrain`.
+      step: the state; the last one by default.
+
+    Raises:
+      SepconError: no such state, or damaged files.
+    """
     steps = weights.list_states(run_dir)
     if not steps:
         raise SepconError(f"{run_dir} has no saved state yet: let `sepcon pretrain` reach one.")
     chosen = steps[-1] if step is None else step
     if chosen not in steps:
         raise SepconError(f"{run_dir} has no state of step {step}; it has those of {steps}.")
-    encoder = build_from(Path(run_dir) / MODEL_FILE, config)
     weights.read_weights(encoder, weights.state_folder(run_dir, chosen))
-    return LoadedEncoder(encoder, config.log_mel, config.patch_seconds, chosen, config)
+    return chosen

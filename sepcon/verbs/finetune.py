@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 from collections.abc import Callable, Sequence
@@ -15,8 +14,9 @@ from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.folds import FoldedClips, split_fold
 from sepcon.errors import SepconError
 from sepcon.finetuning.fold import FoldRun, Recipe
+from sepcon.finetuning.linear import LinearEvaluation
 from sepcon.finetuning.page import fold_table, seed_ensemble, summary, write_finetune_report
-from sepcon.models.encoder_files import load_encoder
+from sepcon.finetuning.start import open_start
 from sepcon.reports.comparison import align, markdown
 from sepcon.reports.page import require_libraries
 from sepcon.reports.results import RESULTS_FILE, Row, write_csv
@@ -56,6 +56,7 @@ def finetune(
     validation_share: float = 0.2,
     validate_every_epochs: int = 1,
     labels_per_class: int | None = None,
+    linear: LinearEvaluation | None = None,
     loop: Callable[..., FitResult] = fit,
     strategy: str = "default",
     deterministic: bool | None = None,
@@ -85,7 +86,8 @@ def finetune(
       batch_size: clips in the global batch.
       epochs: through the training clips; an epoch has as many steps with few labels as with all.
       start: a run of `sepcon pretrain` (or a fold's `contrastive` folder) whose encoder and
-        front-end are taken; none starts with what `encoder` makes.
+        front-end are taken, of an encoder of images the encoder alone; none starts with what
+        `encoder` makes.
       clip_seconds: what is read of each clip, the rest is cut off; needed where clips differ in
         length.
       classifier_learning_rate: that of the second stage, `learning_rate` by default.
@@ -96,6 +98,8 @@ def finetune(
       validation_share: of each class's clips in the training folds, held out by original recording.
       validate_every_epochs: how often the weights are looked at.
       labels_per_class: clips of each class to learn from; all by default. Validation stays whole.
+      linear: measures the start, frozen, by a linear classifier in place of training it; then what
+        is said of objective, optimizer, rates and epochs has no effect.
       loop: the training loop.
       strategy: `default`, `mirrored`, `multi_worker` or `tpu`.
       deterministic: whether a resumed run is the same to the bit, not in its data alone; None is
@@ -125,9 +129,8 @@ def finetune(
     def keep_configuration() -> None:
         resuming.keep_configuration(**settings, under_way=begun or ended)
 
-    loaded = load_encoder(start) if str(start) else None
-    if loaded:
-        views = dataclasses.replace(views, log_mel=loaded.log_mel)
+    opened = open_start(start, encoder=encoder, views=views)
+    views = opened.views
     # What is wrong with the clips or the views is told before the first training.
     views.opened(ClipExamples(clips.clips, clip_seconds))
     recipe = Recipe(
@@ -141,13 +144,14 @@ def finetune(
         epochs=epochs,
         classifier_epochs=classifier_epochs or epochs,
         validate_every_epochs=validate_every_epochs,
-        start=loaded.encoder if loaded else None,
+        start=opened.encoder,
         clip_seconds=clip_seconds,
         loop=loop,
         strategy=make_strategy(strategy),
         deterministic=deterministic,
         config_text=config_text,
         on_start=keep_configuration,
+        linear=linear,
     )
     if max_folds is not None and max_folds < 1:
         raise SepconError(f"finetune.max_folds: got {max_folds}, expected 1 or more, or None")

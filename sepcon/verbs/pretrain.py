@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import keras
 
 from sepcon.data.examples import Examples
 from sepcon.data.stream import TrainingStream
+from sepcon.embeddings.training_probe import TrainingProbe
 from sepcon.models.products.saved_model import SAVED_MODEL_FOLDER
 from sepcon.models.products.write import has_saved_model, write_saved_model
 from sepcon.models.weights import state_folder, write_weights
@@ -36,6 +38,7 @@ def pretrain(
     batch_size: int,
     num_steps: int,
     recalibration_batches: int = 50,
+    probe: TrainingProbe | None = None,
     shuffle_buffer: int | None = None,
     loop: Callable[..., FitResult] = fit,
     strategy: str = "default",
@@ -60,6 +63,7 @@ def pretrain(
       num_steps: training steps.
       recalibration_batches: batches of views without augmentation on which the statistics of batch
         normalisation are computed anew at the end; 0 keeps those of the training.
+      probe: says while training what embeddings tell of labels, in the log and in TensorBoard.
       shuffle_buffer: see `TrainingStream`.
       loop: the training loop.
       strategy: `default`, `mirrored`, `multi_worker` or `tpu`.
@@ -96,7 +100,7 @@ def pretrain(
         task = objective.task(encoder=network, views=views, examples=examples)
         chosen_optimizer = optimizer()
     stream = TrainingStream(
-        examples=examples,
+        examples=views.drawn_from(examples),
         batch_size=batch_size,
         seed=seed,
         num_uniforms=task.num_uniforms,
@@ -117,12 +121,15 @@ def pretrain(
         config_text=config_text,
         description=f"pretraining on {examples.name}",
         on_start=on_start,
+        validate=probe.validation(network, views) if probe else None,
+        validate_every_steps=probe.every_steps if probe else None,
     )
     if not is_chief(scope):
         wait_for_chief(scope)
         return None
     if recalibration_batches:
-        recalibrate(network, views, stream.batches(num_steps).take(recalibration_batches))
+        plain = dataclasses.replace(stream, examples=views.drawn_from(examples, plain=True))
+        recalibrate(network, views, plain.batches(num_steps).take(recalibration_batches))
         write_weights(network, state_folder(folder, num_steps))
     saved_model = _saved_model(folder, config_text)
     record = {"steps": result.step, "seconds": result.seconds, "deterministic": deterministic}

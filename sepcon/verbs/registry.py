@@ -170,7 +170,7 @@ VERBS = {
             VerbFlag(
                 "model",
                 "a run folder of finetune, of one of its folds, an export, or a name of packaged "
-                "weights, the default (`sepcon list weights`)",
+                "weights, the default where there are some (`sepcon list weights`)",
                 "multi_string",
             ),
             VerbFlag(
@@ -256,11 +256,18 @@ CONFIGURABLES = (
     "sepcon.datasets.tfds:tfds_set",
     "sepcon.views.example_mixing:ExampleMixing",
     "sepcon.audio.log_mel:LogMel",
+    "sepcon.audio.maps.log_mel_maps:LogMelMaps",
+    "sepcon.audio.maps.log_mel_maps:ResizedLogMelMaps",
     "sepcon.embeddings.npy_folder:npy_folder",
+    "sepcon.embeddings.training_probe:TrainingProbe",
+    "sepcon.finetuning.linear:LinearEvaluation",
     "sepcon.models.encoders:efficientnet_b0",
+    "sepcon.models.encoders:efficientnet_lite0",
+    "sepcon.models.encoders:log_mel_statistics",
     "sepcon.models.encoders:mobilenet_v2",
     "sepcon.models.encoders:resnet50",
     "sepcon.models.encoders:small_cnn",
+    "sepcon.models.encoders:small_resnet",
     "sepcon.models.encoders:vggish",
     "sepcon.embeddings.foreign:hear_module",
     "sepcon.embeddings.foreign:python_function",
@@ -269,12 +276,15 @@ CONFIGURABLES = (
     "sepcon.embeddings.shallow:ShallowSettings",
     "sepcon.separation.random_masks:RandomMasks",
     "sepcon.data.clip_examples:ClipExamples",
+    "sepcon.tasks.image_views:ImageViews",
     "sepcon.tasks.log_mel_views:LogMelViews",
     "sepcon.tasks.pretraining:SimilarityAndCoincidence",
     "sepcon.studies.finetuning:FinetuningPlan",
     "sepcon.studies.pretraining:PretrainingPlan",
+    "sepcon.studies.transfer:TransferPlan",
     "sepcon.tasks.supervised:SupervisedObjective",
     "sepcon.tasks.supervised:supervised",
+    "sepcon.training.optimizers:lars",
     "sepcon.training.loop:fit",
     "sepcon.training.optimizers:adam",
     "sepcon.training.optimizers:adamw",
@@ -283,6 +293,10 @@ CONFIGURABLES = (
     "sepcon.training.schedules:constant",
     "sepcon.training.schedules:cosine",
     "sepcon.training.schedules:step_decay",
+    "sepcon.views.image_augment:ColourJitter",
+    "sepcon.views.image_augment:RandomBlur",
+    "sepcon.views.image_augment:RandomGrey",
+    "sepcon.views.image_augment:RandomResizedCrop",
     "sepcon.views.sampler:ViewSampler",
 )
 
@@ -290,10 +304,11 @@ CONFIGURABLES = (
 # refused.
 GIVEN_BY_CALLERS = {
     **{
-        path: ("num_frames", "num_mels")
+        path: ("num_frames", "num_mels", "num_maps", "image_size")
         for path in CONFIGURABLES
         if path.startswith("sepcon.models.encoders:")
     },
+    "sepcon.models.encoders:log_mel_statistics": ("num_frames", "num_mels", "num_maps"),
     "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder", "on_start"),
     "sepcon.separation.benchmark:benchmark_separation": ("folder", "on_start"),
     "sepcon.training.loop:fit": (

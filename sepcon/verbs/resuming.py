@@ -62,6 +62,7 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
             "noted": "separator clips batch_size num_steps num_runs num_stored",
         },
         "pretrain": {
+            "free": "probe",
             "noted": "optimizer num_steps recalibration_batches loop strategy deterministic",
             "compared": "encoder",
             "refused": "examples views objective batch_size shuffle_buffer seed",
@@ -71,10 +72,10 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
             "noted": "optimizer learning_rate classifier_learning_rate loop strategy deterministic",
             "compared": "encoder",
             "refused": "clips views objective batch_size epochs start clip_seconds "
-            "classifier_epochs validation_share validate_every_epochs labels_per_class",
+            "classifier_epochs validation_share validate_every_epochs labels_per_class linear",
         },
         "classify": {"free": "model files top"},
-        "export": {"compared": "model step hop_seconds"},
+        "export": {"compared": "model step hop_seconds licence"},
         "embed": {"noted": "batch_size", "compared": "model clips shard_size patches"},
         "benchmark": {"noted": "measure"},
         "study": {
@@ -83,6 +84,7 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         },
         # Plans of studies: each run of theirs is compared by itself.
         "FinetuningPlan": {},
+        "TransferPlan": {"free": "seeds starts imported maps"},
         "PretrainingPlan": {
             "free": "seeds rotations separator_seeds states loudness_of baselines on_the_fly",
         },
@@ -111,6 +113,9 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "esc50_folder": {"compared": "path"},
         "urbansound8k_folder": {"compared": "path"},
         "tfds_set": {"compared": "path"},
+        "cifar10": {"compared": "path"},
+        "image_folder": {"compared": "path side labelled_by_folder"},
+        "tfds_images": {"compared": "path side"},
         "folder": {
             "free": "threads",
             "compared": "path labels_csv clip_seconds max_skipped_share decode_first exclude",
@@ -119,6 +124,9 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "imported": {
             "compared": "path part validation_share test_share test_folds folds clip_seconds "
             "exclude",
+        },
+        "imported_images": {
+            "compared": "path part validation_share test_share test_folds folds exclude",
         },
         "imported_folds": {"compared": "path folds exclude"},
         "esc50": {"compared": "data_dir path folds esc10 max_skipped_share sample_rate_hz"},
@@ -151,12 +159,31 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
             "refused": "sample_rate_hz window_seconds hop_seconds num_mels min_hz max_hz floor "
             "range_db",
         },
+        "LogMelMaps": {
+            "refused": "sample_rate_hz window_lengths_seconds hop_seconds mels_per_map min_hz "
+            "max_hz floor",
+        },
+        "ResizedLogMelMaps": {
+            "refused": "sample_rate_hz window_lengths_seconds hops_seconds mels_per_map "
+            "num_columns min_hz max_hz floor",
+        },
+        "ImageViews": {
+            "refused": "crop anchor_augmentations positive_augmentations centre_share",
+        },
+        "RandomResizedCrop": {"refused": "size min_area max_area max_aspect flip_probability"},
+        "ColourJitter": {"refused": "strength probability"},
+        "RandomGrey": {"refused": "probability"},
+        "RandomBlur": {"refused": "probability min_deviation max_deviation radius_share"},
+        "TrainingProbe": {
+            "free": "train test every_steps num_train num_test penalty batch_size seed",
+        },
+        "LinearEvaluation": {"refused": "statistics penalties"},
         "ExampleMixing": {"refused": "max_share"},
         "RandomEqualization": {"refused": "num_knots knot_deviation max_level_drop"},
         "RandomPadCrop": {"refused": "seconds sample_rate_hz"},
         "RandomSpeed": {"refused": "max_factor"},
         "SpecAugment": {
-            "refused": "num_time_masks max_time_frames num_mel_masks max_mel_bands fill",
+            "refused": "num_time_masks max_time_frames num_mel_masks max_mel_bands fill num_maps",
         },
         "RandomMasks": {"refused": "knot_seconds num_frequency_knots sample_rate_hz"},
         "SimilarityAndCoincidence": {
@@ -175,9 +202,12 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
             "block_scale skip_residual mixture_consistency matmul_dtype causal",
         },
         "efficientnet_b0": {"compared": "embedding_size", "refused": "weights"},
+        "efficientnet_lite0": {"compared": "embedding_size", "refused": "weights"},
+        "log_mel_statistics": {},
         "mobilenet_v2": {"compared": "embedding_size", "refused": "weights"},
         "resnet50": {"compared": "embedding_size", "refused": "weights"},
         "small_cnn": {"compared": "embedding_size"},
+        "small_resnet": {"compared": "embedding_size widths"},
         "vggish": {"compared": "embedding_size"},
         # How it is trained: what error messages advise to lower may be lowered.
         "fit": {
@@ -188,6 +218,7 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         },
         "adam": {"noted": "learning_rate beta_1 beta_2 epsilon"},
         "adamw": {"noted": "learning_rate weight_decay beta_1 beta_2 epsilon not_decayed"},
+        "lars": {"noted": "learning_rate momentum weight_decay trust excluded"},
         "sgd": {"noted": "learning_rate momentum nesterov"},
         "by_epoch": {"noted": "peak warmup_epochs first_share decay"},
         "constant": {"noted": "rate warmup_steps"},
@@ -279,6 +310,12 @@ def keep_configuration(
     """Writes the configuration into the folder of a run, and notes what differs from before.
 
     To be called when all checks of a start have passed. The earlier one is kept as config.<n>.gin.
+
+    Args:
+      verb: its name.
+      run_dir: folder of the run.
+      config_text: the resolved configuration.
+      under_way: see `check`.
 
     Raises:
       WriteError: it cannot be written.

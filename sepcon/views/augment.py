@@ -208,7 +208,14 @@ def crop(audio: tf.Tensor, start: tf.Tensor, length: int) -> tf.Tensor:
 
 
 def movable(audio: tf.Tensor) -> tf.Tensor:
-    """The same bits, as float16 if they are int16: accelerators cannot cut or gather int16."""
+    """Reinterprets int16 as float16, bit for bit, because accelerators cannot cut or gather int16.
+
+    Args:
+      audio: [...] of any type.
+
+    Returns:
+      [...] float16 for int16; any other type as it is.
+    """
     return tf.bitcast(audio, tf.float16) if audio.dtype == tf.int16 else audio
 
 
@@ -229,6 +236,8 @@ class SpecAugment:
       num_mel_masks: masks over mel bands.
       max_mel_bands: the widest of them, in bands.
       fill: what is put there.
+      num_maps: log-mel maps that lie side by side on the mel axis (see `LogMelMaps`); each gets the
+        same masks.
     """
 
     num_time_masks: int = 1
@@ -236,6 +245,7 @@ class SpecAugment:
     num_mel_masks: int = 2
     max_mel_bands: int = 10
     fill: Fill = "mean"
+    num_maps: int = 1
 
     def __post_init__(self) -> None:
         if min(self.num_time_masks, self.num_mel_masks) < 0:
@@ -254,7 +264,11 @@ class SpecAugment:
         time, mel = split_uniforms(uniforms, [2 * self.num_time_masks, 2 * self.num_mel_masks])
         frames, bands = tf.shape(log_mel)[1], tf.shape(log_mel)[2]
         in_time = _masked(time, length=frames, max_width=self.max_time_frames)  # [batch, frames]
+        if self.num_maps > 1:
+            bands //= self.num_maps
         in_mel = _masked(mel, length=bands, max_width=self.max_mel_bands)  # [batch, mels]
+        if self.num_maps > 1:
+            in_mel = tf.tile(in_mel, [1, self.num_maps])
         masked = in_time[:, :, tf.newaxis] | in_mel[:, tf.newaxis, :]  # [batch, frames, mels]
         reduce = {"mean": tf.reduce_mean, "minimum": tf.reduce_min, "maximum": tf.reduce_max}
         filling = reduce[self.fill](log_mel, axis=[1, 2], keepdims=True)

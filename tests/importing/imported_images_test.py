@@ -77,7 +77,7 @@ def test_a_stopped_import_of_images_goes_on_to_the_same_bytes(tmp_path: Path) ->
     aspect = next(
         iter(
             TrainingStream(
-                examples=imported_images(path=str(stopped)), batch_size=6, seed=0, num_uniforms=0
+                examples=imported_images(path=str(stopped)), batch_size=6, seed=0, num_uniforms=1
             ).batches(0)
         )
     )["aspect"].numpy()
@@ -108,8 +108,7 @@ def test_sound_and_images_are_not_taken_for_each_other(cifar: Path, tmp_path: Pa
         imported_images(path=str(tmp_path / "audio"))
     # Imports of earlier versions do not say what they hold.
     plan = json.loads((tmp_path / "audio" / "plan.json").read_text())
-    del plan["content"], plan["settings"]
-    (tmp_path / "audio" / "plan.json").write_text(json.dumps(plan))
+    assert plan.keys() == {"name", "clips", "clips_per_shard", "list_digest", "format"}
     assert imported(path=str(tmp_path / "audio")).num_clips == 1
 
 

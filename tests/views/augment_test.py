@@ -316,3 +316,13 @@ def test_crop_copies_the_samples_from_its_start_on(dtype, known):
         graph = cut.get_concrete_function(spec).graph
         assert not [o.type for o in graph.get_operations() if "While" in o.type]
         np.testing.assert_array_equal(cut.get_concrete_function(spec)(audio), expected)
+
+
+def test_maps_side_by_side_get_the_same_masks():
+    log_mel = np.random.default_rng(0).normal(size=(3, 20, 8)).astype(np.float32)
+    uniforms = np.random.default_rng(1).random((3, 4), np.float32)
+    settings = {"num_time_masks": 1, "num_mel_masks": 1, "max_mel_bands": 4, "fill": "minimum"}
+    alone = SpecAugment(**settings)(log_mel, uniforms).numpy()
+    three = SpecAugment(num_maps=3, **settings)(np.tile(log_mel, (1, 1, 3)), uniforms).numpy()
+    assert (alone != log_mel).any()
+    np.testing.assert_array_equal(three, np.tile(alone, (1, 1, 3)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from sepcon.audio.log_mel import LogMel
+from sepcon.audio.maps.log_mel_maps import FrontEnd
 from sepcon.models.classifier import Classifier
 from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.products.waveform import Outputs, WaveformGraph, trace_calls
@@ -35,7 +35,7 @@ class ClassificationModel(tf.Module):
     def __init__(
         self,
         classifier: Classifier,
-        log_mel: LogMel,
+        log_mel: FrontEnd,
         *,
         patch_seconds: float,
         class_names: Sequence[str],
@@ -116,12 +116,12 @@ class ClassificationModel(tf.Module):
 
     @tf.function(autograph=False, input_signature=[])
     def patch_seconds(self) -> tf.Tensor:
-        """The length of a patch."""
+        """The length of a patch, float32 []."""
         return self._embed.patch_seconds()
 
     @tf.function(autograph=False, input_signature=[])
     def hop_seconds(self) -> tf.Tensor:
-        """The time between the starts of patches."""
+        """The time between the starts of two patches, float32 []."""
         return self._embed.hop_seconds()
 
     @tf.function(autograph=False, input_signature=[])
