@@ -117,6 +117,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "supervised": lambda: _supervised(0.0),
     "supervised, contrastive": lambda: _supervised(0.5),
 }
+CASES_OF_EACH_KIND = ("separation", "pretraining", "supervised")
 LARGE_CASES: Mapping[str, Callable[[], Case]] = {
     "pretraining, mobilenet_v2": lambda: _pretraining(encoders.mobilenet_v2),
     "pretraining, efficientnet_b0": lambda: _pretraining(encoders.efficientnet_b0),

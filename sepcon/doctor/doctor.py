@@ -9,7 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 
 import sepcon
-from sepcon.doctor.cases import CASES, LARGE_CASES
+from sepcon.doctor.cases import CASES, CASES_OF_EACH_KIND, LARGE_CASES
 from sepcon.doctor.check import Check
 from sepcon.doctor.machine import machine_checks
 from sepcon.doctor.speed import speed_checks
@@ -36,7 +36,7 @@ def doctor(
     Args:
       run_dir: receives doctor.json.
       tasks: of those that a step is taken of, the ones whose name begins so; all by default.
-      quick: leave out the large encoders and the speed.
+      quick: one of each kind unless `tasks` says otherwise, and no speed.
       json_lines: print each check as JSON.
       config_text: not used; all verbs get it.
 
@@ -47,10 +47,10 @@ def doctor(
       SepconError: no task has such a name, or a check has failed.
     """
     del config_text
-    cases = {**CASES, **({} if quick else LARGE_CASES)}
-    chosen = {
-        name: make for name, make in cases.items() if not tasks or name.startswith(tuple(tasks))
-    }
+    cases = {**CASES, **LARGE_CASES}
+    chosen = {name: cases[name] for name in cases if not quick or name in CASES_OF_EACH_KIND}
+    if tasks:
+        chosen = {name: cases[name] for name in cases if name.startswith(tuple(tasks))}
     if not chosen:
         raise SepconError(f"tasks: got {list(tasks)}, expected beginnings of: {'; '.join(cases)}")
     accelerators = [

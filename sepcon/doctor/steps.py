@@ -13,9 +13,9 @@ import tensorflow as tf
 from sepcon import devices
 from sepcon.doctor.cases import Case
 from sepcon.doctor.check import Check
+from sepcon.doctor.graph_lint import lint_graph
+from sepcon.doctor.kernel_audit import audit_graph
 from sepcon.errors import one_line
-from sepcon.training.graph_lint import lint_graph
-from sepcon.training.kernel_audit import audit_graph
 
 # Share of the CPU's loss, and of the norm of its gradient, that float32 may be off elsewhere.
 _LOSS, _GRADIENT = 1e-4, 1e-3
@@ -48,7 +48,7 @@ def step_checks(name: str, make: Callable[[], Case], on: list[str]) -> list[Chec
     def run(device: str, *, accelerator: bool) -> tuple[Any, tuple[float, np.ndarray]]:
         with devices.assumed(accelerator=accelerator), tf.device(device):
             function = tf.function(step, autograph=False).get_concrete_function(case.spec)
-            loss, gradients = function(**{key: batch[key] for key in case.spec})
+            loss, gradients = function(batch)
         for variable, value in zip(case.task.model.variables, start, strict=True):
             variable.assign(value)
         flat = np.concatenate([np.ravel(gradient) for gradient in gradients])
@@ -81,7 +81,7 @@ def kernel_check(name: str, graph: Any) -> Check:
         return Check(f"kernels of {name}", "OK", text, values=values)
     shown = "; ".join(problems[:_FINDINGS_SHOWN])
     more = f" (and {len(problems) - _FINDINGS_SHOWN} more)" * (len(problems) > _FINDINGS_SHOWN)
-    cure = "it runs, but not at the speed of the device; see training/kernel_audit.py"
+    cure = "it runs, but not at the speed of the device; see doctor/kernel_audit.py"
     return Check(f"kernels of {name}", "FAIL", shown + more, cure, values)
 
 

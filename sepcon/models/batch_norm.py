@@ -70,8 +70,8 @@ def plain_json(model: keras.Model) -> str:
     return json.dumps(plain(json.loads(model.to_json())))
 
 
-def _image_shape(x: tf.Tensor) -> tf.Tensor | list[int]:
+def _image_shape(x: tf.Tensor) -> list[int | tf.Tensor]:
     """Four axes with the channels last, of two, three or four."""
-    shape = tf.shape(x) if None in x.shape.as_list() else x.shape.as_list()
-    leading = x.shape.rank - 1
-    return tf.concat([shape[:leading], [1] * (3 - leading), shape[leading:]], axis=0)
+    sizes = tf.shape(x)
+    shape = [sizes[axis] if size is None else size for axis, size in enumerate(x.shape)]
+    return [*shape[:-1], *[1] * (4 - x.shape.rank), shape[-1]]

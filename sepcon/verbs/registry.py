@@ -61,7 +61,7 @@ VERBS = {
         "exit code is 1 if a check failed. RUN_DIR/doctor.json is what to send with a report.",
         flags=(
             VerbFlag("tasks", "those whose name begins so; all by default", "multi_string"),
-            VerbFlag("quick", "leave out the large encoders and the speed", "boolean"),
+            VerbFlag("quick", "one task of each kind, and no speed", "boolean"),
             VerbFlag("json", "print each check as JSON", "boolean", argument="json_lines"),
         ),
     ),

@@ -35,6 +35,7 @@ RULES: Mapping[Rule, str] = MappingProxyType(
 SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
     {
         # Verbs.
+        "doctor": {"free": "tasks quick json_lines"},
         "import_clips": {
             "free": "processes max_fault_share runner pipeline_options",
             "compared": "source clips_per_shard",

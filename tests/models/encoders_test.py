@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sepcon.doctor.kernel_audit import audit_graph
 from sepcon.errors import SepconError
 from sepcon.models import encoders
 from sepcon.models.batch_norm import plain_json
-from sepcon.training.kernel_audit import audit_graph
 
 FACTORIES = [
     encoders.small_cnn,
