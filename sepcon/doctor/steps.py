@@ -10,12 +10,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sepcon import devices
 from sepcon.doctor.cases import Case
 from sepcon.doctor.check import Check
 from sepcon.doctor.graph_lint import lint_graph
 from sepcon.doctor.kernel_audit import audit_graph
 from sepcon.errors import one_line
+from sepcon.replicas import assumed
 
 # Share of the CPU's loss, and of the norm of its gradient, that float32 may be off elsewhere.
 _LOSS, _GRADIENT = 1e-4, 1e-3
@@ -46,7 +46,7 @@ def step_checks(name: str, make: Callable[[], Case], on: list[str]) -> list[Chec
         return loss, [gradient for gradient in gradients if gradient is not None]
 
     def run(device: str, *, accelerator: bool) -> tuple[Any, tuple[float, np.ndarray]]:
-        with devices.assumed(accelerator=accelerator), tf.device(device):
+        with assumed(accelerator=accelerator), tf.device(device):
             function = tf.function(step, autograph=False).get_concrete_function(case.spec)
             loss, gradients = function(batch)
         for variable, value in zip(case.task.model.variables, start, strict=True):
