@@ -51,8 +51,8 @@ def channels(place: Path, common: tuple[str, ...], separator: Path) -> Path:
 
 
 def losses(run: Path) -> list[float]:
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line)["loss"] for line in lines]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]  # a validation has a line of its own
 
 
 LOSSES: list[dict[str, float]] = []
