@@ -19,6 +19,13 @@ def has_accelerator() -> bool:
     return any(device.device_type != "CPU" for device in tf.config.get_visible_devices())
 
 
+def first_gpu() -> str | None:
+    """The name of the GPU that a training on one device uses; None without one."""
+    if not tf.config.get_visible_devices("GPU"):
+        return None
+    return tf.config.list_logical_devices("GPU")[0].name
+
+
 @contextlib.contextmanager
 def assumed(*, accelerator: bool) -> Iterator[None]:
     """Lets graphs be traced as for the other kind of machine."""

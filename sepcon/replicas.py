@@ -31,5 +31,12 @@ def gather_global(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return x, tf.constant(0, tf.int32)
     if x.dtype in (tf.bfloat16, tf.float16):
         x = tf.cast(x, tf.float32)
-    replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
-    return context.all_gather(x, axis=0), replica * tf.shape(x)[0]
+    replicas, replica = context.num_replicas_in_sync, context.replica_id_in_sync_group
+    first = tf.cast(replica, tf.int32) * tf.shape(x)[0]
+    if not x.shape.is_fully_defined():
+        return context.all_gather(x, axis=0), first
+    # One collective in place of the two of all_gather, and the shape stays known.
+    own = tf.reshape(tf.range(replicas) == replica, [replicas, *[1] * x.shape.rank])
+    mine = tf.where(own, x[tf.newaxis], tf.zeros([], x.dtype))  # zeros in the others' places
+    everyone = context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
+    return tf.reshape(everyone, [replicas * x.shape[0], *x.shape[1:]]), first

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import importlib.abc
 import importlib.machinery
+import os
 import sys
 import threading
 import types
@@ -42,6 +44,8 @@ def load_tensorflow() -> None:
     """
     if "tensorflow" in sys.modules:
         return
+    # Several jobs may share a GPU, of which the first would else take all memory.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     hidden = [name for name in _NOT_FOR_KERAS if name not in sys.modules]
     # None is Python's own mark of a module that cannot be imported.
     sys.modules.update(dict.fromkeys(hidden, cast(Any, None)))
@@ -53,6 +57,7 @@ def load_tensorflow() -> None:
     try:
         importlib.import_module("tensorflow")
         importlib.import_module("keras")
+        _give_to_tensorboard(sys.modules["tensorflow"])
         gc.freeze()
     finally:
         sys.meta_path.remove(finder)
@@ -60,6 +65,12 @@ def load_tensorflow() -> None:
             del sys.modules[name]
         if collecting:
             gc.enable()
+
+
+def _give_to_tensorboard(tensorflow: types.ModuleType) -> None:
+    """TensorBoard's summaries would take the same from `tensorflow.compat.v2`, and load that."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("tensorboard.compat").__dict__["tf2"] = tensorflow
 
 
 class _LaterFinder(importlib.abc.MetaPathFinder):

@@ -2,11 +2,13 @@
 
 import gc
 import os
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 import warm_python
+from no_stacks import take_no_stacks
 
 from sepcon import startup
 
@@ -41,7 +43,9 @@ LONGEST = (
 
 def pytest_collectstart() -> None:
     """Loads TensorFlow as commands do, where tests are collected: not in the parent of workers."""
-    startup.load_tensorflow()
+    if "tensorflow" not in sys.modules:
+        startup.load_tensorflow()
+        take_no_stacks()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,7 +18,9 @@ def functions(source: str) -> Iterator[ast.FunctionDef]:
     """Public functions of a module, and public methods but those that override another's."""
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef):
-            yield node
+            # Forms of a function that only say its types have no docstring.
+            if "overload" not in map(ast.unparse, node.decorator_list):
+                yield node
         elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             for method in node.body:
                 if isinstance(method, ast.FunctionDef) and (

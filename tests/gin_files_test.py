@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -51,16 +52,18 @@ def channels(place: Path, common: tuple[str, ...], separator: Path) -> Path:
 
 
 def losses(run: Path) -> list[float]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [line["loss"] for line in lines if "loss" in line]  # a validation has a line of its own
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    # Lines of validation alone have none.
+    return [line["loss"] for line in map(json.loads, lines) if "loss" in line]
 
 
 LOSSES: list[dict[str, float]] = []
 
 
 @gin.configurable
-def one_batch(*, task: Any, stream: Any, **_: Any) -> NoReturn:
+def one_batch(*, task: Any, stream: Any, on_start: Callable[[], None], **_: Any) -> NoReturn:
     """In place of the training loop, whose graph takes ten times as long to make as to run."""
+    on_start()
     with tf.GradientTape() as tape:
         shares = task.loss(next(iter(stream.batches(0))), training=True)
     gradients = tape.gradient(shares["loss"], task.model.trainable_variables)

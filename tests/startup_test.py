@@ -20,8 +20,11 @@ loaded = [name for name in names if name in sys.modules]
 print(code, gc.isenabled(), gc.get_freeze_count() > 100_000, loaded)
 import matplotlib.pyplot, sklearn.manifold
 seldom = "tensorflow.python.feature_column.feature_column", "keras.src.applications.resnet"
-print([name for name in seldom if name in sys.modules])
 import keras, tensorflow as tf
+with tf.summary.create_file_writer("log").as_default(step=1):
+    tf.summary.text("a", "b"), tf.summary.scalar("c", 1.0)
+    tf.summary.image("d", tf.zeros([1, 4, 4, 1])), tf.summary.audio("e", tf.zeros([1, 9, 1]), 9)
+print([name for name in seldom if name in sys.modules])
 print(tf.compat.v1.placeholder.__name__, tf.lite.TFLiteConverter.__name__)
 print(keras.applications.ResNet50.__name__, "numeric_column" in dir(tf.feature_column))
 """

@@ -16,18 +16,22 @@ import io
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sepcon.runs.seals import SEALS_FILE
+
 LEFT_OUT = (
     "TensorBoard events, logs of a study's commands, claims; of JSON (in checkpoints too), CSV, "
     "pages and WAV's PEAK chunk what is a date or measured in seconds; of a SavedModel the bytes "
-    "of saved_model.pb and fingerprint.pb, while its variables and its card are compared"
+    "of saved_model.pb and fingerprint.pb, while its variables and its card are compared; seals "
+    "of these files"
 )
 _SKIPPED = re.compile(r"events\.out\.tfevents\..*|\.claim|fingerprint\.pb|saved_model\.pb")
-_TIMES = re.compile(r"seconds|duration|date|since|per_second|waiting|created", re.IGNORECASE)
+_TIMES = re.compile(r"seconds|duration|\bdate|since|per_second|waiting|created", re.IGNORECASE)
 _NO_TIMES = {"patch_seconds", "clip_seconds", "segment_seconds", "window_seconds", "hop_seconds"}
 _CLOCK = re.compile(rb"\d+(?:[.,]\d+)? (?:s|min|h)\b|\d{4}-\d\d-\d\d[T ]\d\d:\d\d[:\d]*")
 
@@ -39,7 +43,9 @@ def contents(folder: Path) -> dict[str, bytes]:
         folders[:] = [name for name in folders if name not in ("logs", "tensorboard")]
         for name in names:
             path = Path(parent, name)
-            if not _SKIPPED.fullmatch(name):
+            if name == SEALS_FILE:
+                found[str(path.relative_to(folder))] = _timeless_seals(path)
+            elif not _SKIPPED.fullmatch(name):
                 found[str(path.relative_to(folder))] = _without_times(path)
     return found
 
@@ -61,19 +67,35 @@ def _without_times(path: Path) -> bytes:
         if path.suffix == ".wav":
             return re.sub(rb"(PEAK.{8}).{4}", rb"\1TIME", data, count=1, flags=re.DOTALL)
         if path.suffix == ".json":
-            return json.dumps(_timeless(json.loads(data))).encode()
+            return _changed(data, json.loads(data), _timeless)
         if path.suffix == ".jsonl":
-            lines = [_timeless(json.loads(line)) for line in data.splitlines()]
-            return json.dumps(lines).encode()
+            return _changed(data, [json.loads(line) for line in data.splitlines()], _timeless)
         if path.suffix == ".csv":
-            return json.dumps(_timeless_rows(data.decode("utf-8", "surrogateescape"))).encode()
+            rows = list(csv.reader(io.StringIO(data.decode("utf-8", "surrogateescape"))))
+            return _changed(data, rows, _timeless_rows)
     except ValueError:
         return data
     return _CLOCK.sub(b"TIME", data) if path.suffix in (".html", ".md") else data
 
 
+def _timeless_seals(path: Path) -> bytes:
+    """The seals of files that are compared as they are; of others that there is one."""
+    seals = json.loads(path.read_bytes())["files"]
+    for name in seals:
+        file = path.parent / name
+        if _SKIPPED.fullmatch(file.name) or _without_times(file) != file.read_bytes():
+            seals[name] = "with times"
+    return json.dumps(seals).encode()
+
+
 def _is_time(name: str) -> bool:
     return _TIMES.search(name) is not None and name not in _NO_TIMES
+
+
+def _changed(data: bytes, parsed: Any, timeless: Callable[[Any], Any]) -> bytes:
+    """What was parsed without its times; the file as it is where there are none."""
+    without = timeless(parsed)
+    return data if without == parsed else json.dumps(without).encode("utf-8", "surrogateescape")
 
 
 def _timeless(value: Any) -> Any:
@@ -93,7 +115,6 @@ def _timeless_arrays(data: bytes) -> bytes:
     return b"".join([json.dumps(record).encode(), *told, *[array.tobytes() for _, array in arrays]])
 
 
-def _timeless_rows(text: str) -> list[list[str]]:
-    rows = list(csv.reader(io.StringIO(text)))
+def _timeless_rows(rows: list[list[str]]) -> list[list[str]]:
     kept = [place for place, name in enumerate(rows[0] if rows else []) if not _is_time(name)]
     return [[row[place] for place in kept if place < len(row)] for row in rows]

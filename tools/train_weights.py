@@ -6,6 +6,9 @@ The material is the built-in events, and of ESC-50 those clips of ESC-10 that ar
 `weights_material`). Every stage is a `sepcon` command that resumes: a stopped training goes on with
 the same command. Without --esc50 there are no clips of ESC-10 and no classifier. The test fold of
 ESC-10 is heard by nothing before the classifier is measured on it.
+
+With --from_quickstart=runs/quickstart it trains nothing: it packs the separator and the best
+encoder of a finished tools/quickstart.sh on the built-in scenes.
 """
 
 from __future__ import annotations
@@ -25,7 +28,12 @@ from weights_material import Material, write_material
 from sepcon import cli
 from sepcon.errors import SepconError
 from sepcon.runs.run_folder import is_finished
+from sepcon.scenes.recipe import SceneRecipe
+from sepcon.scenes.synthetic import SyntheticEvents
+from sepcon.studies.rows import folder_name
 
+_BEST_ROW = "mixture-mixture, random equalization"
+_BASELINES = ("log-mel statistics", "untrained encoder")
 ENCODER_BINDINGS = ("BATCH_SIZE=32", "PATCH_SECONDS=2.0")
 
 
@@ -106,6 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     root = options.run_dir.expanduser().resolve()
     try:
+        if options.from_quickstart is not None:
+            command = f"tools/quickstart.sh && {_command(arguments)}"
+            pack_quickstart(options.from_quickstart, options.into, command)
+            return 0
         material = _material(root, options)
         for stage in stages(material, root, options):
             code = _run(stage, root)
@@ -122,10 +134,33 @@ def pack(material: Material, root: Path, into: Path, command: str) -> None:
     """Writes the trained weights with their cards into a folder, one folder for each model."""
     into.mkdir(parents=True, exist_ok=True)
     pack_separator(into, root / "separator", material, command)
-    pack_encoder(into, root / "encoder", root / "benchmark", material, command)
+    rows = json.loads((root / "benchmark" / "results.json").read_text())
+    pack_encoder(into, root / "encoder", {row["name"]: row for row in rows}, material, command)
     if material.esc10 is not None:
         fold = root / "classifier" / "seed0" / f"fold{material.test_fold}"
         pack_classifier(into, fold, root / "classifier", material, command)
+    write_attribution(into, material)
+
+
+def pack_quickstart(run: Path, into: Path, command: str) -> None:
+    """Packs the separator and the best encoder of a finished quickstart on the built-in scenes.
+
+    Raises:
+      SepconError: it is no such run folder.
+    """
+    mark = run / "quickstart.txt"
+    if not mark.is_file() or mark.read_text().strip() != "the built-in scenes":
+        raise SepconError(f"{run}: is no quickstart on the built-in scenes; give its --run_dir")
+    recipe = SceneRecipe()
+    events = recipe.synthetic_clips_per_class * len(SyntheticEvents().class_names)
+    material = Material(run, None, None, events, 0, 0, "")
+    into.mkdir(parents=True, exist_ok=True)
+    pack_separator(into, run / "separator", material, command)
+    rows = json.loads((run / "results.json").read_text())
+    named = {row["name"]: row for row in rows if row["seed"] == 0}
+    measured = {"model": named[_BEST_ROW], **{name: named[name] for name in _BASELINES}}
+    encoder = run / "pretrain" / folder_name(_BEST_ROW) / "seed0"
+    pack_encoder(into, encoder, measured, material, command)
     write_attribution(into, material)
 
 
@@ -167,6 +202,12 @@ def _command(arguments: Sequence[str] | None) -> str:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--esc50", type=Path, metavar="DIR", help="an ESC-50 folder")
+    parser.add_argument(
+        "--from_quickstart",
+        type=Path,
+        metavar="DIR",
+        help="trains nothing: packs what a quickstart on the built-in scenes has trained",
+    )
     parser.add_argument("--run_dir", type=Path, default=Path("runs/weights"))
     parser.add_argument("--into", type=Path, default=Path("runs/weights/packed"))
     parser.add_argument("--events_per_class", type=int, default=60)

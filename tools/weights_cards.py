@@ -22,8 +22,10 @@ from sepcon.models.separator.network import chosen_step, load_separator
 from sepcon.models.weights import state_folder
 from sepcon.runs.json_file import read_json
 from sepcon.runs.revision import running_revision
+from sepcon.runs.run_folder import is_finished, read_record
 
 ATTRIBUTION_FILE = "ATTRIBUTION.txt"
+_SYNTHETIC = "claims about real recordings: it was trained and measured on synthetic sounds alone"
 _NOT_FOR = [
     "decisions about people, alarms, or anything where a wrong answer does harm",
     "speech and music: next to none was in the material",
@@ -42,11 +44,12 @@ def pack_separator(into: Path, run: Path, material: Material, command: str) -> P
     write_compact(network, state_folder(folder, step))
     return _write_card(
         folder,
+        run,
         material,
         command,
         summary=(
             f"splits recordings into {network.config.num_sources} channels; SI-SNR improvement "
-            f"{gain:.1f} dB on {last['num_scenes']} scenes it never heard"
+            f"{gain:.1f} dB on {last['num_scenes']} {scenes_of(material)} it never heard"
         ),
         measured={
             "on": "test scenes of 1 to 4 sounds, whose recordings are in no training scene",
@@ -64,22 +67,37 @@ def pack_separator(into: Path, run: Path, material: Material, command: str) -> P
     )
 
 
-def pack_encoder(into: Path, run: Path, benchmark: Path, material: Material, command: str) -> Path:
-    """Packs the last state of an encoder's run, with what the benchmark has measured."""
+def pack_encoder(
+    into: Path,
+    run: Path,
+    rows: Mapping[str, Mapping[str, Any]],
+    material: Material,
+    command: str,
+) -> Path:
+    """Packs the last state of an encoder's run.
+
+    Args:
+      into: receives a folder.
+      run: of `sepcon pretrain`.
+      rows: of the benchmark, that of the encoder as 'model', those of baselines by their names.
+      material: what it was trained on.
+      command: that trained it.
+    """
     loaded = load_encoder(run)
-    rows = {row["name"]: row for row in json.loads((benchmark / "results.json").read_text())}
-    own = rows.pop("model")
+    own = rows["model"]
+    rows = {name: row for name, row in rows.items() if name != "model"}
     folder = _begin(into, "encoder", run)
     write_compact(loaded.encoder, state_folder(folder, loaded.step))
     best = max(rows.values(), key=lambda row: row["mAP"])
     return _write_card(
         folder,
+        run,
         material,
         command,
         summary=(
             f"embeds patches of {loaded.patch_seconds:g} s; mAP {own['mAP']:.2f} of a shallow "
-            f"classifier on {own['num_test_clips']} scenes it never heard ({best['name']}: "
-            f"{best['mAP']:.2f})"
+            f"classifier on {own['num_test_clips']} {scenes_of(material)} it never heard "
+            f"({best['name']}: {best['mAP']:.2f})"
         ),
         measured={
             "on": "a shallow classifier on frozen embeddings of test scenes, several classes each",
@@ -110,6 +128,7 @@ def pack_classifier(into: Path, fold: Path, run: Path, material: Material, comma
     names = list(loaded.config.class_names)
     return _write_card(
         folder,
+        fold,
         material,
         command,
         summary=(
@@ -154,8 +173,15 @@ def _begin(into: Path, kind: str, run: Path) -> Path:
     return folder
 
 
+def commit_of(run: Path) -> str:
+    """Returns with which commit a run was finished; of one that does not say, the present one."""
+    record = read_record(run) if is_finished(run) else {}
+    return str(record.get("commit", running_revision()))
+
+
 def _write_card(
     folder: Path,
+    run: Path,
     material: Material,
     command: str,
     *,
@@ -164,7 +190,6 @@ def _write_card(
     facts: Mapping[str, Any],
     not_for: list[str],
 ) -> Path:
-    revision = running_revision()
     card = {
         "name": folder.name,
         "kind": str(read_json(folder / MODEL_FILE, cure="train again")["kind"]),
@@ -173,19 +198,23 @@ def _write_card(
         "trained_on": trained_on(material),
         "attribution": f"../{ATTRIBUTION_FILE}" if material.esc10 else "",
         "measured": measured,
-        "not_for": not_for,
+        "not_for": [*not_for, *([] if material.esc10 else [_SYNTHETIC])],
         "command": command,
         **facts,
         "precision": "matrices float16, vectors float32",
         "sepcon_version": sepcon.__version__,
         "tensorflow_version": tf.__version__,
-        "git_revision": revision.commit,
-        "git_dirty": revision.dirty,
+        "git_revision": commit_of(run),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     path = folder / CARD_FILE
     path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def scenes_of(material: Material) -> str:
+    """Returns what the scenes are of, in few words."""
+    return "synthetic scenes" if material.esc10 is None else "scenes of synthetic sounds and ESC-10"
 
 
 def trained_on(material: Material) -> list[dict[str, str]]:

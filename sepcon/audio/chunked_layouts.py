@@ -15,7 +15,14 @@ _UNKNOWN_TO_SOX = range(0x7F000000 - 0xFFFF, 0x7F000000 + 9)
 
 
 def aiff_layout(descriptor: int, magic: bytes, start: int, size: int) -> Layout:
-    """The layout of an AIFF or AIFF-C file, also of one whose sizes were never filled in."""
+    """Reads the container of an AIFF or AIFF-C file, also of one whose sizes were never filled in.
+
+    Args:
+      descriptor: of the open file.
+      magic: its first bytes behind tags.
+      start: offset of those bytes.
+      size: of the file, in bytes.
+    """
     offset, common = start + 12, None
     while offset + 8 <= size:
         name, length = struct.unpack(">4sI", os.pread(descriptor, 8, offset))
@@ -54,7 +61,14 @@ def _aiff_part(magic: bytes, common: bytes | None, audio: int, stop: int) -> Par
 
 
 def au_layout(descriptor: int, magic: bytes, start: int, size: int) -> Layout:
-    """The layout of an AU file of either order of bytes."""
+    """Reads the container of an AU file of either byte order.
+
+    Args:
+      descriptor: of the open file.
+      magic: its first bytes behind tags.
+      start: offset of those bytes.
+      size: of the file, in bytes.
+    """
     order = ">" if magic[:4] == b".snd" else "<"
     head = os.pread(descriptor, 24, start)
     if len(head) < 24:
@@ -72,7 +86,14 @@ def au_layout(descriptor: int, magic: bytes, start: int, size: int) -> Layout:
 
 
 def caf_layout(descriptor: int, magic: bytes, start: int, size: int) -> Layout:
-    """The layout of a CAF file, whose last chunk may be the audio, of unknown length (-1)."""
+    """Reads the container of a CAF file, whose last chunk may be audio of unknown length (-1).
+
+    Args:
+      descriptor: of the open file.
+      magic: its first bytes behind tags.
+      start: offset of those bytes.
+      size: of the file, in bytes.
+    """
     offset = start + 8
     while offset + 12 <= size:
         name, length = struct.unpack(">4sq", os.pread(descriptor, 12, offset))

@@ -61,7 +61,16 @@ def is_unknown(length: int) -> bool:
 
 
 def missing(offset: int, length: int, size: int) -> str | None:
-    """What to say of audio of a claimed length, from a place on, in a file of this size."""
+    """Says whether a file is shorter than its header claims.
+
+    Args:
+      offset: where the audio begins in the file.
+      length: bytes of audio that the header claims.
+      size: of the file, in bytes.
+
+    Returns:
+      What is missing, in a few words; None where nothing is.
+    """
     lacking = offset + length - size
     if lacking > _TOLERANCE_BYTES and not is_unknown(length):
         return f"its header claims {length} bytes of audio, but {lacking} are missing"
@@ -69,7 +78,16 @@ def missing(offset: int, length: int, size: int) -> str | None:
 
 
 def find(descriptor: int, wanted: bytes, offset: int) -> int | None:
-    """Where some bytes stand in a file from a place on."""
+    """Searches a file for some bytes.
+
+    Args:
+      descriptor: of the open file.
+      wanted: the bytes.
+      offset: where the search begins.
+
+    Returns:
+      The offset of the first match; None if there is none.
+    """
     while data := os.pread(descriptor, _SEARCH_BYTES, offset):
         place = data.find(wanted)
         if place >= 0:

@@ -153,7 +153,14 @@ def _wav_head(order: str, format: bytes, num_bytes: int) -> bytes:
 
 
 def wave64_layout(descriptor: int, magic: bytes, start: int, size: int) -> Layout:
-    """The layout of a Wave64 file, of which libsndfile would hear all bytes to the end."""
+    """Reads the container of a Wave64 file, which libsndfile would decode to its last byte.
+
+    Args:
+      descriptor: of the open file.
+      magic: its first bytes behind tags.
+      start: offset of those bytes.
+      size: of the file, in bytes.
+    """
     offset = start + _WAVE64_HEAD
     while offset + _WAVE64_CHUNK <= size:
         # The length counts these 24 bytes.

@@ -64,7 +64,7 @@ def argument_flags(verb: Verb, values: Any) -> dict[str, str]:
         flag.argument or flag.name: flag.name
         for flag in verb.flags
         # --out is --run_dir by another name.
-        if not (flag.argument and values["run_dir"].value is not None)
+        if not (flag.argument == "run_dir" and values["run_dir"].value is not None)
     }
 
 

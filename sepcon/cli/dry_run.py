@@ -11,7 +11,6 @@ from typing import Any
 from sepcon.cli import configurables
 from sepcon.cli.bindings import Configuration
 from sepcon.cli.signatures import read_source
-from sepcon.runs import run_folder
 from sepcon.verbs.registry import Verb
 
 
@@ -29,6 +28,9 @@ def dry_run(verb: Verb, given: Mapping[str, Any], configuration: Configuration) 
     Raises:
       SepconError: something is not as it must be.
     """
+    # It loads numpy, which must not be loaded before the number of its threads is set.
+    from sepcon.runs import run_folder
+
     rows = [("run folder", run_folder.outlook(given["run_dir"]))]
     check = _check_of_launching if verb.checked_by else _check_by_opening
     rows += check(verb, given, configuration)

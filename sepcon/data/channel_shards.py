@@ -21,6 +21,7 @@ import tensorflow as tf
 from sepcon.audio.samples import SAMPLE_RATE_HZ, to_int16
 from sepcon.data.clips import ClipDataset
 from sepcon.data.example_bytes import serialize_example, write_record
+from sepcon.data.stored.envelope_file import RecordLayout, remove_envelope, write_envelope
 from sepcon.errors import SepconError
 from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.run_folder import write_text
@@ -63,6 +64,11 @@ class ChannelIndex:
     def num_done(self) -> int:
         """Clips in finished shards."""
         return sum(self.shards)
+
+
+def channel_layout(num_channels: int) -> RecordLayout:
+    """What the records of a shard hold."""
+    return RecordLayout("channels", rows=num_channels)
 
 
 def shard_path(folder: str | Path, number: int) -> Path:
@@ -214,11 +220,15 @@ def write_channel_shard(
     Raises:
       SepconError: if a sample is not a number, or the disk is full.
     """
-    with whole_file(shard_path(folder, number)) as scratch, open(scratch, "wb") as records:
+    path, num_channels = shard_path(folder, number), 0
+    remove_envelope(path)
+    with whole_file(path) as scratch, open(scratch, "wb") as records:
         for identifier, channels in clips:
             samples = _checked(folder, identifier, channels).astype("<i2", copy=False)
             features = {"id": identifier, "channels": samples.tobytes()}
             write_record(records, serialize_example(features))
+            num_channels = len(samples)
+    write_envelope(path, channel_layout(num_channels), cure="start the same command again")
 
 
 def _checked(folder: str | Path, identifier: bytes, channels: np.ndarray) -> np.ndarray:

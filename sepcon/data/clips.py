@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from sepcon.audio.samples import FULL_SCALE, SAMPLE_RATE_HZ
 from sepcon.data.examples import map_in_order
+from sepcon.data.stored.clip_samples import ClipSamples
 from sepcon.errors import SepconError
 
 Element = dict[str, tf.Tensor]
@@ -41,6 +43,8 @@ class ClipDataset:
       read_or_next: for training: the element at a position or, where that can no longer be read, at
         the next position that can, with `'position'`: int64 [], the one it is of. None where
         `read` does not fail.
+      samples: opens the clips for reading by place, so that a patch costs its own bytes; at first
+        use the files are measured for it. None where samples do not lie in records as they are.
       left_out: id -> reason, of clips that belong to the data set and are not here. None where the
         provider cannot tell.
       digest: tells the clips from others of the same name and number, and behind a dot their
@@ -57,6 +61,7 @@ class ClipDataset:
     read: ReadClip | None = None
     read_with_sources: ReadClip | None = None
     read_or_next: ReadClip | None = None
+    samples: Callable[[], ClipSamples] | None = None
     left_out: Mapping[str, str] | None = None
     digest: str = ""
 
@@ -73,22 +78,41 @@ def to_float(audio: tf.Tensor) -> tf.Tensor:
     return tf.cast(audio, tf.float32) / FULL_SCALE
 
 
-def fit_length(audio: tf.Tensor, num_samples: int, uniform: tf.Tensor) -> tf.Tensor:
+def crop_start(
+    length: tf.Tensor, num_samples: int, uniform: tf.Tensor, *, hop_samples: int = 1
+) -> tf.Tensor:
+    """Where a clip of some length is cropped to `num_samples`.
+
+    Args:
+      length: int [...], of the clips.
+      num_samples: what is left of each.
+      uniform: float32 [...] in [0, 1), draws the place.
+      hop_samples: places are multiples of it.
+
+    Returns:
+      The first sample, of the type of `length`; 0 of what is no longer than `num_samples`.
+    """
+    room = tf.maximum(length - num_samples, 0) // hop_samples
+    # Double: a float32 uniform times an hour of samples would leave most places out.
+    place = tf.cast(tf.cast(uniform, tf.float64) * tf.cast(room + 1, tf.float64), length.dtype)
+    return hop_samples * tf.minimum(place, room)
+
+
+def fit_length(
+    audio: tf.Tensor, num_samples: int, uniform: tf.Tensor, *, hop_samples: int = 1
+) -> tf.Tensor:
     """Crops clips to a length at a random place, or pads them with zeros at the end.
 
     Args:
       audio: [..., samples] of any type.
       num_samples: the wanted length.
       uniform: [] float in [0, 1), the random number that decides where to crop.
+      hop_samples: see `crop_start`.
 
     Returns:
       [..., num_samples] of the same type.
     """
-    length = tf.shape(audio)[-1]
-    room = tf.maximum(length - num_samples, 0)
-    # Double: a float32 uniform times an hour of samples would leave most places out.
-    start = tf.cast(tf.cast(uniform, tf.float64) * tf.cast(room + 1, tf.float64), tf.int32)
-    start = tf.minimum(start, room)
+    start = crop_start(tf.shape(audio)[-1], num_samples, uniform, hop_samples=hop_samples)
     cropped = audio[..., start : start + num_samples]
     missing = num_samples - tf.shape(cropped)[-1]
     padding = [[0, 0]] * (audio.shape.rank - 1) + [[0, missing]]
@@ -105,6 +129,7 @@ def from_reader(
     read: ReadClip,
     read_with_sources: ReadClip | None = None,
     read_or_next: ReadClip | None = None,
+    samples: Callable[[], ClipSamples] | None = None,
     sample_rate_hz: int = SAMPLE_RATE_HZ,
     num_parallel_calls: int = 2,
     left_out: Mapping[str, str] | None = None,
@@ -119,7 +144,8 @@ def from_reader(
       clip_samples: length of every clip or None.
       read: element at a position.
       read_with_sources: the same with sources.
-      read_or_next: see `ClipDataset`.
+      read_or_next: see `ClipDataset`, as is `samples`.
+      samples: opens the clips for reading by place.
       sample_rate_hz: of every clip.
       num_parallel_calls: clips read at a time; the order stays.
       left_out: clips that should be here and are not, with reasons.
@@ -140,6 +166,7 @@ def from_reader(
         read=read,
         read_with_sources=read_with_sources,
         read_or_next=read_or_next,
+        samples=None if samples is None else _Once(samples),
         left_out=left_out,
         digest=digest,
     )
@@ -220,6 +247,7 @@ def subset(clips: ClipDataset, *, num_clips: int, start: int = 0) -> ClipDataset
         ),
         read=moved(clips.read),
         read_with_sources=moved(clips.read_with_sources),
+        samples=_part_of_samples(clips, np.arange(start, start + num_clips)),
         read_or_next=None,  # the next may be of another part, which is kept for a test
         left_out=None,  # of which part they were is not known
     )
@@ -240,9 +268,31 @@ def select(clips: ClipDataset, positions: np.ndarray, *, name: str) -> ClipDatas
         class_names=clips.class_names,
         clip_samples=clips.clip_samples,
         read=lambda place: read(tf.gather(tf.constant(positions, tf.int64), place)),
+        samples=_part_of_samples(clips, positions),
         sample_rate_hz=clips.sample_rate_hz,
         digest=clips.digest,
     )
+
+
+class _Once:
+    """Opens the samples of clips when they are first asked for; another process opens its own."""
+
+    def __init__(self, open_samples: Callable[[], ClipSamples]) -> None:
+        self._open_samples = open_samples
+        self._opened: ClipSamples | None = None
+
+    def __call__(self) -> ClipSamples:
+        if self._opened is None:
+            self._opened = self._open_samples()
+        return self._opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_open_samples": self._open_samples, "_opened": None}
+
+
+def _part_of_samples(clips: ClipDataset, positions: np.ndarray) -> Callable[[], ClipSamples] | None:
+    samples = clips.samples
+    return None if samples is None else _Once(lambda: samples().part(positions))
 
 
 def with_sources(clips: ClipDataset) -> tf.data.Dataset:

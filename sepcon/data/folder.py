@@ -160,6 +160,8 @@ class _Files:
         self, paths: Sequence[Path], *, faults_before: int, max_skipped_share: float
     ) -> None:
         self._paths = paths
+        # Here and not in the graph, of which TensorFlow would say that it cannot read its source.
+        self._names = [os.fsencode(path) for path in paths]
         self._faults_before, self._max_skipped_share = faults_before, max_skipped_share
         self._lost: set[int] = set()
         self._lock = threading.Lock()
@@ -182,7 +184,7 @@ class _Files:
         return audio, position
 
     def _path(self, position: tf.Tensor) -> tf.Tensor:
-        return tf.gather(tf.constant([os.fsencode(path) for path in self._paths]), position)
+        return tf.gather(tf.constant(self._names), position)
 
     def _first_readable(self, start: np.ndarray) -> tuple[np.int64, np.bool_, np.ndarray]:
         """The position, whether the graph is to decode the file there, and else its samples."""

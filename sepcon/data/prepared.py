@@ -27,6 +27,8 @@ from sepcon.runs.seals import check_seals, write_seals
 
 _CURE = "delete the folder, then the same command prepares it again"
 
+PREPARE_AGAIN = "delete its folder and prepare it again"
+
 
 def is_prepared(directory: Path) -> bool:
     """Whether a finished TFDS data set lies in `directory`."""
@@ -258,7 +260,7 @@ def split_records(builder: tfds.core.DatasetBuilder, splits: Sequence[str]) -> R
     infos = [builder.info.splits[split] for split in splits]
     files = RecordFiles(
         [path for info in infos for path in info.filepaths],
-        cure="delete its folder and prepare it again",
+        cure=PREPARE_AGAIN,
     )
     expected = sum(info.num_examples for info in infos)
     if len(files) != expected:

@@ -19,8 +19,8 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from sepcon.data.epochs import EndlessRow
 from sepcon.data.examples import Example, Examples, ExamplesInRows, ReadExample, map_in_order
+from sepcon.data.random_order.epochs import EndlessRow
 
 _OWN_KEYS = {"uniforms", "position"}
 # Examples that are read in rows: enough that a call costs little, few enough to read in parallel.
@@ -66,6 +66,12 @@ class TrainingStream:
     def identity(self) -> str:
         """Name and number of the examples; a run goes on only where they are the same as before."""
         return f"{self.examples.num_examples} examples of {self.examples.name}"
+
+    @property
+    def earlier_identity(self) -> str:
+        """What the stream was in versions before checkpoints said what they were trained on."""
+        name = getattr(self.examples, "earlier_name", self.examples.name)
+        return f"{self.examples.num_examples} examples of {name}"
 
     @property
     def digest(self) -> str:

@@ -245,7 +245,7 @@ class FoldRun:
         clips = self.folded.clips
         learned = select(clips, self.split.train, name=f"{clips.name} without fold {self.fold}")
         return TrainingStream(
-            examples=ClipExamples(learned, self.recipe.clip_seconds),
+            examples=self.recipe.views.drawn_from(ClipExamples(learned, self.recipe.clip_seconds)),
             batch_size=self.recipe.batch_size,
             seed=self.seed,
             num_uniforms=num_uniforms,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sepcon.data.example_bytes import write_record
+from sepcon.data.stored.envelope_file import RecordLayout, remove_envelope, write_envelope
 from sepcon.errors import SepconError
 from sepcon.importing.clip_source import ClipReader, ClipReference, ClipSource, Content, fingerprint
 from sepcon.importing.import_shard import convert_shard
@@ -43,6 +44,8 @@ from sepcon.runs.whole_file import (
 MANIFEST = "manifest.csv"
 CLASSES = "classes.csv"
 PLAN = "plan.json"
+# What the records of a shard hold.
+CLIP_LAYOUT = RecordLayout("audio", labels="labels")
 _PARTS = "parts"
 _FORMAT = 1
 _CHANGED_CURE = (
@@ -197,12 +200,14 @@ def write_shard(
     Raises:
       SepconError: it cannot be written.
     """
-    rows = []
-    with whole_file(shard_path(root, number)) as scratch, open(scratch, "wb") as records:
+    rows, path = [], shard_path(root, number)
+    remove_envelope(path)
+    with whole_file(path) as scratch, open(scratch, "wb") as records:
         for row, record in convert_shard(read, references):
             rows.append(row)
             if record is not None:
                 write_record(records, record)
+    write_envelope(path, CLIP_LAYOUT, cure="start the same command again")
     with whole_file(_part_path(root, number)) as scratch, open_table(scratch, "w") as part:
         write_rows(part, rows)
     return count(rows)

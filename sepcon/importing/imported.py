@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -19,10 +19,14 @@ from sepcon.data.folds import FoldedClips
 from sepcon.data.label_tables.exclusion import excluded_positions
 from sepcon.data.prepared import parse, parse_labels
 from sepcon.data.records import RecordFiles
+from sepcon.data.stored.clip_samples import ClipSamples
+from sepcon.data.stored.samples import StoredSamples
 from sepcon.errors import SepconError
 from sepcon.importing.clip_source import Content
-from sepcon.importing.import_folder import FinishedImport, open_import
+from sepcon.importing.import_folder import CLIP_LAYOUT, FinishedImport, open_import
 from sepcon.importing.manifest import ManifestRow
+
+_CURE = "delete its folder and import again"
 
 Part = Literal["all", "train", "validation", "test"]
 
@@ -99,6 +103,7 @@ def imported(
         class_names=opened.class_names,
         clip_samples=clip_samples,
         read=_reader(opened.files, opened.positions, len(opened.class_names), clip_samples),
+        samples=_samples(opened.files, opened.positions, len(opened.class_names), clip_samples),
     )
 
 
@@ -194,6 +199,7 @@ def imported_folds(
             class_names=class_names,
             clip_samples=None,
             read=_reader(files, positions, len(class_names), None),
+            samples=_samples(files, positions, len(class_names), None),
         ),
         labels=np.array([row.label_numbers[0] for row in rows]),
         folds=tuple(row.fold for row in rows),
@@ -248,7 +254,7 @@ def _names(folds: Sequence[int | str]) -> frozenset[str]:
 def _open_records(imports: Sequence[FinishedImport]) -> RecordFiles:
     files = RecordFiles(
         [record for each in imports for record in each.records],
-        cure="delete its folder and import again",
+        cure=_CURE,
     )
     expected = sum(each.num_imported for each in imports)
     if len(files) != expected:
@@ -301,6 +307,16 @@ def _positions(
             "shares"
         )
     return np.asarray(positions, np.int64)
+
+
+def _samples(
+    files: RecordFiles, positions: np.ndarray, num_classes: int, clip_samples: int | None
+) -> Callable[[], ClipSamples]:
+    def opened() -> ClipSamples:
+        store = StoredSamples(files.paths, CLIP_LAYOUT, cure=_CURE)
+        return ClipSamples(store, positions, np.arange(num_classes), clip_samples)
+
+    return opened
 
 
 def _reader(

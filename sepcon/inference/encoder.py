@@ -144,6 +144,11 @@ def load_network(model: str | Path) -> tuple[keras.Model, EncoderConfig]:
 def open_encoder(name: str, found: FoundModel, step: int | None) -> Encoder:
     """Opens an encoder that was found.
 
+    Args:
+      name: what the user called it, for messages.
+      found: where it is.
+      step: the state; None for the last one.
+
     Raises:
       SepconError: it is damaged, or lacks the step.
     """

@@ -13,6 +13,7 @@ import tensorflow as tf
 from sepcon.audio.maps.log_mel_maps import FrontEnd
 from sepcon.errors import SepconError
 from sepcon.models import weights
+from sepcon.models.batch_norm import plain_json
 from sepcon.models.encoder_files import EncoderConfig, build_from, parse_encoder
 from sepcon.models.model_file import MODEL_FILE, read_description
 from sepcon.models.packaged import folder_of
@@ -122,7 +123,7 @@ def describe(
       patch_seconds: length of the patches that it is trained on.
       class_names: of its outputs.
     """
-    encoder = EncoderConfig(classifier.encoder.to_json(), log_mel, float(patch_seconds))
+    encoder = EncoderConfig(plain_json(classifier.encoder), log_mel, float(patch_seconds))
     return ClassifierConfig(encoder, tuple(class_names), classifier.normalize)
 
 

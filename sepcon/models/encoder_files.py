@@ -13,6 +13,7 @@ import keras
 from sepcon.audio.maps.log_mel_maps import FrontEnd, read_front_end
 from sepcon.errors import SepconError, one_line
 from sepcon.models import weights
+from sepcon.models.batch_norm import plain_json
 from sepcon.models.model_file import MODEL_FILE, read_description
 from sepcon.models.packaged import folder_of
 from sepcon.runs.run_folder import write_model_file
@@ -93,7 +94,7 @@ def save_encoder_config(
     Raises:
       SepconError: the folder describes another architecture.
     """
-    config = EncoderConfig(encoder.to_json(), log_mel, float(patch_seconds))
+    config = EncoderConfig(plain_json(encoder), log_mel, float(patch_seconds))
     write_model_file(Path(run_dir) / MODEL_FILE, config.to_json())
 
 

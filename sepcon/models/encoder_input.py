@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import keras
 
+from sepcon.models.batch_norm import BatchNormalization
+
 # Lower than the usual 0.99 for short runs: statistics from 50 steps ago are gone.
 MOMENTUM = 0.95
 LOG_MEL, IMAGE = "log_mel", "image"
@@ -66,6 +68,6 @@ def is_input_normalisation(layer: keras.layers.Layer) -> bool:
 
 
 def _normalisation(name: str) -> keras.layers.Layer:
-    return keras.layers.BatchNormalization(
+    return BatchNormalization(
         center=False, scale=False, momentum=MOMENTUM, synchronized=True, name=name
     )

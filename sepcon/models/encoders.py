@@ -1,10 +1,10 @@
 """Encoders: log-mel patches to embeddings.
 
-Every factory returns a functional Keras model of built-in layers, so that its JSON rebuilds it
-without this package. All start with a normalisation of each mel band by running statistics, which
-are weights of the model: no constant of a data set is needed outside. Batch normalisation is
-synchronised, without which replicas would keep different statistics; nothing in an encoder is
-random.
+Every factory returns a functional Keras model of built-in layers, so that its JSON (`plain_json`)
+rebuilds it without this package. All start with a normalisation of each mel band by running
+statistics, which are weights of the model: no constant of a data set is needed outside. Batch
+normalisation is synchronised, without which replicas would keep different statistics; nothing in
+an encoder is random.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.errors import SepconError, one_line
+from sepcon.models.batch_norm import BatchNormalization, with_fused_batch_norm
 from sepcon.models.encoder_input import LOG_MEL, MOMENTUM, InputShape
 from sepcon.models.image_networks import efficientnet_lite0_network
 from sepcon.models.lite_weights import read_lite_weights
@@ -259,10 +260,10 @@ def small_resnet(
 def _residual_block(x: keras.KerasTensor, channels: int) -> keras.KerasTensor:
     """Two convolutions, the first of which halves the map, and a 1 x 1 one beside them."""
     beside = keras.layers.Conv2D(channels, 1, strides=2, padding="same", use_bias=False)(x)
-    beside = keras.layers.BatchNormalization(momentum=MOMENTUM, synchronized=True)(beside)
+    beside = BatchNormalization(momentum=MOMENTUM, synchronized=True)(beside)
     x = _convolution(x, channels, strides=2)
     x = keras.layers.Conv2D(channels, 3, padding="same", use_bias=False)(x)
-    x = keras.layers.BatchNormalization(momentum=MOMENTUM, synchronized=True)(x)
+    x = BatchNormalization(momentum=MOMENTUM, synchronized=True)(x)
     return keras.layers.ReLU()(keras.layers.Add()([x, beside]))
 
 
@@ -328,7 +329,7 @@ def _convolution(
 ) -> keras.KerasTensor:
     """Convolution, batch normalisation, ReLU."""
     x = keras.layers.Conv2D(channels, size, strides=strides, padding="same", use_bias=False)(x)
-    x = keras.layers.BatchNormalization(momentum=MOMENTUM, synchronized=True)(x)
+    x = BatchNormalization(momentum=MOMENTUM, synchronized=True)(x)
     return keras.layers.ReLU()(x)
 
 
@@ -428,10 +429,10 @@ def _adapt(layer: keras.layers.Layer) -> keras.layers.Layer:
     pixels_or_random = keras.layers.Rescaling | keras.layers.Normalization | keras.layers.Dropout
     if isinstance(layer, pixels_or_random):
         return keras.layers.Identity(name=layer.name)
-    config = layer.get_config()
-    if isinstance(layer, keras.layers.BatchNormalization):
-        config |= {"synchronized": True, "momentum": MOMENTUM}
-    return type(layer).from_config(config)
+    layer = with_fused_batch_norm(layer)
+    if isinstance(layer, BatchNormalization):
+        layer.synchronized, layer.momentum = True, MOMENTUM
+    return layer
 
 
 def with_frames(encoder: keras.Model, num_frames: int | None) -> keras.Model:
@@ -442,6 +443,8 @@ def with_frames(encoder: keras.Model, num_frames: int | None) -> keras.Model:
       num_frames: frames of a patch, or None for any number.
     """
     log_mel = keras.Input((num_frames, encoder.input_shape[-1]), name=LOG_MEL)
-    model = keras.models.clone_model(encoder, input_tensors=log_mel)
+    model = keras.models.clone_model(
+        encoder, input_tensors=log_mel, clone_function=with_fused_batch_norm
+    )
     model.set_weights(encoder.get_weights())
     return model

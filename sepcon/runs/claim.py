@@ -157,7 +157,7 @@ def claims_run_dir(verb: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(verb)
     def claiming(*args: P.args, **kwargs: P.kwargs) -> R:
         run_dir = Path(str(kwargs["run_dir"])).expanduser()
-        if kwargs.get("strategy") == "multi_worker" and _worker_index() != 0:
+        if kwargs.get("strategy") == "multi_worker" and not _is_chief():
             return verb(*args, **kwargs)
         if (run_dir / "run.json").is_file() and not os.access(run_dir, os.W_OK):
             return verb(*args, **kwargs)
@@ -169,12 +169,16 @@ def claims_run_dir(verb: Callable[P, R]) -> Callable[P, R]:
     return claiming
 
 
-def _worker_index() -> int:
-    """Which worker of several this process is; what is wrong with TF_CONFIG is told elsewhere."""
+def _is_chief() -> bool:
+    """Whether this is the worker that writes; what is wrong with TF_CONFIG is told elsewhere."""
     try:
-        return int(json.loads(os.environ["TF_CONFIG"])["task"]["index"])
-    except (KeyError, ValueError, TypeError):
-        return 0
+        config = json.loads(os.environ["TF_CONFIG"])
+        cluster, task = config.get("cluster", {}), config["task"]
+        if "chief" in cluster:
+            return task["type"] == "chief"
+        return int(task["index"]) == 0
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return True
 
 
 def _lock(folder: Path, cure: str) -> int:

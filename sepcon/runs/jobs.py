@@ -1,8 +1,9 @@
 """Runs commands that depend on each other, as many at once as there are cores.
 
 A small network on a CPU gains little from a second thread, and two runs side by side gain all of
-it: so a chain of verbs is cut into jobs of one thread each. Every job is a process of its own with
-a log of its own; the parent draws one progress bar for the whole and one for each running job.
+it: so a chain of verbs is cut into jobs of one thread each. Where there are GPUs, each job has one;
+with more jobs than GPUs they share. Every job is a process of its own with a log of its own; the
+parent draws one progress bar for the whole and one for each running job.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _STATUS_SECONDS = 30.0
 _GRACE_SECONDS = 60.0
 # The first guesses of how long jobs take weigh as much as a job of this length.
 _PRIOR_SECONDS = 300.0
+_GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
 _COMMAND = (sys.executable, "-m", "sepcon")
 # Loaded before any child is forked, which may then do nothing but call it.
 _LIBC = ctypes.CDLL(None)
@@ -130,6 +132,7 @@ class _Pool:
         self._environment = environment
         self._command = command
         self._workers = workers
+        self._gpus = visible_gpus(environment)
         self._done = {job.name for job in jobs if job.done()}
         self._waiting = [job for job in jobs if job.name not in self._done]
         self._running: list[_Running] = []
@@ -177,6 +180,8 @@ class _Pool:
         progress_file = self._log_dir / f"{job.name}.progress.json"
         progress_file.unlink(missing_ok=True)
         environment = {**self._environment, PROGRESS_FILE_VARIABLE: str(progress_file)}
+        if self._gpus:
+            environment[_GPU_VARIABLE] = self._gpus[slot % len(self._gpus)]
         command = [*self._command, *job.arguments]
         path = self._log_dir / f"{job.name}.log"
         with open(path, "ab") as log:
@@ -232,6 +237,21 @@ class _Pool:
             guess = running.job.expected_seconds * pace - (now - running.start)
             left += max(0.0, guess, told)
         return left / self._workers
+
+
+def visible_gpus(environment: Mapping[str, str], devices: Path = Path("/dev")) -> list[str]:
+    """The GPUs that jobs may use, as CUDA names them: each job gets one of them.
+
+    Args:
+      environment: of the jobs; what it names is taken.
+      devices: where the driver shows those of the machine.
+    """
+    if _GPU_VARIABLE in environment:
+        named = [name.strip() for name in environment[_GPU_VARIABLE].split(",")]
+        # CUDA uses those before the first that it does not know.
+        return [name for name in named if name and not name.startswith("-")]
+    numbers = [path.name.removeprefix("nvidia") for path in devices.glob("nvidia*")]
+    return sorted((number for number in numbers if number.isdecimal()), key=int)
 
 
 def _die_with(parent: int) -> None:

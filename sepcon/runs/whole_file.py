@@ -19,10 +19,12 @@ import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from sepcon.errors import SepconError, WriteError, write_error
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _SCRATCH = re.compile(
     r"\..+\.[0-9a-f]{32}"
@@ -138,6 +140,9 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     Raises:
       WriteError: it cannot be written; what was there stays.
     """
+    # The command line needs this module before it may load numpy, see `sepcon.cli.command`.
+    import numpy as np
+
     with whole_file(path) as scratch, zipfile.ZipFile(scratch, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:

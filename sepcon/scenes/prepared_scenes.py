@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from sepcon.data.clips import ClipDataset, Element, ReadClip, from_reader
 from sepcon.data.prepared import (
+    PREPARE_AGAIN,
     open_builder,
     parse,
     parse_labels,
@@ -16,10 +18,15 @@ from sepcon.data.prepared import (
     split_records,
 )
 from sepcon.data.records import RecordFiles
+from sepcon.data.stored.clip_samples import ClipSamples
+from sepcon.data.stored.envelope_file import RecordLayout
+from sepcon.data.stored.samples import StoredSamples
 from sepcon.datasets.esc50.clips import prepare_esc50
 from sepcon.errors import SepconError
 from sepcon.runs.json_file import told_if_damaged
 from sepcon.scenes.recipe import SPLITS, SceneRecipe
+
+_LAYOUT = RecordLayout("audio", labels="labels")
 
 
 def sound_scenes(
@@ -140,6 +147,11 @@ def open_sound_scenes(directory: str | Path, *, split: str) -> ClipDataset:
         clip_samples=num_samples,
         read=read,
         read_with_sources=read_with_sources,
+        samples=lambda: ClipSamples(
+            StoredSamples(files.paths, _LAYOUT, cure=PREPARE_AGAIN),
+            np.arange(len(files)),
+            np.arange(len(class_names)),
+        ),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
-from sepcon.data.examples import Examples
+from sepcon.data.examples import Examples, ExamplesInRows
 from sepcon.models.encoders import recalibrate_batch_norm
 from sepcon.training.task import Summaries
 from sepcon.views.sampler import Views
@@ -37,6 +37,14 @@ class BatchViews(Protocol):
 
         Raises:
           SepconError: the examples are not such that these views can be made of them.
+        """
+
+    def drawn_from(self, examples: Examples, *, plain: bool = False) -> Examples | ExamplesInRows:
+        """What a stream reads of the examples to make these views; of many kinds the examples.
+
+        Args:
+          examples: what `opened` was given.
+          plain: whether for `plain` views alone; random numbers mean the same.
         """
 
     def __call__(self, batch: dict[str, tf.Tensor]) -> Views:
@@ -73,7 +81,8 @@ def recalibrate(
     Args:
       encoder: changed in place.
       views: makes the plain views.
-      batches: some dozens of batches of the training stream, [batch, ...] each.
+      batches: some dozens of batches of the training stream, drawn for plain views, [batch, ...]
+        each.
 
     Returns:
       The number of batches seen.

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
+from sepcon import devices
 from sepcon.errors import SepconError, one_line
 from sepcon.training.task import Stream
 from sepcon.training.waiting import Waiting
 
+# The jobs of TF_CONFIG whose processes train.
+_JOBS = ("chief", "worker")
 STRATEGIES = ("default", "mirrored", "multi_worker", "tpu")
 
 
@@ -34,7 +39,9 @@ def make_strategy(
       SepconError: unknown name, or the devices are not there.
     """
     if name == "default":
-        return tf.distribute.get_strategy()
+        gpu = devices.first_gpu()
+        # Batches are then copied to the GPU ahead of their steps.
+        return tf.distribute.OneDeviceStrategy(gpu) if gpu else tf.distribute.get_strategy()
     if name == "mirrored":
         return _mirrored(num_devices)
     if name == "multi_worker":
@@ -45,15 +52,15 @@ def make_strategy(
 
 
 def _mirrored(num_devices: int | None) -> tf.distribute.Strategy:
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    wanted = len(devices) if num_devices is None else num_devices
-    if not 1 <= wanted <= len(devices):
-        found = ", ".join(device.name for device in devices)
+    seen = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    wanted = len(seen) if num_devices is None else num_devices
+    if not 1 <= wanted <= len(seen):
+        found = ", ".join(device.name for device in seen)
         raise SepconError(
-            f"strategy 'mirrored': num_devices is {wanted}, but TensorFlow sees {len(devices)} "
+            f"strategy 'mirrored': num_devices is {wanted}, but TensorFlow sees {len(seen)} "
             f"({found}); ask for at most that many"
         )
-    return tf.distribute.MirroredStrategy([device.name for device in devices[:wanted]])
+    return tf.distribute.MirroredStrategy([device.name for device in seen[:wanted]])
 
 
 def _multi_worker() -> tf.distribute.Strategy:
@@ -76,13 +83,22 @@ def _check_tf_config(text: str | None) -> None:
         )
     try:
         config = json.loads(text)
-        workers, index = config["cluster"]["worker"], config["task"]["index"]
-        good = len(workers) > index >= 0
-    except (ValueError, KeyError, TypeError):
+        cluster, task = config["cluster"], config["task"]
+        job, index = task.get("type", "worker"), task["index"]
+        good = any(cluster.get(name) for name in _JOBS) and (
+            job not in _JOBS or len(cluster[job]) > index >= 0
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
         good = False
     if not good:
         raise SepconError(
             f"strategy 'multi_worker': TF_CONFIG is {text!r}, expected something like {example}"
+        )
+    others = sorted({*cluster, job} - set(_JOBS))
+    if others:
+        raise SepconError(
+            f"strategy 'multi_worker': TF_CONFIG names {', '.join(others)}; every process here "
+            "trains and holds all weights: leave out parameter servers and evaluators"
         )
 
 
@@ -101,8 +117,13 @@ def _tpu(tpu: str) -> tf.distribute.Strategy:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes files."""
-    return _worker_index(strategy) == 0
+    """Whether this process is the one that writes files: the job `chief`, or else worker 0."""
+    if num_workers(strategy) == 1:
+        return True
+    resolver = strategy.cluster_resolver
+    if "chief" in resolver.cluster_spec().as_dict():
+        return resolver.task_type == "chief"
+    return resolver.task_id == 0
 
 
 def num_workers(strategy: tf.distribute.Strategy) -> int:
@@ -110,11 +131,17 @@ def num_workers(strategy: tf.distribute.Strategy) -> int:
     resolver = strategy.cluster_resolver
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
         return 1
-    return max(1, len(resolver.cluster_spec().as_dict().get("worker", ())))
+    cluster = resolver.cluster_spec().as_dict()
+    return max(1, sum(len(cluster.get(job, ())) for job in _JOBS))
 
 
-def _worker_index(strategy: tf.distribute.Strategy) -> int:
-    return strategy.cluster_resolver.task_id if num_workers(strategy) > 1 else 0
+def wait_for_chief(strategy: tf.distribute.Strategy) -> None:
+    """To be called by every worker at its very end: none leaves before the chief is done.
+
+    A worker that ends early is taken for lost, and then TensorFlow ends the chief, which perhaps is
+    still at what comes after training.
+    """
+    sum_over_workers(strategy, 0)
 
 
 def sum_over_workers(strategy: tf.distribute.Strategy, value: int) -> int:
@@ -130,13 +157,19 @@ def sum_over_workers(strategy: tf.distribute.Strategy, value: int) -> int:
     if num_workers(strategy) == 1:
         return value
     replicas_here = strategy.num_replicas_in_sync // num_workers(strategy)
+    return int(_adder(strategy)(tf.constant(value, tf.int64))) // replicas_here
+
+
+@functools.cache
+def _adder(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
+    """One function for all calls: a new one is traced anew and names its collectives anew."""
 
     @tf.function(autograph=False)
     def add(share: tf.Tensor) -> tf.Tensor:
         shares = strategy.run(lambda x: x, args=(share,))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
 
-    return int(add(tf.constant(value, tf.int64))) // replicas_here
+    return add
 
 
 def distributed_batches(

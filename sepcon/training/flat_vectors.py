@@ -42,7 +42,14 @@ class FlatVectors:
         ]
 
     def unpack(self, vectors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Undoes `pack`."""
+        """Undoes `pack`.
+
+        Args:
+          vectors: [length] each.
+
+        Returns:
+          The tensors, [...] each, in their shapes and order.
+        """
         tensors: dict[int, tf.Tensor] = {}
         for group, vector in zip(self.groups, vectors, strict=True):
             parts = tf.split(vector, [self._sizes[place] for place in group])

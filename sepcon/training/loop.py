@@ -327,7 +327,11 @@ class _Run:
 
     def _check_same_examples(self, reached: Progressed) -> None:
         """A batch is found by its step: among other examples it would be another one."""
-        before = reached.notes.get("examples", self._stream.identity)  # Earlier runs say nothing.
+        if not reached.step:
+            return
+        # Early runs say nothing, and drew as they did then.
+        earlier = getattr(self._stream, "earlier_identity", self._stream.identity)
+        before = reached.notes.get("examples", earlier)
         if before != self._stream.identity:
             raise SepconError(
                 f"{self._run_dir} was trained on {before} up to step {reached.step}, but is given "

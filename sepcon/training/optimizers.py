@@ -107,7 +107,7 @@ class FlatOptimizer:
         """Updates variables by gradients that are summed over the replicas already.
 
         Args:
-          vectors: gradients as `flat` packs them; the same on every replica.
+          vectors: gradients, [length] each, as `flat` packs them; the same on every replica.
           flat: what `flat_vectors` gave for these variables.
           variables: of those that the optimizer was built with.
         """

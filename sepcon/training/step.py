@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sepcon import devices
 from sepcon.errors import SepconError
 from sepcon.training.flat_vectors import FlatVectors
 from sepcon.training.optimizers import FlatOptimizer
@@ -78,6 +79,8 @@ class StepFunction:
         self._strategy = strategy
         self._clip_norm = gradient_clip_norm
         self._variables = list(task.model.trainable_variables)
+        if jit_compile and strategy.num_replicas_in_sync > 1 and devices.has_accelerator():
+            _refuse_compiled(strategy)
         self._gradients = _without_autograph(self._compute_gradients)
         if jit_compile and not isinstance(strategy, tf.distribute.TPUStrategy):
             # Only this inner part: XLA with the strategy's update around it fails. (On a TPU all
@@ -166,6 +169,15 @@ class StepFunction:
 
 def _flat_vectors(variables: Sequence[Any]) -> FlatVectors:
     return FlatVectors(variables, [tf.as_dtype(variable.dtype) for variable in variables])
+
+
+def _refuse_compiled(strategy: tf.distribute.Strategy) -> None:
+    """On several GPUs TensorFlow would put collectives inside what XLA compiles."""
+    if not isinstance(strategy, tf.distribute.TPUStrategy):
+        raise SepconError(
+            f"jit_compile: cannot be had on {strategy.num_replicas_in_sync} GPUs that share a "
+            "batch; set jit_compile=False or use one device"
+        )
 
 
 @contextlib.contextmanager

@@ -99,7 +99,7 @@ def _find(files: Sequence[str | Path], faults: list[str]) -> Iterator[Path]:
             if not paths and not survey.faults:
                 faults.append(f"{given}: holds no audio; {unread or 'give a folder of recordings'}")
             elif unread:
-                print(f"sepcon: skipped {given}: passed over {printable(unread)}", file=sys.stderr)
+                print(printable(f"sepcon: skipped {given}: passed over {unread}"), file=sys.stderr)
         yield from (path for path in paths if path not in seen)
         seen.update(paths)
 

@@ -25,7 +25,7 @@ from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.names import path_inside
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.supervised import SupervisedObjective
-from sepcon.training.distribution import make_strategy
+from sepcon.training.distribution import make_strategy, wait_for_chief
 from sepcon.training.loop import FitResult, fit
 from sepcon.training.schedules import Schedule
 from sepcon.verbs import resuming
@@ -170,7 +170,9 @@ def finetune(
         record = run.train()
         rows.append({**record, "folder": str(run.folder.relative_to(root))})
     keep_configuration()
-    return _conclude(root, rows, clips, config_text)
+    results = _conclude(root, rows, clips, config_text)
+    wait_for_chief(recipe.strategy)
+    return results
 
 
 def _begun(root: Path) -> bool:

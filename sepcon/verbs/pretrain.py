@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from sepcon.runs.claim import claims_run_dir
 from sepcon.tasks.batch_views import BatchViews, recalibrate
 from sepcon.tasks.objective import Objective
 from sepcon.training.checkpoints import steps_done
-from sepcon.training.distribution import is_chief, make_strategy
+from sepcon.training.distribution import is_chief, make_strategy, wait_for_chief
 from sepcon.training.loop import FitResult, fit
 from sepcon.training.runtime import make_reproducible
 from sepcon.verbs import resuming
@@ -99,7 +100,7 @@ def pretrain(
         task = objective.task(encoder=network, views=views, examples=examples)
         chosen_optimizer = optimizer()
     stream = TrainingStream(
-        examples=examples,
+        examples=views.drawn_from(examples),
         batch_size=batch_size,
         seed=seed,
         num_uniforms=task.num_uniforms,
@@ -124,13 +125,16 @@ def pretrain(
         validate_every_steps=probe.every_steps if probe else None,
     )
     if not is_chief(scope):
+        wait_for_chief(scope)
         return None
     if recalibration_batches:
-        recalibrate(network, views, stream.batches(num_steps).take(recalibration_batches))
+        plain = dataclasses.replace(stream, examples=views.drawn_from(examples, plain=True))
+        recalibrate(network, views, plain.batches(num_steps).take(recalibration_batches))
         write_weights(network, state_folder(folder, num_steps))
     saved_model = _saved_model(folder, config_text)
     record = {"steps": result.step, "seconds": result.seconds, "deterministic": deterministic}
     run_folder.finish(folder, record)
+    wait_for_chief(scope)
     return saved_model
 
 

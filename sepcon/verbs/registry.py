@@ -22,7 +22,7 @@ class VerbFlag:
 
     name: str
     help: str
-    type: Literal["string", "multi_string", "integer", "float", "enum"] = "string"
+    type: Literal["string", "multi_string", "integer", "float", "enum", "boolean"] = "string"
     choices: tuple[str, ...] = ()
     argument: str = ""
     former: str = ""
@@ -51,6 +51,20 @@ class Verb:
 
 
 VERBS = {
+    "doctor": Verb(
+        "sepcon.doctor.doctor:doctor",
+        "look at this machine: devices, libraries, a step of every task, speed",
+        "sepcon doctor --run_dir=/tmp/sepcon/doctor",
+        "The first thing to run on a new machine; needs no data. Each line says OK, SLOW or FAIL "
+        "and what to do. Every task is asked, operation by operation, whether a GPU and a TPU run "
+        "it, also where there is none; its step on each device is compared with the CPU's. The "
+        "exit code is 1 if a check failed. RUN_DIR/doctor.json is what to send with a report.",
+        flags=(
+            VerbFlag("tasks", "those whose name begins so; all by default", "multi_string"),
+            VerbFlag("quick", "one task of each kind, and no speed", "boolean"),
+            VerbFlag("json", "print each check as JSON", "boolean", argument="json_lines"),
+        ),
+    ),
     "import": Verb(
         "sepcon.verbs.import_clips:import_clips",
         "decode recordings, or images, of any source into records, with a manifest of them all",
@@ -156,7 +170,7 @@ VERBS = {
             VerbFlag(
                 "model",
                 "a run folder of finetune, of one of its folds, an export, or a name of packaged "
-                "weights, the default (`sepcon list weights`)",
+                "weights, the default where there are some (`sepcon list weights`)",
                 "multi_string",
             ),
             VerbFlag(

@@ -35,13 +35,15 @@ RULES: Mapping[Rule, str] = MappingProxyType(
 SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
     {
         # Verbs.
+        "doctor": {"free": "tasks quick json_lines"},
         "import_clips": {
             "free": "processes max_fault_share runner pipeline_options",
             "compared": "source clips_per_shard",
         },
         "prepare": {"noted": "clips"},
         "train_separator": {
-            "noted": "num_steps optimizer measure_on max_measured_clips num_examples loop strategy",
+            "noted": "num_steps optimizer measure_on max_measured_clips num_examples loop strategy "
+            "deterministic",
             "compared": "clips separator",
             "refused": "batch_size segment_seconds gain_range_db supervised_share sparsity_weight "
             "sparsity_form covariance_weight seed",
@@ -61,19 +63,19 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         },
         "pretrain": {
             "free": "probe",
-            "noted": "optimizer num_steps recalibration_batches loop strategy",
+            "noted": "optimizer num_steps recalibration_batches loop strategy deterministic",
             "compared": "encoder",
             "refused": "examples views objective batch_size shuffle_buffer seed",
         },
         "finetune": {
             "free": "folds max_folds seeds",
-            "noted": "optimizer learning_rate classifier_learning_rate loop strategy",
+            "noted": "optimizer learning_rate classifier_learning_rate loop strategy deterministic",
             "compared": "encoder",
             "refused": "clips views objective batch_size epochs start clip_seconds "
             "classifier_epochs validation_share validate_every_epochs labels_per_class linear",
         },
         "classify": {"free": "model files top"},
-        "export": {"compared": "model step hop_seconds"},
+        "export": {"compared": "model step hop_seconds licence"},
         "embed": {"noted": "batch_size", "compared": "model clips shard_size patches"},
         "benchmark": {"noted": "measure"},
         "study": {
@@ -308,6 +310,12 @@ def keep_configuration(
     """Writes the configuration into the folder of a run, and notes what differs from before.
 
     To be called when all checks of a start have passed. The earlier one is kept as config.<n>.gin.
+
+    Args:
+      verb: its name.
+      run_dir: folder of the run.
+      config_text: the resolved configuration.
+      under_way: see `check`.
 
     Raises:
       WriteError: it cannot be written.

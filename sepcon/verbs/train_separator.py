@@ -24,7 +24,7 @@ from sepcon.separation.evaluate import MeasuredSeparator, evaluate_separation
 from sepcon.separation.examples import example_scenes, write_example
 from sepcon.tasks.separation import SeparationTask
 from sepcon.training.checkpoints import steps_done
-from sepcon.training.distribution import is_chief, make_strategy
+from sepcon.training.distribution import is_chief, make_strategy, wait_for_chief
 from sepcon.training.loop import FitResult, fit
 from sepcon.training.runtime import make_reproducible
 from sepcon.verbs import resuming
@@ -143,12 +143,14 @@ def train_separator(
         on_start=on_start,
     )
     if not is_chief(scope):
+        wait_for_chief(scope)
         return folder
     if measure_on is not None:
         _measure(folder, measure_on, max_measured_clips)
         _write_examples(folder, measure_on, num_examples)
     record = {"steps": result.step, "seconds": result.seconds, "deterministic": deterministic}
     run_folder.finish(folder, record)
+    wait_for_chief(scope)
     return folder
 
 

@@ -208,7 +208,14 @@ def crop(audio: tf.Tensor, start: tf.Tensor, length: int) -> tf.Tensor:
 
 
 def movable(audio: tf.Tensor) -> tf.Tensor:
-    """The same bits, as float16 if they are int16: accelerators cannot cut or gather int16."""
+    """Reinterprets int16 as float16, bit for bit, because accelerators cannot cut or gather int16.
+
+    Args:
+      audio: [...] of any type.
+
+    Returns:
+      [...] float16 for int16; any other type as it is.
+    """
     return tf.bitcast(audio, tf.float16) if audio.dtype == tf.int16 else audio
 
 

@@ -182,16 +182,16 @@ def test_unfinished_missing_and_damaged_folders_are_named(tmp_path: Path) -> Non
 
 def test_channels_that_were_overwritten_end_the_stream_with_their_record(tmp_path: Path) -> None:
     write(tmp_path / "a")
-    shard = shard_path(tmp_path / "a", 1)
-    data = bytearray(shard.read_bytes())
-    data[-200:-100] = bytes(100)  # in clip 7, the last of its shard
-    shard.write_bytes(data)
     stream = TrainingStream(
         examples=ClipExamples(CLIPS, channels=[str(tmp_path / "a")]),
         batch_size=NUM_CLIPS,
         seed=0,
         num_uniforms=0,
     )
+    shard = shard_path(tmp_path / "a", 1)
+    data = bytearray(shard.read_bytes())
+    data[-200:-100] = bytes(100)  # in clip 7, the last of its shard, while a run reads
+    shard.write_bytes(data)
     with pytest.raises(tf.errors.OpError) as error:
         next(iter(stream.batches(0)))
     assert str(raised_in_graph(error.value)) == (

@@ -77,7 +77,7 @@ def test_another_process_need_not_scan_the_files(
     files = RecordFiles(paths)
     expected = [files.bytes_at(position) for position in range(len(files))]
     sent = pickle.dumps(files)  # with its files open
-    monkeypatch.setattr(records, "_scan", None)
+    monkeypatch.setattr(records, "find_records", None)
     received = pickle.loads(sent)
     assert (received.paths, received.counts) == (files.paths, files.counts)
     assert [received.bytes_at(position) for position in range(len(received))] == expected

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sepcon.data.stateless_random import fold_in, fold_in_each, integers, uniforms
+from sepcon.data.random_order.stateless import fold_in, fold_in_each, integers, uniforms
 
 SEEDS = [(0, 0), (1, 2), (-1, 7), (2**62 + 12345, 10**12), (-(2**63), 2**63 - 1)]
 folded = tf.random.experimental.stateless_fold_in

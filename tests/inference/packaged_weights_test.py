@@ -17,13 +17,18 @@ MOST_BYTES = 6_000_000
 
 
 def test_all_weights_together_are_small_and_each_has_a_whole_card():
-    assert packaged.packaged_names() == sorted(packaged.DEFAULTS.values())
+    names = packaged.packaged_names()
+    assert set(names) <= set(packaged.DEFAULTS.values())
+    assert {packaged.DEFAULTS["separator"], packaged.DEFAULTS["encoder"]} <= set(names)
     files = [path for path in packaged.weights_folder().rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < MOST_BYTES
     attribution = (packaged.weights_folder() / "ATTRIBUTION.txt").read_text()
-    for kind, name in packaged.DEFAULTS.items():
+    of_clips = False
+    for name in names:
         card = packaged.describe(packaged.folder_of(name))
-        assert (card["kind"], card["name"]) == (kind, name)
+        assert card["name"] == name
+        assert packaged.DEFAULTS[card["kind"]] == name
+        of_clips |= "ESC-10" in json.dumps(card["trained_on"])
         assert card["licence"] == "Apache-2.0"
         assert card["measured"]
         assert card["trained_on"]
@@ -33,8 +38,8 @@ def test_all_weights_together_are_small_and_each_has_a_whole_card():
         # Nothing of the machine that trained it.
         assert not re.search(r"[\"'= ]/\w+/", json.dumps(card))
     licences = re.findall(r", (CC[^,]*), http", attribution)
-    assert len(licences) > 100
-    assert set(licences) == {"CC0", "CC-BY"}
+    assert (len(licences) > 100) == of_clips
+    assert set(licences) <= {"CC0", "CC-BY"}
 
 
 @pytest.fixture(scope="module")

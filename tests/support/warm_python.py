@@ -213,15 +213,19 @@ def _read_at_loading(environment: Any) -> dict[str, str]:
 
 def load() -> None:
     """Loads TensorFlow as a command of sepcon does, and forgets sepcon."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    here = Path(__file__).resolve()
+    sys.path[:0] = [str(here.parents[2]), str(here.parent)]
+    from no_stacks import take_no_stacks
+
     from sepcon import startup
 
     startup.load_tensorflow()
+    take_no_stacks()
     for name in _OTHER_LIBRARIES:
         __import__(name)
     for name in [name for name in sys.modules if name.split(".")[0] == "sepcon"]:
         del sys.modules[name]
-    del sys.path[0]
+    del sys.path[:2]
 
 
 def become(request: dict[str, Any], search_path: list[str]) -> None:

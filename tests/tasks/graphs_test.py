@@ -6,13 +6,13 @@ import pytest
 import tensorflow as tf
 
 from sepcon.audio.log_mel import LogMel
+from sepcon.doctor.graph_lint import lint_task
 from sepcon.models.encoders import small_cnn
 from sepcon.models.separator.network import Separator, SeparatorConfig
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.pretraining import PretrainingTask, SimilarityAndCoincidence
 from sepcon.tasks.separation import SeparationTask
 from sepcon.tasks.supervised import SupervisedObjective, SupervisedTask
-from sepcon.training.graph_lint import lint_task
 from sepcon.views.augment import RandomEqualization, RandomPadCrop, RandomSpeed, SpecAugment
 from sepcon.views.example_mixing import ExampleMixing
 from sepcon.views.sampler import ViewSampler

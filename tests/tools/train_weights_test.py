@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from separator_stub import write_separator_run
 import sepcon
 from sepcon import cli
 from sepcon.models import packaged
+from sepcon.runs import run_folder
+from sepcon.runs.revision import running_revision
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 sys.path.insert(0, str(TOOLS))
@@ -150,10 +153,43 @@ def test_what_is_packed_is_found_by_name_with_its_card(material, trained, tmp_pa
     assert encoder.card["measured"]["mAP"] == {"value": 0.5, "low_95": 0.4, "high_95": 0.6}
     assert "(untrained encoder: 0.25)" in encoder.card["summary"]
     separator = packaged.describe(tmp_path / "separator-v1")
-    assert separator["summary"].startswith(
-        "splits recordings into 3 channels; SI-SNR improvement 5.2"
+    assert separator["summary"] == (
+        "splits recordings into 3 channels; SI-SNR improvement 5.2 dB on 9 scenes of synthetic "
+        "sounds and ESC-10 it never heard"
     )
     classifier = sepcon.load("classifier-v1", "classifier")
     assert classifier.card["training_step"] == 10
     assert "accuracy 0.75 on 4 clips" in classifier.card["summary"]
     assert "freesound" in (tmp_path / "ATTRIBUTION.txt").read_text()
+
+
+def test_what_a_quickstart_has_trained_is_packed_as_it_is(trained, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "quickstart"
+    shutil.copytree(trained / "separator", run / "separator")
+    row = "mixture_mixture_random_equalization"
+    shutil.copytree(trained / "encoder", run / "pretrain" / row / "seed0")
+    run_folder.finish(run / "separator", {"commit": "overwritten"})
+    rows = [
+        {"name": name, "seed": seed, **INTERVALS, "num_test_clips": 8, "num_classes": 3}
+        for name in ("mixture-mixture, random equalization", "log-mel statistics")
+        for seed in (0, 1)
+    ]
+    rows += [{**rows[-2], "name": "untrained encoder", "mAP": 0.25}]
+    (run / "results.json").write_text(json.dumps(rows))
+    words = [f"--from_quickstart={run}", f"--into={tmp_path / 'packed'}"]
+    (run / "quickstart.txt").write_text("path/to/ESC-50\n")
+    assert train_weights.main(words) == 1
+    assert "is no quickstart on the built-in scenes" in capsys.readouterr().err
+    (run / "quickstart.txt").write_text("the built-in scenes\n")
+    assert train_weights.main(words) == 0
+    monkeypatch.setattr(packaged, "weights_folder", lambda: tmp_path / "packed")
+    assert packaged.packaged_names() == ["encoder-v1", "separator-v1"]
+    card = packaged.describe(packaged.folder_of("separator-v1"))
+    assert card["command"] == (
+        "tools/quickstart.sh && python tools/train_weights.py --from_quickstart=quickstart "
+        "--into=packed"
+    )
+    assert card["git_revision"] == str(running_revision())
+    assert "1800 synthetic events" in card["trained_on"][0]["what"]
+    assert "synthetic sounds alone" in card["not_for"][-1]
+    assert packaged.describe(packaged.folder_of("encoder-v1"))["measured"]["num_scenes"] == 8

@@ -12,15 +12,21 @@ import tensorflow_datasets as tfds
 from sepcon.data.clips import SAMPLE_RATE_HZ, ClipDataset, Element, from_reader
 from sepcon.data.folds import FoldedClips
 from sepcon.data.prepared import (
+    PREPARE_AGAIN,
     is_prepared,
     open_builder,
     prepare_once,
     split_records,
 )
 from sepcon.data.records import RecordFiles
+from sepcon.data.stored.clip_samples import ClipSamples
+from sepcon.data.stored.envelope_file import RecordLayout
+from sepcon.data.stored.samples import StoredSamples
 from sepcon.datasets.esc50 import layout
 from sepcon.datasets.esc50.prepared_esc50 import parse_clip, prepared_folder, read_clips
 from sepcon.errors import SepconError
+
+_LAYOUT = RecordLayout("audio", id="filename", labels="label")
 
 
 def prepare_esc50(
@@ -136,7 +142,7 @@ def esc50_folds(
     rows = list(read_clips(files, ("esc10", "label", "fold", "source_id")))
     class_names = tuple(builder.info.features["label"].names)
     positions = np.arange(len(files))
-    columns = np.arange(len(class_names))
+    columns = numbers = np.arange(len(class_names))
     if esc10:
         positions = np.flatnonzero([row["esc10"] for row in rows])
         if not len(positions):
@@ -148,6 +154,11 @@ def esc50_folds(
         class_names=tuple(class_names[column] for column in columns),
         clip_samples=None,
         read=_esc50_reader(files, positions, columns, num_classes=len(class_names)),
+        samples=lambda: ClipSamples(
+            StoredSamples(files.paths, _LAYOUT, cure=PREPARE_AGAIN),
+            positions,
+            np.asarray([np.searchsorted(columns, n) if n in columns else -1 for n in numbers]),
+        ),
         sample_rate_hz=sample_rate_hz,
     )
     chosen = [rows[position] for position in positions]

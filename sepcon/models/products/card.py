@@ -82,8 +82,10 @@ def _of_state(run: Path, step: int | None) -> dict[str, Any]:
     """The improvements of SI-SNR that `sepcon train_separator` has measured of one state."""
     path = run / STATE_MEASURES_FILE
     rows = json.loads(path.read_text()) if path.is_file() else []
-    row: dict[str, Any] = next((row for row in rows if row["step"] == step), {})
-    return {name: row[name] for name in row if name.startswith("si_snri") or name == "num_scenes"}
+    for row in rows:
+        if row["step"] == step:
+            return {name: row[name] for name in row if name.startswith(("si_snri", "num_scenes"))}
+    return {}
 
 
 def without_folders(text: str) -> str:

@@ -116,12 +116,12 @@ class ClassificationModel(tf.Module):
 
     @tf.function(autograph=False, input_signature=[])
     def patch_seconds(self) -> tf.Tensor:
-        """The length of a patch."""
+        """The length of a patch, float32 []."""
         return self._embed.patch_seconds()
 
     @tf.function(autograph=False, input_signature=[])
     def hop_seconds(self) -> tf.Tensor:
-        """The time between the starts of patches."""
+        """The time between the starts of two patches, float32 []."""
         return self._embed.hop_seconds()
 
     @tf.function(autograph=False, input_signature=[])

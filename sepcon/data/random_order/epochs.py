@@ -8,7 +8,7 @@ import hashlib
 
 import numpy as np
 
-from sepcon.data.stateless_random import fold_in, fold_in_each, integers, uniforms
+from sepcon.data.random_order.stateless import fold_in, fold_in_each, integers, uniforms
 
 _ORDER, _UNIFORMS = 1, 2
 
@@ -48,7 +48,16 @@ class EndlessRow:
         return epochs, positions
 
     def uniforms(self, epochs: np.ndarray, positions: np.ndarray, count: int) -> np.ndarray:
-        """Returns the random numbers of examples in their epochs, float32 [n, count] in [0, 1)."""
+        """Computes the random numbers of examples.
+
+        Args:
+          epochs: [n] the epoch of each example.
+          positions: [n] the number of each example.
+          count: random numbers of each.
+
+        Returns:
+          [n, count] float32 in [0, 1).
+        """
         drawn = np.empty((len(positions), count), np.float32)
         for epoch in np.unique(epochs):
             here = epochs == epoch

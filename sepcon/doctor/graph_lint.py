@@ -15,8 +15,8 @@ from typing import Any
 import tensorflow as tf
 
 from sepcon import devices
+from sepcon.doctor.kernel_audit import audit_graph
 from sepcon.models.graph_operations import called_graphs
-from sepcon.training.kernel_audit import audit_graph
 from sepcon.training.task import Task
 
 _BARRED = {
@@ -29,8 +29,8 @@ _BARRED = {
     r"I?R?FFT[23]D": "has no TPU form: only one axis at a time",
     r"StatelessShuffle": "does not compile",
 }
-# It computes with shapes alone, which are known when the graph is compiled.
-_OF_SHAPES = "BroadcastGradientArgs"
+# Shapes of shapes, and what cuDNN keeps for itself: known when the graph is compiled.
+_KNOWN_LATER = ("BroadcastGradientArgs", "FusedBatchNormV3")
 # What loops keep for the backward pass has no shape of its own.
 _SHAPELESS_DTYPES = (tf.variant, tf.resource)
 
@@ -112,7 +112,7 @@ def _problems(operation: tf.Operation) -> list[str]:
     for output in operation.outputs:
         if output.dtype.base_dtype in (tf.string, tf.float64):
             found.append(f"{kind} gives {output.dtype.name}")
-        elif kind == _OF_SHAPES or output.dtype in _SHAPELESS_DTYPES:
+        elif kind in _KNOWN_LATER or output.dtype in _SHAPELESS_DTYPES:
             continue
         elif not output.shape.is_fully_defined():
             found.append(f"{kind} has an unknown dimension: {output.shape}")

@@ -4,12 +4,12 @@ import pytest
 import tensorflow as tf
 
 from sepcon.audio.log_mel import LogMel
+from sepcon.doctor.kernel_audit import ON_PURPOSE, audit_graph
 from sepcon.embeddings import shallow
 from sepcon.models import encoders
 from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.products.separation import SeparationModel
 from sepcon.models.separator.network import Separator, SeparatorConfig
-from sepcon.training.kernel_audit import ON_PURPOSE, audit_graph
 
 
 def audit(function, *specs):
