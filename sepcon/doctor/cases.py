@@ -55,7 +55,9 @@ def _drawn(random: np.random.Generator, spec: tf.TensorSpec) -> tf.Tensor:
 def _separation(share: float = 0.0, **config: Any) -> Case:
     small = {"bottleneck": 8, "conv_channels": 8, "num_repeats": 1, "num_dilations": 2}
     network = Separator(SeparatorConfig(**{**small, "num_sources": _SOURCES, **config}))
-    weights: dict[str, Any] = {} if share == 1.0 else {"sparsity_weight": 0.1, "covariance_weight": 0.1}
+    weights: dict[str, Any] = (
+        {} if share == 1.0 else {"sparsity_weight": 0.1, "covariance_weight": 0.1}
+    )
     task = SeparationTask(network, segment_seconds=0.5, supervised_share=share, **weights)
     more = {"sources": tf.TensorSpec([_ROWS, _SOURCES, _SAMPLES], tf.int16)} if share else {}
     return Case(task, _spec(task, **more))

@@ -90,8 +90,9 @@ def _compared(
 ) -> Check:
     """Whether a device gives the loss and the gradient of the CPU."""
     loss = abs(found[0] - expected[0]) / max(abs(expected[0]), 1e-9)
-    gradient = np.linalg.norm(found[1] - expected[1]) / max(np.linalg.norm(expected[1]), 1e-9)
-    values = {"loss_error": float(loss), "gradient_error": float(gradient)}
+    size = float(np.linalg.norm(expected[1]))
+    gradient = float(np.linalg.norm(found[1] - expected[1])) / max(size, 1e-9)
+    values = {"loss_error": float(loss), "gradient_error": gradient}
     text = f"loss within {loss:.1e} and gradient within {gradient:.1e} of the CPU's, without TF32"
     if loss <= _LOSS and gradient <= _GRADIENT:
         return Check(name, "OK", text, values=values)
