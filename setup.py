@@ -83,6 +83,7 @@ setup(
             "**/*.txt",
             "**/*.html",
             "**/*.csv",
+            "**/*.ipynb",
             "py.typed",
             "weights/**",
         ],

@@ -80,11 +80,15 @@ def _fire(
     # In the tests there is time for the import alone, and for what reads it.
     names = ("imported",) if short else tuple(fire_house.COMMANDS)
     readers = {name: each for name, each in fire_files.READERS.items() if each.folder in names}
+    # Tests run beside each other.
+    seconds = 60.0 if short else fire_audio.SECONDS
     shares = {name: share for name, share in fire_kills.SHARES.items() if name in names}
     fires: dict[str, tuple[Callable[[], Table], Callable[[Table, int], Iterator[int]]]] = {
         "audio": (
             fire_audio.table,
-            lambda table, count: fire_audio.fire(table, count=count, seed=seed, keep=keep),
+            lambda table, count: fire_audio.fire(
+                table, count=count, seed=seed, seconds=seconds, keep=keep
+            ),
         ),
         "files": (
             fire_files.table,

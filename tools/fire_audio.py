@@ -39,7 +39,7 @@ KINDS = (
     ("OGG", "OPUS"),
     ("MP3", "MPEG_LAYER_III"),
 )
-_SECONDS, _MEMORY_BYTES = 10.0, 1 << 30
+SECONDS, _MEMORY_BYTES = 10.0, 1 << 30
 
 
 def table() -> Table:
@@ -89,7 +89,7 @@ def fire(
     *,
     count: int,
     seed: int,
-    seconds: float = _SECONDS,
+    seconds: float = SECONDS,
     memory_bytes: int = _MEMORY_BYTES,
     keep: Path | None = None,
 ) -> Iterator[int]:

@@ -14,9 +14,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from sepcon import devices
 from sepcon.doctor.kernel_audit import audit_graph
 from sepcon.models.graph_operations import called_graphs
+from sepcon.replicas import assumed
 from sepcon.training.task import Task
 
 _BARRED = {
@@ -65,7 +65,7 @@ def lint_task(
             shares = task.loss(batch, training=True)
         return shares, tape.gradient(shares["loss"], variables)
 
-    with devices.assumed(accelerator=True):
+    with assumed(accelerator=True):
         graph = tf.function(step, autograph=False).get_concrete_function(dict(batch_spec)).graph
     problems = lint_graph(graph, allowed=allowed, max_problems=max_problems)
     return (problems + list(map(str, audit_graph(graph).findings)))[:max_problems]

@@ -18,7 +18,7 @@ import tensorflow as tf
 _GREY = (0.2989, 0.5870, 0.1140)
 # Keys' cubic: the one that Pillow, TensorFlow and PyTorch call bicubic with half-pixel centres.
 _CUBIC = -0.5
-_ORDERS = np.array(list(itertools.permutations(range(4))), np.int32)  # [24, 4]
+_ORDERS = np.array(list(itertools.permutations(range(4))), np.float32)  # [24, 4]
 
 
 @dataclass(frozen=True)
@@ -220,8 +220,10 @@ class ColourJitter:
         spread = 0.8 * self.strength
         factors = [1 + spread * (2 * uniform - 1) for uniform in of_factors[:3]]
         turn = 0.2 * self.strength * (2 * of_factors[3] - 1)
-        number = tf.cast(of_order * len(_ORDERS), tf.int32)
-        order = tf.gather(_ORDERS, tf.minimum(number, len(_ORDERS) - 1))  # [batch, 4]
+        # In floats throughout: integers are computed on the host, which a device would wait for.
+        number = tf.floor(of_order * len(_ORDERS))[:, tf.newaxis]
+        chosen = tf.cast(tf.equal(number, np.arange(len(_ORDERS), dtype=np.float32)), tf.float32)
+        order = tf.matmul(chosen, _ORDERS)  # [batch, 4]
         changed = image
         for which in tf.unstack(order, axis=-1):
             changed = _adjust(changed, which, factors, turn)
