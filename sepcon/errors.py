@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import re
 import signal
+from collections.abc import Iterable
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -18,6 +20,23 @@ class SepconError(Exception):
     The message says what went wrong, where (file, argument, step), what was found, what was
     expected and how to cure it. The command line prints it without a traceback.
     """
+
+
+class FileError(SepconError):
+    """One of many input files cannot be used; it is counted and named, and the others go on.
+
+    Attributes:
+      kind: what is wrong in a word or two, to count by.
+      path: the file.
+      detail: what is wrong in one line, without the path.
+    """
+
+    def __init__(self, kind: str, path: str, detail: str) -> None:
+        super().__init__(kind, path, detail)
+        self.kind, self.path, self.detail = kind, path, detail
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.detail}"
 
 
 class WriteError(SepconError):
@@ -65,13 +84,30 @@ class Interrupted(KeyboardInterrupt):
       message: what the user is told, one line.
 
     Attributes:
-      exit_code: what the process ends with, as shells and schedulers know it: 143 or 130.
+      exit_code: what the process ends with, as shells and schedulers know it: 143, 129 or 130.
     """
 
     def __init__(self, number: int, message: str = "") -> None:
         name = signal.Signals(number).name
         super().__init__(message or f"interrupted by {name}; the same command goes on from here")
         self.exit_code = 128 + number
+
+
+def nearest(name: str, names: Iterable[str], least: float = 0.6) -> str:
+    """Returns the end of a message: the most similar of some names as a question, or nothing.
+
+    Args:
+      name: what was given.
+      names: what there is.
+      least: how similar it must be, from 0 to 1; `resnet` for `resnet50`, the beginning of a name,
+        is similar enough in any case.
+    """
+    there = sorted(set(names))
+    stem = name.removesuffix(".gin")
+    begun = [each for each in there if stem and each.startswith(stem)]
+    close = difflib.get_close_matches(name, there, n=1, cutoff=0.75)
+    similar = close or begun or difflib.get_close_matches(name, there, n=1, cutoff=least)
+    return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def one_line(error: BaseException) -> str:

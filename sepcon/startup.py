@@ -7,6 +7,7 @@ import gc
 import importlib
 import importlib.abc
 import importlib.machinery
+import os
 import sys
 import threading
 import types
@@ -43,6 +44,8 @@ def load_tensorflow() -> None:
     """
     if "tensorflow" in sys.modules:
         return
+    # Several jobs may share a GPU, of which the first would else take all memory.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     hidden = [name for name in _NOT_FOR_KERAS if name not in sys.modules]
     # None is Python's own mark of a module that cannot be imported.
     sys.modules.update(dict.fromkeys(hidden, cast(Any, None)))

@@ -50,8 +50,8 @@ def test_each_verb_has_a_command_in_the_readme():
     readme = document_commands.blocks(REPOSITORY / "README.md", "bash")
     listed = document_commands.commands(readme)
     verbs = sorted(each.words[0] for each in listed if each.program == "sepcon")
-    # `separate` for a data set and for files.
-    assert verbs == sorted([*VERBS, "list", "separate"])
+    # `separate` for files with the packaged weights, for a data set, and for files.
+    assert verbs == sorted([*VERBS, "list", "separate", "separate"])
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))

@@ -22,6 +22,11 @@ def test_a_wheel_brings_its_gin_files(tmp_path: Path, repository: Path) -> None:
         str(path.relative_to(source / "gin")) for path in (source / "gin").rglob("*.gin")
     }
     assert not [name for name in names if name.startswith(("gin/", "tests/", "tools/"))]
+    # The weights, and what else is no Python.
+    kept = [path for path in (source / "sepcon").rglob("*") if path.is_file()]
+    others = {str(path.relative_to(source)) for path in kept if path.suffix != ".py"}
+    assert others <= set(names)
+    assert [name for name in names if name.endswith("weights.npz")]
     ran = subprocess.run(
         [sys.executable, "-m", "sepcon", "prepare", "--gin_file=runs/prepare.gin", "--run_dir=r"],
         env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},

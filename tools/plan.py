@@ -6,7 +6,7 @@ which times every stage for some seconds, or from what an earlier --measure has 
 
 An accelerator does --accelerator_tflops in a large matrix product. A stage reaches as large a share
 of it as it reaches here of the product timed beside it, times --utilisation; several accelerators
-keep --parallel_efficiency of their speed. Every host of a training reads all of each global batch.
+keep --parallel_efficiency of their speed. Every host reads its share of a training's batches.
 Nothing in this has been tried on an accelerator. Where --measure itself runs on one (it is shown
 none unless CUDA_VISIBLE_DEVICES is set), its measured speed stands for --accelerator_tflops and
 --utilisation.
@@ -35,7 +35,7 @@ from sepcon.runs import run_folder
 
 _DEFAULT_FILES = ("scale/audioset.gin",)
 _CALLS = ("separator_forward", "separator_step", "pretraining_step", "embed")
-_CHORES = ("import", "classifier")
+_CHORES = ("import", "classifier", "records", "patches")
 _ASSUMED_TFLOPS = 100.0
 # 2.43 TB for the 1,774,615 clips of the parquet distribution: FLAC, 24 bits, 48 kHz.
 _SOURCE_BYTES = 1.37e6
@@ -51,6 +51,7 @@ _POSITIVE = (
     "accelerator_tflops",
     "utilisation",
     "read_megabytes",
+    "reads_per_second",
     "parallel_efficiency",
     "per_host",
     "cores",
@@ -99,7 +100,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--parallel_efficiency", type=float, default=0.9, help="default: %(default)g")
     add("--per_host", type=int, default=8, help="accelerators of a host at most; %(default)s")
     add("--cores", type=int, default=os.cpu_count(), help="of a host; here %(default)s")
-    add("--read_megabytes", type=float, help="a second and host; default: as measured")
+    add(
+        "--read_megabytes",
+        type=float,
+        default=3000.0,
+        help="of a disk, a second and host; %(default)g",
+    )
+    add("--reads_per_second", type=float, default=4e5, help="of a disk, small ones; %(default)g")
     add("--measure", action="store_true", help="time this machine, and keep it in --measurement")
     add("--measurement", type=Path, default=Path("plan_measurement.json"), metavar="FILE",
         help="what --measure found; default: %(default)s")  # fmt: skip
@@ -128,7 +135,7 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
         return measured
     try:
         measured = json.loads(path.read_text())
-        rates(measured, None)
+        rates(measured, read_megabytes=1.0, reads_per_second=1.0)
     except FileNotFoundError:
         raise SepconError(f"{path}: no such file; give --measure once, it writes it") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -172,21 +179,23 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def rates(measured: Mapping[str, Any], read_megabytes: float | None) -> Rates:
-    """What a measurement says the machine does in a second.
+def rates(measured: Mapping[str, Any], *, read_megabytes: float, reads_per_second: float) -> Rates:
+    """What a measurement says the machine does in a second, beside what its disk gives.
 
     Args:
       measured: see `measure`.
-      read_megabytes: in place of what was measured, or None.
+      read_megabytes: see `Rates`, as is `reads_per_second`.
+      reads_per_second: from places all over the disk.
     """
     speed = {name: measured["work"][name] / measured["seconds"][name] for name in measured["work"]}
-    # Decoding is of one thread whatever their number; the classifier has all of them.
-    threads = {"import": 1, "classifier": measured["threads"]}
+    # Decoding and reading are of one thread whatever their number; the classifier has all of them.
+    threads = {**dict.fromkeys(_CHORES, 1), "classifier": measured["threads"]}
     return Rates(
         gemm_gflops=speed["gemm"],
         call_gflops={call: speed[call] for call in _CALLS},
         per_core={chore: speed[chore] / threads[chore] for chore in _CHORES},
-        read_megabytes=read_megabytes or speed["read"],
+        read_megabytes=read_megabytes,
+        reads_per_second=reads_per_second,
     )
 
 
@@ -205,7 +214,11 @@ def plan(
     measured: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Computes the table: of each stage the work and the hours, and what they follow from."""
-    speeds = rates(measured, options.read_megabytes)
+    speeds = rates(
+        measured,
+        read_megabytes=options.read_megabytes,
+        reads_per_second=options.reads_per_second,
+    )
     on_accelerator = measured["device"] != "CPU"
     measured_tflops = 1e-3 * speeds.gemm_gflops if on_accelerator else _ASSUMED_TFLOPS
     tflops = options.accelerator_tflops or measured_tflops
@@ -255,6 +268,7 @@ def _work(stage: Stage) -> dict[str, Any]:
         "name": stage.name,
         "flops": stage.total_flops,
         "bytes_read": stage.bytes_read,
+        "reads": stage.reads,
         "bytes_written": stage.bytes_written,
         "disk_bytes": stage.disk_bytes,
     }
@@ -273,7 +287,15 @@ def _steps(stages: Sequence[Stage], networks: Networks) -> dict[str, int]:
 def text(result: Mapping[str, Any]) -> str:
     """Returns the plan as Markdown: what it assumes, and the table."""
     many = result["accelerators"]
-    head = ["stage", "PFLOP", "read, TB", "written, TB", "disk, TB", "this machine, h"]
+    head = [
+        "stage",
+        "PFLOP",
+        "read, TB",
+        "reads, 10^9",
+        "written, TB",
+        "disk, TB",
+        "this machine, h",
+    ]
     head += [f"{number} acc., h" for number in many] + ["waits for"]
     rows = [
         [
@@ -289,9 +311,9 @@ def text(result: Mapping[str, Any]) -> str:
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    tera = ("bytes_read", "bytes_written", "disk_bytes")
-    amounts = [_number(1e-12 * row[name]) for name in tera]
-    return [row["name"], _number(1e-15 * row["flops"]), *amounts]
+    tera = [_number(1e-12 * row[name]) for name in ("bytes_read", "bytes_written", "disk_bytes")]
+    reads = _number(1e-9 * row["reads"])
+    return [row["name"], _number(1e-15 * row["flops"]), tera[0], reads, *tera[1:]]
 
 
 def _number(value: float) -> str:
@@ -319,12 +341,15 @@ def _assumptions(result: Mapping[str, Any]) -> str:
             f"measured: {measured['device']}, {measured['threads']} threads of "
             f"{measured['cores']} cores (a call had at least {busy:.0%} of them); GFLOP/s: matrix "
             f"product {speeds['gemm_gflops']:.0f}, {calls}; import "
-            f"{speeds['per_core']['import']:.1f} clips/s and core, reading "
-            f"{speeds['read_megabytes']:.0f} MB/s, classifier "
+            f"{speeds['per_core']['import']:.1f} clips/s and core, whole records "
+            f"{speeds['per_core']['records']:,.0f} MB/s and core, examples of two patches "
+            f"{speeds['per_core']['patches']:,.0f}/s and core, classifier "
             f"{speeds['per_core']['classifier']:,.0f} embeddings/s and core",
             f"assumed: {result['accelerator_tflops']:g} TFLOP/s of an accelerator, utilisation "
             f"{result['utilisation']:g}, parallel efficiency {result['parallel_efficiency']:g}, "
-            f"{result['per_host']} accelerators and {result['cores']} cores a host",
+            f"{result['per_host']} accelerators and {result['cores']} cores a host, whose disk "
+            f"gives {speeds['read_megabytes']:,.0f} MB/s and {speeds['reads_per_second']:,.0f} "
+            "reads/s",
         ]
     )
 

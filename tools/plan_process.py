@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 import tensorflow as tf
 from benchmark_process import GEMM_GFLOP, Call, serve
+from input_process import FORMS, Setting, make, read, stream_of
 from plan_networks import (
     Networks,
     batch_spec,
@@ -25,10 +26,6 @@ from plan_networks import (
 from separator_process import calls as separator_calls
 
 from sepcon.audio.samples import SAMPLE_RATE_HZ
-from sepcon.data.channel_shards import ChannelWriter
-from sepcon.data.clip_examples import ClipExamples
-from sepcon.data.clips import ClipDataset, from_reader
-from sepcon.data.stream import TrainingStream
 from sepcon.embeddings.shallow import ShallowSettings, train_shallow_classifier
 from sepcon.embeddings.store import Embeddings
 from sepcon.errors import SepconError
@@ -44,8 +41,8 @@ _CLIP_SAMPLES = round(_CLIP_SECONDS * SAMPLE_RATE_HZ)
 _CLASSES = 527
 _IMPORTED_CLIPS = 4
 _READ_CLIPS = 32
-_READ_BATCHES = 8
-_READ_BATCH = 16
+_READ_BATCHES = 4
+_READ_BATCH = 64
 _CLASSIFIED_ROWS = 4096
 
 
@@ -80,7 +77,7 @@ def make_calls(
       batch: clips in a batch.
 
     Returns:
-      The calls, and of each GFLOP, MB, clips or rows.
+      The calls, and of each GFLOP, MB, examples, clips or rows.
     """
     small = networks.with_batch(batch)
     costs = network_costs(small, clip_samples=_CLIP_SAMPLES, num_classes=_CLASSES)
@@ -89,7 +86,6 @@ def make_calls(
     of_separator = separator_calls(separator, reference)
     waveform = 0.1 * tf.random.stateless_normal([batch, _CLIP_SAMPLES], [0, 1])
     separate, embed = tf.function(separator), _embedding_model(networks)
-    read, megabytes = _reading(networks, folder)
     timed: dict[str, tuple[Call, float]] = {
         "gemm": (of_separator["gemm"], GEMM_GFLOP),
         "separator_forward": (lambda: separate(waveform), 1e-9 * batch * costs.separate_flops),
@@ -100,7 +96,7 @@ def make_calls(
         "pretraining_step": (_pretraining_step(small), 1e-9 * costs.pretraining_step_flops),
         "embed": (lambda: embed(waveform), 1e-9 * batch * costs.embed_flops),
         "import": (_importing(folder), _IMPORTED_CLIPS),
-        "read": (read, megabytes),
+        **_reading(networks, folder),
         "classifier": (_classifying(networks.classifier, costs.embedding_size), _CLASSIFIED_ROWS),
     }
     return (
@@ -159,46 +155,26 @@ def _importing(folder: Path) -> Call:
     return lambda: write_shard(folder / "import", 0, source.read, references)
 
 
-def _reading(networks: Networks, folder: Path) -> tuple[Call, float]:
-    """The stream of training over clips and their stored channels, and its MB by call."""
-    num_channels = networks.separator.num_sources
-    clips = _records(folder, num_channels)
-    stream = TrainingStream(
-        examples=ClipExamples(clips, channels=[str(folder)]),
-        batch_size=_READ_BATCH,
-        seed=0,
-        num_uniforms=1,
+def _reading(networks: Networks, folder: Path) -> dict[str, tuple[Call, float]]:
+    """Streams of training from the page cache: whole records, and their MB; examples of patches."""
+    setting = Setting(
+        folder / "input",
+        channels=networks.separator.num_sources if networks.views.needs_channels else 0,
+        clip_seconds=_CLIP_SECONDS,
+        patch_seconds=networks.views.patch_seconds,
+        batch=_READ_BATCH,
     )
-
-    def read() -> None:
-        for _ in stream.batches(0).take(_READ_BATCHES):
-            pass
-
-    return read, 2e-6 * _READ_BATCHES * _READ_BATCH * (1 + num_channels) * _CLIP_SAMPLES
-
-
-def _records(folder: Path, num_channels: int) -> ClipDataset:
-    """Writes channels of noise clips; the clips themselves are read as a channel is."""
-    random = np.random.default_rng(0)
-    audio = tf.constant(random.integers(-9999, 9999, _CLIP_SAMPLES, np.int16))
-
-    def read(position: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {
-            "id": tf.strings.as_string(position),
-            "audio": audio,
-            "labels": tf.zeros([0]),
-        }
-
-    clips = from_reader(
-        name="noise", num_clips=_READ_CLIPS, class_names=(), clip_samples=_CLIP_SAMPLES, read=read
-    )
-    channels = random.integers(-9999, 9999, (num_channels, _CLIP_SAMPLES), np.int16)
-    with ChannelWriter(
-        folder, clips=clips, num_channels=num_channels, checkpoint="noise", step=0
-    ) as writer:
-        for number in range(_READ_CLIPS):
-            writer.write(str(number), channels)
-    return clips
+    setting.folder.mkdir()
+    make(setting, _READ_CLIPS)
+    patches, whole = (stream_of(setting, form) for form in FORMS)
+    megabytes = 2e-6 * (1 + setting.channels) * _CLIP_SAMPLES * _READ_BATCH
+    return {
+        "records": (lambda: read(whole, setting, _READ_BATCHES), _READ_BATCHES * megabytes),
+        "patches": (
+            lambda: read(patches, setting, 8 * _READ_BATCHES),
+            8 * _READ_BATCHES * _READ_BATCH,
+        ),
+    }
 
 
 def _classifying(settings: ShallowSettings, embedding_size: int) -> Callable[[], Any]:

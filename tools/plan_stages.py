@@ -1,7 +1,8 @@
 """The arithmetic of tools/plan.py: stages, what each has to do, and how long that takes.
 
 A stage takes as long as the slowest of what it does at the same time: products on the
-accelerators, reading records, or work of the processors. Nothing here runs a network.
+accelerators, reading from disks, or work of the processors, which have to check and take apart what
+is read. Nothing here runs a network.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Literal
 from plan_networks import Costs, Networks
 
 from sepcon.audio.samples import SAMPLE_RATE_HZ
+from sepcon.data.stored.frames import HOP_SAMPLES, WORD_BYTES, frame_words
+from sepcon.views.sampler import PAIRS
 
 # float32 weights, and two moments of Adam in a checkpoint.
 _WEIGHT_BYTES = 4
@@ -24,10 +27,11 @@ _HOUR = 3600.0
 
 # What products are part of; those of the classifier are done by processors.
 Call = Literal["separator_forward", "separator_step", "pretraining_step", "embed", "classifier"]
-# Work of processors, measured in clips or in rows of embeddings.
-Chore = Literal["import", "classifier"]
-# Who reads the records of a stage: every host all of them, the hosts in turns, or one alone.
-Sharing = Literal["all", "split", "one"]
+# Work of processors, in clips, rows of embeddings, megabytes of whole records, and examples of two
+# patches that are read by place.
+Chore = Literal["import", "classifier", "records", "patches"]
+# Who reads the records of a stage: every host its share, or one alone.
+Sharing = Literal["split", "one"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +80,9 @@ class Stage:
       bytes_written: the same.
       disk_bytes: what is left of it.
       sharing: see `Sharing`; "one" runs on one accelerator of one host, however many there are.
-      chore: what processors do in it, if it is worth counting.
-      chore_items: on how many clips, or rows of embeddings.
+      chore: what processors do in it.
+      chore_items: on how much, see `Chore`.
+      reads: from places all over a disk, beside which the bytes count.
       steps: training steps, or 0.
     """
 
@@ -87,8 +92,9 @@ class Stage:
     bytes_written: float
     disk_bytes: float
     sharing: Sharing
-    chore: Chore | None = None
-    chore_items: float = 0.0
+    chore: Chore
+    chore_items: float
+    reads: float = 0.0
     steps: int = 0
 
     @property
@@ -98,19 +104,21 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """What a machine was measured to do; one process of some threads.
+    """What a machine was measured to do, and what its disk is said to do.
 
     Attributes:
       gemm_gflops: of a large matrix product.
       call_gflops: of each `Call` but the classifier.
-      per_core: clips imported, or rows classified once in training, in a second by one core.
-      read_megabytes: records read in a second by the training stream.
+      per_core: of each `Chore`, what one core does in a second.
+      read_megabytes: what the disk of a host gives in a second.
+      reads_per_second: from places all over it.
     """
 
     gemm_gflops: float
     call_gflops: Mapping[str, float]
     per_core: Mapping[str, float]
     read_megabytes: float
+    reads_per_second: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,37 +161,42 @@ def make_stages(work: Workload, networks: Networks, costs: Costs) -> list[Stage]
     rows = 1 if work.mean_embedding else costs.num_patches
     # float32, and labels of a byte
     embedded = rows * _WEIGHT_BYTES * costs.embedding_size + work.classes
-    pretraining = _pretraining(work, networks, costs, record + channels)
+    pretraining = _pretraining(work, networks, costs)
     return [
-        _once(work, "import", read=work.source_bytes, written=record, chore="import"),
+        _import(work, record),
         _separator_training(work, networks, costs, record),
         *([_channel_storage(work, costs, record, channels)] if channels else []),
         pretraining,
         *([_on_the_fly(work, networks, costs, record)] if channels else []),
-        _once(work, "embedding", read=record, written=embedded, embed=costs.embed_flops),
+        _embedding(work, costs, record, embedded),
         _benchmark(work, costs, rows, embedded),
     ]
 
 
-def _once(
-    work: Workload,
-    name: str,
-    *,
-    read: float,
-    written: float,
-    chore: Chore | None = None,
-    embed: float = 0,
-) -> Stage:
-    """A stage that goes through all clips once: the import shared by the hosts, or embedding."""
+def _import(work: Workload, record_bytes: float) -> Stage:
     return Stage(
-        name=name,
-        flops={"embed": work.clips * embed} if embed else {},
-        bytes_read=work.clips * read,
-        bytes_written=work.clips * written,
-        disk_bytes=work.clips * written,
-        sharing="split" if chore else "one",
-        chore=chore,
+        name="import",
+        flops={},
+        bytes_read=work.clips * work.source_bytes,
+        bytes_written=work.clips * record_bytes,
+        disk_bytes=work.clips * record_bytes,
+        sharing="split",
+        chore="import",
         chore_items=work.clips,
+    )
+
+
+def _embedding(work: Workload, costs: Costs, record_bytes: float, embedded_bytes: float) -> Stage:
+    read = work.clips * record_bytes
+    return Stage(
+        name="embedding",
+        flops={"embed": work.clips * costs.embed_flops},
+        bytes_read=read,
+        bytes_written=work.clips * embedded_bytes,
+        disk_bytes=work.clips * embedded_bytes,
+        sharing="one",
+        chore="records",
+        chore_items=1e-6 * read,
     )
 
 
@@ -209,15 +222,23 @@ def _training(
     bytes_read: float,
     num_weights: int,
     states: int,
+    patches: int = 0,
+    reads: float = 0.0,
 ) -> Stage:
-    """A stage that leaves its last two checkpoints and the weights of some states."""
+    """A stage that leaves its last two checkpoints and the weights of some states.
+
+    It reads examples of two patches, or whole records.
+    """
     return Stage(
         name=name,
         flops=flops,
         bytes_read=bytes_read,
         bytes_written=_CHECKPOINT_BYTES * num_weights,
         disk_bytes=(2 * _CHECKPOINT_BYTES + states * _WEIGHT_BYTES) * num_weights,
-        sharing="all",
+        sharing="split",
+        chore="patches" if patches else "records",
+        chore_items=patches or 1e-6 * bytes_read,
+        reads=reads,
         steps=steps,
     )
 
@@ -233,29 +254,58 @@ def _channel_storage(
         bytes_written=separations * channel_bytes,
         disk_bytes=separations * channel_bytes,
         sharing="split",
+        chore="records",
+        chore_items=1e-6 * separations * record_bytes,
     )
 
 
-def _pretraining(work: Workload, networks: Networks, costs: Costs, example_bytes: float) -> Stage:
+def _pretraining(work: Workload, networks: Networks, costs: Costs) -> Stage:
     steps = work.steps(work.pretraining_passes, networks.pretraining_batch)
+    examples = steps * networks.pretraining_batch
+    read, reads = patch_reads(networks)
     return _training(
         "pretraining",
         flops={"pretraining_step": steps * costs.pretraining_step_flops},
         steps=steps,
-        bytes_read=steps * networks.pretraining_batch * example_bytes,
+        bytes_read=examples * read,
         num_weights=costs.pretraining_weights,
         states=1,
+        patches=examples,
+        reads=examples * reads,
     )
 
 
+def patch_reads(networks: Networks) -> tuple[int, int]:
+    """Bytes and disk reads of an example: two patches, and what says which and that they are whole.
+
+    Of each patch the checksums before and behind it are read; of a patch that may be a channel,
+    energies and checksums of all channels in its place, whose pages hold these checksums too.
+    """
+    sampler = networks.views
+    sides = sum(any(PAIRS[pair][side] for pair in sampler.pairs) for side in (0, 1))
+    words = sides * sampler.patch_frames * frame_words(networks.separator.num_sources)
+    # Places are chosen by the energies of mixtures, where there are several to choose from.
+    places = 2 * sampler.position_candidates if sampler.position_candidates > 1 else 0
+    words += places * sampler.patch_frames * frame_words(1)
+    # To the end of the last frame, where there is a checksum.
+    samples = -(-sampler.patch_samples // HOP_SAMPLES) * HOP_SAMPLES
+    read = 2 * (_SAMPLE_BYTES * samples + 2 * WORD_BYTES) + WORD_BYTES * words
+    return read, 2 * 2 + places
+
+
 def _on_the_fly(work: Workload, networks: Networks, costs: Costs, record_bytes: float) -> Stage:
-    """Pretraining in which every state separates every batch."""
-    stored = _pretraining(work, networks, costs, record_bytes)
-    separations = work.states * stored.steps * networks.pretraining_batch
+    """Pretraining on whole clips, in which every state separates every batch."""
+    stored = _pretraining(work, networks, costs)
+    examples = stored.steps * networks.pretraining_batch
+    separated = work.states * examples * costs.separate_flops
     return dataclasses.replace(
         stored,
         name=f"or pretraining with {work.states} separators on the fly",
-        flops={**stored.flops, "separator_forward": separations * costs.separate_flops},
+        flops={**stored.flops, "separator_forward": separated},
+        bytes_read=examples * record_bytes,
+        chore="records",
+        chore_items=1e-6 * examples * record_bytes,
+        reads=0.0,
     )
 
 
@@ -290,12 +340,11 @@ def duration(stage: Stage, rates: Rates, cluster: Cluster) -> Duration:
             if call != "classifier"
         )
     }
-    if stage.chore is not None:
-        per_host = rates.per_core[stage.chore] * cluster.cores
-        seconds["processors"] = stage.chore_items / (per_host * hosts)
+    per_host = rates.per_core[stage.chore] * cluster.cores
+    seconds["processors"] = stage.chore_items / (per_host * hosts)
     if stage.chore != "import":  # whose reading is part of what was measured
-        readers = hosts if stage.sharing == "split" else 1
-        seconds["reading"] = stage.bytes_read / (1e6 * rates.read_megabytes * readers)
+        by_bytes = stage.bytes_read / (1e6 * rates.read_megabytes)
+        seconds["reading"] = max(by_bytes, stage.reads / rates.reads_per_second) / hosts
     bound = max(seconds, key=lambda name: seconds[name])
     return Duration(seconds[bound] / _HOUR, bound)
 
@@ -325,4 +374,6 @@ def total(stages: Sequence[Stage]) -> Stage:
         bytes_written=sum(each.bytes_written for each in counted),
         disk_bytes=sum(each.disk_bytes for each in counted),
         sharing="one",
+        chore="records",
+        chore_items=0.0,
     )

@@ -23,12 +23,17 @@ _memory = threading.local()
 
 
 def decode_file(path: str | Path, rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
-    """Decodes a file to int16 [samples], mono at `rate_hz`; at least one sample.
+    """Decodes a file to mono.
 
-    Floats beyond 1 are held at the rails.
+    Args:
+      path: the file.
+      rate_hz: sample rate of the result.
+
+    Returns:
+      [samples] int16, at least one sample. Floats beyond full scale are clipped.
 
     Raises:
-      AudioError: as `open_audio`.
+      AudioError: the file is missing, damaged or cut off, see `open_audio`.
     """
     with open_audio(path) as (header, blocks):
         resample_block = _resampler(header.rate_hz, rate_hz)
@@ -45,10 +50,13 @@ def decode_bytes(data: bytes | memoryview, name: str) -> np.ndarray:
 
     Args:
       data: the whole content.
-      name: what it is called, for messages.
+      name: the name of the file, for messages.
+
+    Returns:
+      [samples] int16, mono at 16 kHz.
 
     Raises:
-      AudioError: as `open_audio`.
+      AudioError: the content is damaged or cut off, see `open_audio`.
     """
     descriptor = _memory_file()
     # In place, for memory that is new to the system costs more than the copy itself.
@@ -71,7 +79,15 @@ def _memory_file() -> int:
 
 
 def resample(mono: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Returns float samples [samples] at 16 kHz; at least one, unless there is none."""
+    """Resamples a waveform to 16 kHz with soxr at its quality HQ.
+
+    Args:
+      mono: [samples] float.
+      rate_hz: its sample rate.
+
+    Returns:
+      [samples] of the same dtype at 16 kHz; at least one sample if `mono` has any.
+    """
     resampled = soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ, quality="HQ")
     return resampled if len(resampled) or not len(mono) else _one_sample(mono)
 
@@ -105,7 +121,11 @@ class DecodeReport:
     silent: list[str] = dataclasses.field(default_factory=list)
 
     def decode(self, path: str | Path) -> np.ndarray | None:
-        """Decodes a file and counts it; None if it has to be skipped."""
+        """Decodes a file and counts it.
+
+        Returns:
+          [samples] int16, mono at `rate_hz`; None for a file that cannot be decoded or is silent.
+        """
         try:
             audio = decode_file(path, self.rate_hz)
         except SepconError as error:
@@ -118,11 +138,13 @@ class DecodeReport:
         return audio
 
     def check_share(self, max_skipped_share: float) -> None:
-        """Stops an import that loses too much.
+        """Stops an import that loses too many files.
+
+        Args:
+          max_skipped_share: the largest share, 0 to 1, of files that cannot be decoded.
 
         Raises:
-          SepconError: if more than this share of the files could not be decoded, or nothing is
-            left at all.
+          SepconError: more than this share of the files could not be decoded, or no file is left.
         """
         tried = self.decoded + len(self.failures) + len(self.silent)
         if len(self.failures) > max_skipped_share * tried:

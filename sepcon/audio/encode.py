@@ -1,4 +1,4 @@
-"""From channels to audio files, one for each, written as they come: the counterpart of `decode`."""
+"""Writes separated channels into audio files, block by block: the counterpart of `decode`."""
 
 from __future__ import annotations
 
@@ -28,10 +28,14 @@ _FULL_DISK_BYTES = 1 << 20
 
 
 def chosen_format(wanted: Format, header: AudioHeader) -> Literal["wav", "flac"]:
-    """Returns the format of the tracks of a recording.
+    """Chooses the format of the files that the channels of a recording are written to.
 
-    "same" is WAV for WAV and FLAC for all others; a rate that FLAC does not have is WAV in any
-    case.
+    Args:
+      wanted: what the user asks for; "same" means WAV for a WAV recording and FLAC for all others.
+      header: of the recording.
+
+    Returns:
+      The format; WAV in any case for a sample rate that FLAC does not support.
     """
     by_one, by_ten = _FLAC_RATES_HZ
     if header.rate_hz > by_one and (header.rate_hz > by_ten or header.rate_hz % 10):
@@ -42,20 +46,21 @@ def chosen_format(wanted: Format, header: AudioHeader) -> Literal["wav", "flac"]
 
 
 class TrackWriter:
-    """Writes tracks of one length into files, block by block.
+    """Writes several tracks of the same length into one file each, block by block.
 
-    WAV holds 32-bit floats, which neither round nor clip what matters; FLAC holds 24 bits, and
-    samples beyond full scale are held there and counted.
+    WAV files hold 32-bit floats, which need no clipping. FLAC files hold 24-bit integers: samples
+    beyond full scale are clipped, and counted.
 
     Args:
       paths: a file for each track.
-      rate_hz: of all.
-      format: of all.
-      num_samples: their expected length, None where it is not known: decides over the kind of WAV.
+      rate_hz: sample rate of all tracks.
+      format: of all files.
+      num_samples: expected length of a track, None where it is not known: a length beyond what a
+        WAV header can hold needs another kind of WAV.
 
     Attributes:
-      num_clipped: samples that were beyond full scale, over all tracks.
-      num_samples: samples of a track so far.
+      num_clipped: samples that were clipped, over all tracks.
+      num_samples: samples of each track written so far.
     """
 
     def __init__(

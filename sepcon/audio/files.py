@@ -17,10 +17,11 @@ from typing import Literal, get_args
 import numpy as np
 import soundfile
 
-from sepcon.audio.containers import Layout, PartOfFile, layout_of
+from sepcon.audio.containers import layout_of
 from sepcon.audio.formats import how_to_convert
+from sepcon.audio.layout import Layout, PartOfFile
 from sepcon.audio.quiet_decoder import quiet_decoder
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import FileError, one_line
 
 MAX_HOURS = 12
 RATES_HZ = (1_000, 768_000)
@@ -45,6 +46,7 @@ _NOT_MPEG = (
     b"RIFF",
     b"RIFX",
     b"RF64",
+    b"BW64",
     b"riff",
     b"fLaC",
     b"OggS",
@@ -58,21 +60,13 @@ FaultKind = Literal["missing", "unreadable", "empty", "not audio", "cut off", "d
 FAULT_KINDS = get_args(FaultKind)
 
 
-class AudioError(SepconError):
-    """A recording cannot be used.
+class AudioError(FileError):
+    """A recording cannot be used. Its `kind` is one of `FAULT_KINDS`."""
 
-    Attributes:
-      kind: what is wrong in a word, to count by; one of `FAULT_KINDS`.
-      path: the file.
-      detail: what is wrong in one line, without the path.
-    """
+    kind: FaultKind
 
     def __init__(self, kind: FaultKind, path: str, detail: str) -> None:
         super().__init__(kind, path, detail)
-        self.kind, self.path, self.detail = kind, path, detail
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.detail}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,20 +103,21 @@ class _ForwardFile(soundfile.SoundFile):
 
 
 @contextlib.contextmanager
-def _open(path: str) -> Iterator[tuple[Layout, _ForwardFile]]:
-    """Opens a file or raises an AudioError that names the reason."""
+def _open(path: str, *, to_end: bool = False) -> Iterator[tuple[Layout, _ForwardFile]]:
+    """Opens a file, to be read to its end or not, or raises an AudioError that names the reason."""
     with contextlib.ExitStack() as stack:
         try:
             _check_readable(path)
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             stack.callback(os.close, descriptor)
-            layout = layout_of(descriptor)
+            layout = layout_of(descriptor, to_end=to_end)
             file = stack.enter_context(_decoder(path, descriptor, layout))
         except OSError as error:
             raise AudioError(
                 "unreadable", path, f"cannot be read ({error.strerror}); check its rights"
             ) from error
         except (soundfile.LibsndfileError, RuntimeError) as error:
+            _check_whole(path, layout)  # It may say more than the decoder.
             detail = f"is not audio that libsndfile knows ({_reason(error)}); "
             cure = how_to_convert(path, layout.magic) or "expected WAV, FLAC, Ogg, MP3 or AIFF"
             raise AudioError("not audio", path, detail + cure) from error
@@ -161,7 +156,7 @@ def _reason(error: BaseException) -> str:
     if "does not exist" in text:  # what libsndfile says of an MP3 without a single frame
         text = "Format not recognised"
     if "SF_INFO" in text:  # ... and of a rate that it takes for a negative one
-        text = "its header claims an impossible sample rate"
+        text = "its header is damaged, or claims an impossible sample rate"
     return str(text).replace("Error : ", "").strip().rstrip(".")
 
 
@@ -186,10 +181,16 @@ def _header(path: str, file: soundfile.SoundFile) -> AudioHeader:
 
 
 def read_header(path: str | Path) -> AudioHeader:
-    """Reads what a file says of itself, without decoding it.
+    """Reads the header of a file, without decoding the audio.
+
+    Args:
+      path: the file.
+
+    Returns:
+      Its kind, sample rate, channels and length.
 
     Raises:
-      AudioError: if it is missing, empty, cut off, or not audio.
+      AudioError: the file is missing, empty, cut off, or not audio.
     """
     path = str(path)
     with _open(path) as (layout, file):
@@ -207,19 +208,26 @@ def _check_whole(path: str, layout: Layout) -> None:
 
 @contextlib.contextmanager
 def open_audio(path: str | Path) -> Iterator[tuple[AudioHeader, Iterator[np.ndarray]]]:
-    """Opens a file and gives its header and its samples, mono, [samples] float32 block by block.
+    """Opens a file and decodes it block by block, at its own sample rate.
 
-    Channels are averaged; floats beyond 1 are kept. A file that holds fewer samples than its header
-    claims is refused, once its blocks are exhausted: exactly for PCM and FLAC, beyond 8192 samples
-    for Ogg and MP3, whose encoders add and drop some. An MP3 without a length in its header cannot
-    be checked.
+    The channels are averaged; floats beyond full scale are kept. Behind the last block the number
+    of samples is compared with that of the header: for PCM and FLAC it must be the same, for Ogg
+    and MP3, whose encoders add and drop some samples, at most 8192 may be missing. An MP3 file
+    without a length in its header cannot be checked.
+
+    Args:
+      path: the file.
+
+    Yields:
+      The header, and an iterator over the blocks: [samples] float32, mono.
 
     Raises:
-      AudioError: if the file is missing, a folder, a pipe, empty, not audio, cut off, damaged,
-        holds no sample or one that is no number or beyond all measure, or is longer than 12 hours.
+      AudioError: the file is missing, a folder, a pipe, empty, not audio, cut off or damaged; it
+        holds no sample, or one that is NaN, infinite or absurdly large; or it is longer than 12
+        hours.
     """
     path = str(path)
-    with _open(path) as (layout, file):
+    with _open(path, to_end=True) as (layout, file):
         header = _header(path, file)
         _check_whole(path, layout)
         yield header, _checked_blocks(header, file)
@@ -277,9 +285,15 @@ def _mono_blocks(header: AudioHeader, file: soundfile.SoundFile) -> Iterator[np.
 
 
 def average_channels(block: np.ndarray) -> np.ndarray:
-    """Returns the mean of the channels of [samples, channels], float32 [samples].
+    """Averages the channels of a recording.
 
-    Column by column, for numpy is ten times slower at means along a short last axis.
+    The channels are added one by one: numpy's mean along a short last axis is ten times slower.
+
+    Args:
+      block: [samples, channels] float32.
+
+    Returns:
+      [samples] float32.
     """
     if block.shape[1] == 1:
         return block[:, 0].astype(np.float32)

@@ -26,6 +26,7 @@ _READ_MAGIC = {
     b"RIFF": b"WAVE",
     b"RIFX": b"WAVE",
     b"RF64": b"WAVE",
+    b"BW64": b"WAVE",
     b"riff": b"",
     b"fLaC": b"",
     b"OggS": b"",
@@ -35,10 +36,12 @@ _READ_MAGIC = {
 
 
 def looks_like_audio(path: str | os.PathLike[str]) -> bool:
-    """Whether the first bytes of a file are those of a kind that libsndfile reads.
+    """Whether a file begins like an audio file that libsndfile reads; for names without an ending.
 
-    For files without an ending. Of MP3 files only those with a tag or a frame at the very
-    beginning are known.
+    MP3 files are known only where a tag or a frame stands at the very beginning.
+
+    Args:
+      path: the file; one that cannot be read is no audio.
     """
     try:
         # Opening a pipe would wait for a writer for ever.
@@ -58,14 +61,14 @@ def looks_like_audio(path: str | os.PathLike[str]) -> bool:
 
 
 def how_to_convert(path: str | os.PathLike[str], head: bytes) -> str | None:
-    """Says how to have a file read that holds audio of a format that libsndfile does not know.
+    """Says how to convert a file of an audio format that libsndfile does not read.
 
     Args:
       path: the file.
       head: its first 12 bytes.
 
     Returns:
-      A few words, or None if it is no such file.
+      A few words for an error message; None if it is not of a known audio format.
     """
     name = _name(head) or (
         Path(path).suffix.lower() if Path(path).suffix.lower() in UNREAD_ENDINGS else None

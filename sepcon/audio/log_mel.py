@@ -18,9 +18,9 @@ _DB_PER_NEPER_OF_POWER = 10.0 / math.log(10.0)
 class LogMel:
     """Log-mel spectrogram: ln(floor + mel power), frames taken without padding.
 
-    With `range_db` an encoder is given decibels below the loudest value of its patch instead, as
-    SoundCLR (Nasiri and Hu, 2021) has it: 0 at that value, -range_db for all that is weaker still.
-    A floor as low as 1e-10 then changes nothing.
+    With `range_db` the encoder gets decibels relative to the loudest value of its patch instead, as
+    in SoundCLR (Nasiri and Hu, 2021): 0 dB at the loudest value; what is weaker than -range_db is
+    set to -range_db. A floor as low as 1e-10 then has no effect.
 
     The mel power is the squared magnitude of the short-time Fourier transform (periodic Hann
     window, not normalised) summed with triangular weights on the HTK mel scale. Noise of RMS 0.1
@@ -46,6 +46,10 @@ class LogMel:
     max_hz: float = 7800.0
     floor: float = 1e-3
     range_db: float | None = None
+
+    # One map, and patches of it can be cut out of that of a whole recording.
+    num_maps = 1
+    of_patches = False
 
     def __post_init__(self) -> None:
         if self.window_samples < 2 or self.hop_samples < 1:
@@ -87,7 +91,7 @@ class LogMel:
         return (frames - 1) * self.hop_samples + self.window_samples if frames > 0 else 0
 
     def __call__(self, waveform: tf.Tensor) -> tf.Tensor:
-        """Computes what an encoder is given of each patch.
+        """Computes the input of an encoder from the waveform of each patch.
 
         Args:
           waveform: [..., samples] float32, full scale 1.

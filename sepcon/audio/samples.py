@@ -9,7 +9,14 @@ FULL_SCALE = 32768.0
 
 
 def to_int16(audio: np.ndarray) -> np.ndarray:
-    """Returns float samples [...] as int16: rounded half to even, loud ones held at the rails."""
+    """Converts samples to 16-bit integers.
+
+    Args:
+      audio: [...] float, full scale 1.
+
+    Returns:
+      [...] int16: rounded half to even; what is beyond full scale is clipped.
+    """
     scaled = np.array(audio, np.float32)
     with np.errstate(over="ignore"):  # What becomes infinite is held at the rails, too.
         scaled *= np.float32(FULL_SCALE)

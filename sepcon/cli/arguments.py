@@ -64,7 +64,7 @@ def argument_flags(verb: Verb, values: Any) -> dict[str, str]:
         flag.argument or flag.name: flag.name
         for flag in verb.flags
         # --out is --run_dir by another name.
-        if not (flag.argument and values["run_dir"].value is not None)
+        if not (flag.argument == "run_dir" and values["run_dir"].value is not None)
     }
 
 
@@ -85,7 +85,13 @@ def general_help() -> str:
 
 
 def verb_help(name: str, verb: Verb, values: Any) -> str:
-    """What `sepcon VERB --help` shows."""
+    """Returns what `sepcon VERB --help` prints.
+
+    Args:
+      name: of the verb.
+      verb: its entry in the registry.
+      values: its flags.
+    """
     usage = f"usage: sepcon {name} {verb.positional} [flags]".replace("  ", " ")
     aliases = {"gin_param", *(flag.former for flag in verb.flags)}
     rows = "\n".join(

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,18 @@ from sepcon.cli.arguments import (
 from sepcon.cli.bindings import Configuration, ConfigurationError
 from sepcon.cli.configuration import read_configuration
 from sepcon.cli.dry_run import dry_run
-from sepcon.cli.gin_files import nearest
 from sepcon.cli.launch import launch_of
 from sepcon.cli.listing import listing
 from sepcon.cli.print_config import print_config
 from sepcon.cli.reach import Reach, check_read, check_values, reach
-from sepcon.errors import Interrupted, SepconError, one_line, printable, raised_in_graph
+from sepcon.errors import (
+    Interrupted,
+    SepconError,
+    nearest,
+    one_line,
+    printable,
+    raised_in_graph,
+)
 from sepcon.runs.stop import interruptible
 from sepcon.verbs.registry import VERBS, Verb
 
@@ -50,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: the command line without the program's name; `sys.argv` by default.
 
     Returns:
-      The exit code: 0 done, 1 an error told in one line, 2 a wrong command line, 130 or
-      143 interrupted by Ctrl-C or SIGTERM.
+      The exit code: 0 done, 1 an error told in one line, 2 a wrong command line, 130, 143 or
+      129 interrupted by Ctrl-C, SIGTERM or SIGHUP.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("--help", "-h", "help"):
@@ -106,24 +112,35 @@ def _run(name: str, words: list[str]) -> int:
     if positional and not verb.positional:
         raise _UsageError(f"{name} takes no arguments beside flags, got {positional}")
     given = given_arguments(verb, values)
-    if not given.get("run_dir") and not values.print_config:
-        flag = next((f.name for f in verb.flags if f.argument == "run_dir"), "run_dir")
-        raise _UsageError(f"--{flag} is missing: the folder that receives what the run makes")
+    out = next((flag for flag in verb.flags if flag.argument == "run_dir"), None)
     if positional:
         given["files"] = positional
+        if out and out.for_files:
+            given.setdefault("run_dir", out.for_files)
+    if not given.get("run_dir") and not values.print_config:
+        flag = out.name if out else "run_dir"
+        raise _UsageError(f"--{flag} is missing: the folder that receives what the run makes")
     configuration, found = _configuration(name, values, given)
     if values.print_config:
         flags = argument_flags(verb, values)
         by_flags = {name: (flags[name], value) for name, value in given.items() if name in flags}
         print(print_config(configuration, found, by_flags))
         return 0
-    _configure_process(values)
+    given["run_dir"] = Path(given["run_dir"]).expanduser()
+    if verb.launches:
+        given["launch"] = launch_of(
+            name,
+            configuration,
+            gin_files=values.gin_file,
+            gin_bindings=values.gin_bindings,
+            search_path=values.gin_search_path,
+        )
+    _configure_process(values, tensorflow=not verb.launches)
     if values.dry_run:
-        given["run_dir"] = Path(given["run_dir"]).expanduser()
         with _told(name, verb):
             print(dry_run(verb, given, configuration))
         return 0
-    return _call(name, values, given, configuration)
+    return _call(name, given, configuration)
 
 
 def _configuration(name: str, values: Any, given: dict[str, Any]) -> tuple[Configuration, Reach]:
@@ -147,37 +164,42 @@ def _configuration(name: str, values: Any, given: dict[str, Any]) -> tuple[Confi
     return configuration, found
 
 
-def _configure_process(values: Any) -> None:
+def _configure_process(values: Any, *, tensorflow: bool = True) -> None:
     """Sets what must be set before TensorFlow starts.
 
     Its own log stays silent: at the start it reports missing GPU libraries as errors, and real
     errors come as exceptions.
+
+    Args:
+      values: of the flags.
+      tensorflow: whether to start it. A verb that starts others needs it at the end, if at all.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if values.num_threads is not None:
         # numpy's OpenBLAS reads it when it is loaded. Its own threads wait by spinning, which took
         # a quarter of the processor time of a benchmark with one thread.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(values.num_threads))
+    if not tensorflow:
+        return
     startup.load_tensorflow()
     runtime = importlib.import_module("sepcon.training.runtime")
     runtime.configure_threads(values.num_threads)
 
 
-def _call(name: str, values: Any, given: dict[str, Any], configuration: Configuration) -> int:
+def _call(name: str, given: dict[str, Any], configuration: Configuration) -> int:
     verb = VERBS[name]
-    config_text = configuration.text()
-    given["run_dir"] = Path(given["run_dir"]).expanduser()
-    if verb.launches:
-        given["launch"] = launch_of(
-            name,
-            configuration,
-            gin_files=values.gin_file,
-            gin_bindings=values.gin_bindings,
-            search_path=values.gin_search_path,
-        )
+    config_text = configuration.text() + _given_text(verb, given)
     with _told(name, verb):
         configurables.configured(verb.function)(config_text=config_text, **given)
     return 0
+
+
+def _given_text(verb: Verb, given: Mapping[str, Any]) -> str:
+    """What flags give of a verb's arguments, as bindings: they come before what gin says."""
+    function = verb.function.partition(":")[2]
+    names = {flag.argument or flag.name for flag in verb.flags} - {"run_dir"}
+    lines = [f"{function}.{name} = {given[name]!r}\n" for name in sorted(names & given.keys())]
+    return "".join(["\n# Flags:\n", *lines]) if lines else ""
 
 
 @contextlib.contextmanager

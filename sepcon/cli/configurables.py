@@ -70,7 +70,13 @@ def names(gin: Any, selector: str) -> Sequence[str]:
 
 
 def accepts(gin: Any, selector: str, parameter: str) -> bool:
-    """Whether a configurable has the parameter, or takes any."""
+    """Whether a configurable has a parameter, or takes any.
+
+    Args:
+      gin: the library.
+      selector: full name of the configurable.
+      parameter: its name.
+    """
     parameters = _parameters(gin, selector)
     takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     return takes_any or parameter in parameters

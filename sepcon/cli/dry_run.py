@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sepcon.cli import configurables
@@ -28,21 +28,42 @@ def dry_run(verb: Verb, given: Mapping[str, Any], configuration: Configuration) 
     Raises:
       SepconError: something is not as it must be.
     """
+    # It loads numpy, which must not be loaded before the number of its threads is set.
+    from sepcon.runs import run_folder
+
+    rows = [("run folder", run_folder.outlook(given["run_dir"]))]
+    check = _check_of_launching if verb.checked_by else _check_by_opening
+    rows += check(verb, given, configuration)
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+
+
+def _check_of_launching(
+    verb: Verb, given: Mapping[str, Any], configuration: Configuration
+) -> Sequence[tuple[str, str]]:
+    """What the checks of a verb that starts others say, which do without TensorFlow."""
+    module, name = verb.checked_by.split(":")
+    check = getattr(importlib.import_module(module), name)
+    return check(**_bound(verb, given, configuration))
+
+
+def _check_by_opening(
+    verb: Verb, given: Mapping[str, Any], configuration: Configuration
+) -> Sequence[tuple[str, str]]:
+    """What is found by opening data and models and by reading one batch."""
     # It loads TensorFlow, by way of what it checks.
     checks = importlib.import_module("sepcon.verbs.dry_run")
     others = {name: value for name, value in given.items() if name != "run_dir"}
     train = None
     if "loop" in read_source(verb.function).parameters:
         train = functools.partial(configurables.configured(verb.function), **others)
-    rows = checks.dry_run(
+    return checks.dry_run(
         run_dir=given["run_dir"],
         arguments=lambda: _bound(verb, others, configuration),
         opened_by=verb.opened_by,
         train=train,
         loop_settings=_loop_settings(verb, configuration),
     )
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
 
 
 def _bound(verb: Verb, given: Mapping[str, Any], configuration: Configuration) -> dict[str, Any]:

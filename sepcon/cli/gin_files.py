@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import itertools
 import re
@@ -11,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import sepcon
-from sepcon.errors import SepconError
+from sepcon.errors import SepconError, nearest
 
 # Of a run, not of what it is done with: they are no cure for a missing value.
 _RUN_FOLDERS = ("runs", "papers", "quickstart")
@@ -44,23 +43,6 @@ def shown_name(path: Path) -> str:
     """A gin file's name as it is given on a command line."""
     folder = project_folder()
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
-
-
-def nearest(name: str, names: Iterable[str], least: float = 0.6) -> str:
-    """Returns the end of a message: the most similar of some names as a question, or nothing.
-
-    Args:
-      name: what was given.
-      names: what there is.
-      least: how similar it must be, from 0 to 1; `resnet` for `resnet50`, the beginning of a name,
-        is similar enough in any case.
-    """
-    there = sorted(set(names))
-    stem = name.removesuffix(".gin")
-    begun = [each for each in there if stem and each.startswith(stem)]
-    close = difflib.get_close_matches(name, there, n=1, cutoff=0.75)
-    similar = close or begun or difflib.get_close_matches(name, there, n=1, cutoff=least)
-    return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def purpose(path: Path) -> str:

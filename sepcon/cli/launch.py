@@ -12,7 +12,7 @@ from sepcon.cli.bindings import Configuration
 from sepcon.cli.configuration import read_configuration
 from sepcon.cli.reach import check_values, reach
 from sepcon.runs.launch import Launch
-from sepcon.verbs.registry import VERBS
+from sepcon.verbs.registry import VERBS, Verb
 
 
 def launch_of(
@@ -45,18 +45,31 @@ def launch_of(
         *[f"--gin_file={file}" for file in files],
         *[f"--gin_bindings={each}" for each in gin_bindings if not _is_of(each, own)],
     )
-    return Launch(words, bound_by, tuple(gin_files), tuple(gin_bindings))
+    return Launch(words, bound_by, tuple(gin_files), tuple(gin_bindings), text_of)
 
 
-def bound_by(words: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
-    """What the words of a command bind; see `sepcon.runs.launch.Launch.bound`."""
+def text_of(words: Sequence[str]) -> str:
+    """The resolved configuration of the words of a command."""
+    return _read(words)[2].text()
+
+
+def _read(words: Sequence[str]) -> tuple[Verb, Any, Configuration]:
+    """The verb of the words of a command, its flags, and its configuration."""
     name, *given_words = words
     verb = VERBS[name]
     values = flags_of(verb)
     values(["sepcon", *given_words])
-    configuration = read_configuration(
-        name, values.gin_file, values.gin_bindings, values.gin_search_path
+    return (
+        verb,
+        values,
+        read_configuration(name, values.gin_file, values.gin_bindings, values.gin_search_path),
     )
+
+
+def bound_by(words: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    """What the words of a command bind; see `sepcon.runs.launch.Launch.bound`."""
+    verb, values, configuration = _read(words)
+    name = words[0]
     by_caller = {*given_arguments(verb, values), "run_dir", "config_text"}
     found = reach(configuration, configurables.selector_of(verb.function), given=by_caller)
     check_values(found, name, argument_flags(verb, values))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sepcon.cli.gin_files import GinFile, nearest, project_files, purpose
-from sepcon.errors import SepconError
+from sepcon.cli.gin_files import GinFile, project_files, purpose
+from sepcon.errors import SepconError, nearest
+from sepcon.models.packaged import describe, packaged_names, weights_folder
 from sepcon.verbs.registry import VERBS
 
+# What the header of a study begins with.
+STUDY = "A study: "
 # Files that go to a folder of their own by what they are of.
 _ENCODER, _SEPARATOR = "models/encoder_", "models/separator_"
 
@@ -39,6 +42,9 @@ def _kinds() -> dict[str, Mapping[str, str]]:
     kinds: dict[str, dict[str, str]] = {"verbs": verbs}
     for file in project_files():
         kinds.setdefault(_kind(file), {})[file.name] = purpose(file.path)
+    summaries = {name: describe(weights_folder() / name)["summary"] for name in packaged_names()}
+    if summaries:
+        kinds["weights"] = summaries
     # In the order in which a command line is put together.
     order = ["verbs", "data", "encoders", "separators", "views", "studies"]
     return {kind: kinds[kind] for kind in sorted(kinds, key=lambda kind: _rank(kind, order))}
@@ -49,7 +55,8 @@ def _rank(kind: str, order: Sequence[str]) -> tuple[int, str]:
 
 
 def _kind(file: GinFile) -> str:
-    if any(f"{name}.rows" in file.bound for name, verb in VERBS.items() if verb.launches):
+    # Rows alone do not make a study: some files hold what several studies include.
+    if purpose(file.path).startswith(STUDY):
         return "studies"
     if file.name.startswith(_ENCODER):
         return "encoders"

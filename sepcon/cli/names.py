@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from sepcon.cli.bindings import MACRO, Configuration, ConfigurationError
-from sepcon.cli.gin_files import nearest, project_files
+from sepcon.cli.gin_files import project_files
+from sepcon.errors import nearest
 
 _REQUIRED = ["gin.REQUIRED"]
 

@@ -130,7 +130,14 @@ def check_values(found: Reach, name: str, flags: dict[str, str] | None = None) -
 
 
 def check_macros(found: Reach) -> None:
-    """Checks that every macro that is read has a value; see `check_values`."""
+    """Checks that every macro that is read has a value.
+
+    Args:
+      found: what a run reads.
+
+    Raises:
+      ConfigurationError: some have none; files that bind them are named.
+    """
     if found.missing:
         raise _missing(found.missing)
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from sepcon.cli import configurables
 from sepcon.cli.bindings import MACRO, ConfigurationError, Key, Origin
-from sepcon.cli.gin_files import find, missing_file, nearest, project_folder, shown_name
+from sepcon.cli.gin_files import find, missing_file, project_folder, shown_name
 from sepcon.cli.names import is_required
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import SepconError, nearest, one_line
 
 
 class Reader:
@@ -34,13 +34,29 @@ class Reader:
         self._runs = (project_folder() / "runs").resolve()
 
     def read_named(self, name: str) -> None:
-        """Reads the file of a name, unless it is one that is read once and was."""
+        """Reads a gin file by its name; a file of runs/ that was read already is passed over.
+
+        Args:
+          name: as on the command line or in an include.
+
+        Raises:
+          SepconError: there is no such file, it cannot be read, or it includes itself.
+        """
         path = find(name, self._folders)
         if path is None:
             raise missing_file(name, self._folders)
         self.read_file(path)
 
     def read_file(self, path: Path, *, once: bool = False) -> None:
+        """Reads a gin file.
+
+        Args:
+          path: the file.
+          once: whether it is passed over if it is named again, as files of runs/ are.
+
+        Raises:
+          SepconError: it cannot be read, or it includes itself.
+        """
         resolved = path.resolve()
         if resolved in self._open:
             raise SepconError(f"{shown_name(path)} includes itself")

@@ -14,13 +14,14 @@ from sepcon.errors import SepconError, printable
 
 @dataclasses.dataclass(frozen=True)
 class AudioFolder:
-    """What a folder holds.
+    """The audio files in a folder and its subfolders, and the files that are left out.
 
     Attributes:
-      paths: its audio files, sorted by path; hidden ones are left out.
-      faults: one-line errors, by path, of folders below it that cannot be listed, or that are named
-        like audio files and hold none.
-      unread: files of audio formats that cannot be read, by their ending in small letters.
+      paths: the audio files that can be read, sorted by path; hidden ones are left out.
+      faults: path -> error in one line, for subfolders that cannot be listed, and for files that
+        are named like audio files and are none.
+      unread: ending in small letters, such as ".m4a" -> files of that audio format, which sepcon
+        does not read.
     """
 
     paths: list[Path]
@@ -57,7 +58,14 @@ def find_audio(folder: str | Path, *, tell: bool = True) -> list[Path]:
 
 
 def require_audio(folder: str | Path, *, tell: bool = True) -> AudioFolder:
-    """Surveys a folder that must hold audio, as `find_audio` does.
+    """Lists the audio files of a folder, as `survey_audio` does; there must be at least one.
+
+    Args:
+      folder: where to look.
+      tell: whether to name on standard error what is left out.
+
+    Returns:
+      What is in the folder.
 
     Raises:
       SepconError: if the folder is missing or holds no audio.
@@ -78,9 +86,15 @@ def require_audio(folder: str | Path, *, tell: bool = True) -> AudioFolder:
 
 
 def survey_audio(folder: str | Path) -> AudioFolder:
-    """Lists the audio files under `folder` and what looks like one and is not.
+    """Lists the audio files under `folder`, and the files that look like one and cannot be read.
 
-    A file without an ending counts where its first bytes are those of an audio file.
+    A file whose name has no ending counts as audio if its first bytes are those of an audio file.
+
+    Args:
+      folder: where to look; subfolders are searched too.
+
+    Returns:
+      What is in the folder, which may be nothing.
 
     Raises:
       SepconError: if the folder is missing.
@@ -94,7 +108,7 @@ def survey_audio(folder: str | Path) -> AudioFolder:
         raise SepconError(f"{folder}: no such folder; check the path")
     if not root.is_dir():
         raise SepconError(f"{folder}: is a file; give the folder it lies in")
-    for path, is_folder in _walk(root, errors):
+    for path, is_folder in walk_visible(root, errors):
         ending = path.suffix.lower()
         if ending in AUDIO_ENDINGS:
             (folders if is_folder else paths).append(path)
@@ -124,7 +138,7 @@ def _folder_faults(
     }
 
 
-def _walk(root: Path, errors: list[OSError]) -> Iterator[tuple[Path, bool]]:
+def walk_visible(root: Path, errors: list[OSError]) -> Iterator[tuple[Path, bool]]:
     """Visits all that is not hidden, through links to folders too, each folder once.
 
     Yields:

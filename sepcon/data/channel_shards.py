@@ -1,8 +1,8 @@
 """Writing separated channels: shards that appear whole, and an index of them.
 
 A folder holds TFRecord shards in the order of the clips and an `index.json`. Samples are int16 on
-the scale of the clips: what is louder than full scale is held at the rails, never wrapped, and a
-quiet channel keeps the step of 1/32768 it would have in the clip itself.
+the scale of the clips: what is louder than full scale is clipped and never wraps around, and a
+quiet channel has the same resolution of 1/32768 as the clip itself.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ import tensorflow as tf
 from sepcon.audio.samples import SAMPLE_RATE_HZ, to_int16
 from sepcon.data.clips import ClipDataset
 from sepcon.data.example_bytes import serialize_example, write_record
+from sepcon.data.stored.envelope_file import RecordLayout, remove_envelope, write_envelope
 from sepcon.errors import SepconError
 from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.run_folder import write_text
+from sepcon.runs.seals import changed_files, write_seals
 from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable, whole_file
 
 INDEX = "index.json"
@@ -44,6 +46,7 @@ class ChannelIndex:
       shards: clips in each finished shard.
       sample_rate_hz: of the channels.
       format: version of this layout.
+      clips_digest: of the clips without their labels, see `ClipDataset`; empty where not known.
     """
 
     clips: str
@@ -55,11 +58,17 @@ class ChannelIndex:
     shards: tuple[int, ...] = ()
     sample_rate_hz: int = SAMPLE_RATE_HZ
     format: int = _FORMAT
+    clips_digest: str = ""
 
     @property
     def num_done(self) -> int:
         """Clips in finished shards."""
         return sum(self.shards)
+
+
+def channel_layout(num_channels: int) -> RecordLayout:
+    """What the records of a shard hold."""
+    return RecordLayout("channels", rows=num_channels)
 
 
 def shard_path(folder: str | Path, number: int) -> Path:
@@ -68,7 +77,13 @@ def shard_path(folder: str | Path, number: int) -> Path:
 
 
 def read_index(folder: str | Path) -> ChannelIndex:
-    """Reads `index.json`.
+    """Reads `index.json` of a folder of channels.
+
+    Args:
+      folder: written by `sepcon separate`.
+
+    Returns:
+      The index.
 
     Raises:
       SepconError: if it is missing or is not one.
@@ -89,8 +104,9 @@ def read_index(folder: str | Path) -> ChannelIndex:
 class ChannelShards:
     """The channels of a data set as shards that are written one by one, in any order.
 
-    A shard is written under another name and renamed when it is complete: what is there is whole.
-    The index names the shards from the first on, as far as none is missing.
+    A shard is written under a scratch name and renamed when it is complete, so that every shard
+    that can be seen is whole. The index lists the shards from the first up to the first missing
+    one.
 
     Args:
       folder: where to; made if need be.
@@ -122,11 +138,13 @@ class ChannelShards:
             checkpoint=checkpoint,
             step=step,
             shard_clips=shard_clips,
+            clips_digest=clips.digest.partition(".")[0],
         )
         with told_if_unwritable(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         if (self.folder / INDEX).exists():
             self._index = self._continued(read_index(self.folder))
+            self._remove_changed()
         self.note_finished()
 
     @property
@@ -148,7 +166,7 @@ class ChannelShards:
         return [number for number in shards if not shard_path(self.folder, number).exists()]
 
     def note_finished(self) -> None:
-        """Enters into the index what has been written.
+        """Brings the index up to date with the shards that have been written.
 
         Raises:
           WriteError: it cannot be written.
@@ -156,8 +174,21 @@ class ChannelShards:
         first_missing = next(iter(self.missing()), self.num_shards)
         sizes = tuple(len(self.clips_of(number)) for number in range(first_missing))
         self._index = dataclasses.replace(self._index, shards=sizes)
-        text = json.dumps(dataclasses.asdict(self._index), indent=1) + "\n"
+        content = dataclasses.asdict(self._index)
+        if not self._index.clips_digest:
+            del content["clips_digest"]
+        text = json.dumps(content, indent=1) + "\n"
         write_text(self.folder / INDEX, text)
+        if first_missing == self.num_shards:
+            shards = [shard_path(self.folder, number).name for number in range(self.num_shards)]
+            write_seals(self.folder, [INDEX, *shards])
+
+    def _remove_changed(self) -> None:
+        """Removes shards that are not what was written before, so that they are written again."""
+        changed = changed_files(self.folder, cure="delete the folder and separate again")
+        for path in (shard_path(self.folder, number) for number in range(self.num_shards)):
+            if path.name in changed:
+                path.unlink(missing_ok=True)
 
     def _continued(self, found: ChannelIndex) -> ChannelIndex:
         wanted = dataclasses.replace(
@@ -165,6 +196,8 @@ class ChannelShards:
         )
         for field in dataclasses.fields(ChannelIndex):
             old, new = getattr(found, field.name), getattr(wanted, field.name)
+            if field.name == "clips_digest" and not (old and new):
+                continue  # One of them does not know it.
             if old != new:
                 raise SepconError(
                     f"{self.folder}: holds channels with {field.name} {old}, asked for {new}; "
@@ -187,11 +220,15 @@ def write_channel_shard(
     Raises:
       SepconError: if a sample is not a number, or the disk is full.
     """
-    with whole_file(shard_path(folder, number)) as scratch, open(scratch, "wb") as records:
+    path, num_channels = shard_path(folder, number), 0
+    remove_envelope(path)
+    with whole_file(path) as scratch, open(scratch, "wb") as records:
         for identifier, channels in clips:
             samples = _checked(folder, identifier, channels).astype("<i2", copy=False)
             features = {"id": identifier, "channels": samples.tobytes()}
             write_record(records, serialize_example(features))
+            num_channels = len(samples)
+    write_envelope(path, channel_layout(num_channels), cure="start the same command again")
 
 
 def _checked(folder: str | Path, identifier: bytes, channels: np.ndarray) -> np.ndarray:
@@ -207,7 +244,7 @@ def _checked(folder: str | Path, identifier: bytes, channels: np.ndarray) -> np.
 
 
 class ChannelWriter:
-    """Writes the channels of a data set clip by clip; continues where it was killed.
+    """Writes the channels of a data set clip by clip; goes on after the last whole shard.
 
         with ChannelWriter(folder, clips=clips, num_channels=4, checkpoint=run, step=300) as writer:
             for clip in clips.build().skip(writer.num_done):
@@ -228,7 +265,7 @@ class ChannelWriter:
 
     @property
     def num_done(self) -> int:
-        """Clips in finished shards: the first one to write next."""
+        """Clips in finished shards, and so the number of the clip to write next."""
         return self._shards.index.num_done
 
     @property

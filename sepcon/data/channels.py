@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from sepcon.data.channel_shards import ChannelIndex, read_index, shard_path
+from sepcon.data.channel_shards import ChannelIndex, channel_layout, read_index, shard_path
 from sepcon.data.clips import ClipDataset
 from sepcon.data.records import RecordFiles
+from sepcon.data.stored.samples import StoredSamples
 from sepcon.errors import SepconError
+from sepcon.runs.seals import check_seals
+
+_CURE = "delete it and run.json beside it, and the same `sepcon separate` writes it again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +40,31 @@ class StoredChannels:
         """Channels per clip."""
         return self.index.num_channels
 
+    @functools.cached_property
+    def samples(self) -> tuple[StoredSamples, ...]:
+        """The channels of each state for reading by place; at first use they are measured for it.
+
+        Raises:
+          SepconError: a shard is damaged.
+        """
+        layout = channel_layout(self.num_channels)
+        return tuple(StoredSamples(files.paths, layout, cure=_CURE) for files in self.files)
+
     def check_clips(self, clips: ClipDataset) -> None:
-        """Raises a SepconError unless these are channels of this very data set."""
+        """Checks that these are the channels of a data set.
+
+        Args:
+          clips: the data set.
+
+        Raises:
+          SepconError: they are of another data set, of other files, or of another number of clips.
+        """
+        digest = clips.digest.partition(".")[0]
+        if self.index.clips_digest and digest not in ("", self.index.clips_digest):
+            raise SepconError(
+                f"{self.folders[0]}: holds channels of other files than those of {clips.name}: "
+                "their names or sizes differ; separate those"
+            )
         found = (self.index.clips, self.index.num_clips)
         # By name too: the names of sound scenes tell their recipe, their ids do not.
         if found != (clips.name, clips.num_clips):
@@ -61,16 +90,25 @@ class StoredChannels:
         return tf.ensure_shape(channels, [self.num_channels, None])
 
     def _fetch(self, position: np.ndarray, identifier: bytes, uniform: np.ndarray) -> np.ndarray:
-        state = min(int(float(uniform) * len(self.files)), len(self.files) - 1)
+        state = int(self.states(uniform))
         record = tf.train.Example.FromString(self.files[state].bytes_at(int(position)))
         stored = record.features.feature["id"].bytes_list.value[0]
-        if stored != identifier:
-            raise SepconError(
-                f"{self.folders[state]}: clip {int(position)} is {os.fsdecode(stored)}, expected "
-                f"{os.fsdecode(identifier)}; these are channels of other clips, separate these"
-            )
+        self.check_id(state, int(position), stored, identifier)
         samples = np.frombuffer(record.features.feature["channels"].bytes_list.value[0], np.int16)
         return samples.reshape(self.num_channels, -1)
+
+    def states(self, uniform: np.ndarray) -> np.ndarray:
+        """The states that uniforms in [0, 1) draw, int64."""
+        drawn = (np.asarray(uniform, np.float64) * len(self.files)).astype(np.int64)
+        return np.minimum(drawn, len(self.files) - 1)
+
+    def check_id(self, state: int, position: int, stored: bytes, expected: bytes) -> None:
+        """Raises a SepconError unless what is stored of a clip is of this very clip."""
+        if stored != expected:
+            raise SepconError(
+                f"{self.folders[state]}: clip {position} is {os.fsdecode(stored)}, expected "
+                f"{os.fsdecode(expected)}; these are channels of other clips, separate these"
+            )
 
 
 def stored_channels(*, paths: Sequence[str]) -> StoredChannels:
@@ -78,6 +116,9 @@ def stored_channels(*, paths: Sequence[str]) -> StoredChannels:
 
     Args:
       paths: folders written by `sepcon separate`, of the same clips.
+
+    Returns:
+      The channels, ready to be read at any position.
 
     Raises:
       SepconError: if a folder is missing, unfinished or damaged, or they do not fit together.
@@ -91,7 +132,7 @@ def stored_channels(*, paths: Sequence[str]) -> StoredChannels:
                 f"{path}: is unfinished, {index.num_done} of {index.num_clips} clips are there; "
                 "start the same `sepcon separate` again, it continues"
             )
-        for field in ("clips", "num_clips", "num_channels", "sample_rate_hz"):
+        for field in ("clips", "num_clips", "num_channels", "sample_rate_hz", "clips_digest"):
             mine, first = getattr(index, field), getattr(indices[0], field)
             if mine != first:
                 raise SepconError(
@@ -99,11 +140,16 @@ def stored_channels(*, paths: Sequence[str]) -> StoredChannels:
                     "the same clips"
                 )
     files = [_open_shards(path, index) for path, index in zip(paths, indices, strict=True)]
+    for path in paths:
+        check_seals(Path(path), cure="delete the folder and separate again")
     return StoredChannels(tuple(str(path) for path in paths), indices[0], tuple(files))
 
 
 def _open_shards(folder: str, index: ChannelIndex) -> RecordFiles:
-    files = RecordFiles([shard_path(folder, number) for number in range(len(index.shards))])
+    files = RecordFiles(
+        [shard_path(folder, number) for number in range(len(index.shards))],
+        cure=_CURE,
+    )
     for path, found, expected in zip(files.paths, files.counts, index.shards, strict=True):
         if found != expected:
             raise SepconError(

@@ -32,6 +32,7 @@ class ClipExamples:
         separator state, of which one is drawn for each example.
       channels_dir: where those folders are, unless their paths are whole.
       with_sources: whether the known sources of the clips come with them.
+      hop_samples: clips are cropped at multiples of it; see `crop_start`.
     """
 
     clips: ClipDataset
@@ -39,10 +40,22 @@ class ClipExamples:
     channels: Sequence[str] = ()
     channels_dir: str = ""
     with_sources: bool = False
+    hop_samples: int = 1
 
     @property
     def name(self) -> str:
+        if self.hop_samples == 1:
+            return self.clips.name
+        return f"{self.clips.name}, cut at multiples of {self.hop_samples} samples"
+
+    @property
+    def earlier_name(self) -> str:
+        """What earlier versions called the clips, however they were cut."""
         return self.clips.name
+
+    @property
+    def digest(self) -> str:
+        return self.clips.digest
 
     @property
     def num_examples(self) -> int:
@@ -88,29 +101,29 @@ class ClipExamples:
 
     def reader(self) -> ReadExample:
         """See `Examples`."""
-        read_clip = self._read_clip()
-        samples, stored = self.clip_samples, self.stored_channels
+        read_clip = self.read_clip()
+        samples, stored, hop = self.clip_samples, self.stored_channels, self.hop_samples
 
         def read(position: tf.Tensor, uniforms: tf.Tensor) -> Example:
             place, state = uniforms[0], uniforms[1]
             clip = read_clip(position)
             example = {
                 "id": clip["id"],
-                "audio": fit_length(clip["audio"], samples, place),
+                "audio": fit_length(clip["audio"], samples, place, hop_samples=hop),
                 "state_uniform": state,
                 "labels": clip["labels"],
             }
             if stored is not None:
                 channels = stored.read(clip["position"], clip["id"], state)
-                example["channels"] = fit_length(channels, samples, place)
+                example["channels"] = fit_length(channels, samples, place, hop_samples=hop)
             if self.with_sources:
-                example["sources"] = fit_length(clip["sources"], samples, place)
+                example["sources"] = fit_length(clip["sources"], samples, place, hop_samples=hop)
             return example
 
         return read
 
-    def _read_clip(self) -> ReadClip:
-        """Reads the clip at a position, with the `position` that it is of.
+    def read_clip(self) -> ReadClip:
+        """Returns what reads the clip at a position, with the `position` that it is of.
 
         A clip that can no longer be read does not end a run of days where its data set knows
         another one to take: then a batch is a pure function of what can be read of the clips.

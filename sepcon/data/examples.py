@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import tensorflow as tf
 
@@ -11,12 +11,8 @@ Example = dict[str, tf.Tensor]
 ReadExample = Callable[[tf.Tensor, tf.Tensor], Example]
 
 
-class Examples(Protocol):
-    """A kind of example: what a training stream reads, by number.
-
-    The stream decides which example stands in which place of a batch, and draws its random
-    numbers; a kind of example says how one is read. `ClipExamples` is the kind for sound.
-    """
+class CountedExamples(Protocol):
+    """What a training stream knows of a kind of example before it reads one."""
 
     @property
     def name(self) -> str:
@@ -33,6 +29,14 @@ class Examples(Protocol):
     @property
     def num_uniforms(self) -> int:
         """Random numbers that reading one example takes."""
+
+
+class Examples(CountedExamples, Protocol):
+    """A kind of example: what a training stream reads, by number.
+
+    The stream decides which example stands in which place of a batch, and draws its random
+    numbers; a kind of example says how one is read. `ClipExamples` is the kind for sound.
+    """
 
     def reader(self) -> ReadExample:
         """Opens the examples and returns the function that reads one, in the graph of tf.data.
@@ -51,18 +55,36 @@ class Examples(Protocol):
         """
 
 
+@runtime_checkable
+class ExamplesInRows(CountedExamples, Protocol):
+    """A kind of example of which many are read by one call, for a call costs more than reading one.
+
+    Examples that take time to decode are better read one by one, which a stream does in parallel:
+    see `Examples`.
+    """
+
+    def row_reader(self) -> ReadExample:
+        """Opens the examples and returns the function that reads some, in the graph of tf.data.
+
+        As `Examples.reader`, but the function takes positions int64 [rows] and uniforms float32
+        [rows, ...], rows not static, and every tensor that it returns has a first axis of rows.
+        """
+
+
 def map_in_order(
     dataset: tf.data.Dataset, function: Callable[..., Any], num_parallel_calls: int
 ) -> tf.data.Dataset:
-    """Maps elements in their order by a function of TensorFlow operations, taken as it is written.
+    """Maps the elements of a data set in their order, without Autograph.
 
-    Autograph, which `Dataset.map` applies, has nothing to convert in such a function and takes
-    longer than tracing it.
+    Autograph, which `Dataset.map` applies, takes longer than tracing the function itself.
 
     Args:
       dataset: of any elements.
-      function: of an element; no `if` or loop over tensors.
-      num_parallel_calls: elements at a time.
+      function: maps an element by TensorFlow operations; no `if` or loop over tensors.
+      num_parallel_calls: elements that are mapped at the same time.
+
+    Returns:
+      The mapped elements.
     """
     return dataset.map(
         tf.autograph.experimental.do_not_convert(function),

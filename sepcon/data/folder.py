@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import os
 import sys
 import threading
@@ -18,6 +19,7 @@ from sepcon.audio.files import AudioError, read_header
 from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.data.audio_folder import require_audio
 from sepcon.data.clips import ClipDataset, Element, fit_length, from_reader
+from sepcon.data.label_tables.exclusion import excluded_positions
 from sepcon.data.labels import Labels, read_labels
 from sepcon.errors import SepconError, printable
 from sepcon.runs.progress import track
@@ -33,14 +35,15 @@ def folder(
     max_skipped_share: float = 0.05,
     decode_first: bool = True,
     threads: int = 2,
+    exclude: str | Sequence[str] = (),
 ) -> ClipDataset:
     """Returns the audio files of a folder and of those below it, sorted by path.
 
-    Every file is decoded once before the data set is returned, so that a damaged one is named,
-    counted and skipped here and not in the middle of a run. A file that becomes unreadable later
-    is named too. In training its place is taken by the next file that can be read, as long as no
-    more than the share of all files is lost; everywhere else, where another clip would be a wrong
-    result, the run ends with the name of the file, and the next one leaves it out.
+    Every file is decoded once before the data set is returned, so that a damaged file is named,
+    counted and skipped here and not in the middle of a run. A file that becomes unreadable later is
+    named too: in training the next file that can be read takes its place, as long as no more than
+    `max_skipped_share` of the files are lost. Everywhere else another clip would be a wrong result;
+    there the run ends with the name of the file, and the next run leaves the file out.
 
     Args:
       path: the folder. Hidden files and folders are left out.
@@ -50,6 +53,8 @@ def folder(
       max_skipped_share: above this share of undecodable files it stops.
       decode_first: False reads only the headers, which is quicker and finds less.
       threads: files decoded at a time.
+      exclude: files to leave out, relative to the folder, or a file with one in each line, see
+        `excluded_names`.
 
     Raises:
       SepconError: if there is no folder, no audio, too much of it undecodable, or the table names
@@ -66,6 +71,10 @@ def folder(
         else read_labels(os.path.expanduser(labels_csv), survey.paths, path)
     )
     listed = survey.paths if labels is None else labels.labelled_paths
+    left_out_by_name = excluded_positions(
+        exclude, [(os.path.relpath(file, path),) for file in listed], of=path
+    )
+    listed = [file for number, file in enumerate(listed) if number not in left_out_by_name]
     report = DecodeReport()
     usable, left_out = _check_files(listed, report, decode_first=decode_first, threads=threads)
     report.check_share(max_skipped_share)
@@ -89,7 +98,20 @@ def folder(
             os.path.relpath(file, path): reason
             for file, reason in (survey.faults | left_out).items()
         },
+        digest=_digest(Path(path), usable, labels),
     )
+
+
+def _digest(root: Path, paths: Sequence[Path], labels: Labels | None) -> str:
+    """Tells these files from others, by their names and sizes, and behind a dot their labels."""
+    files, of_files = hashlib.sha256(), hashlib.sha256()
+    of_path = dict(zip(labels.paths, labels.numbers, strict=True)) if labels else {}
+    for path in paths:
+        files.update(os.fsencode(os.path.relpath(path, root)))
+        files.update(f"\0{path.stat().st_size}\n".encode())
+        of_files.update(f"{of_path.get(path)}\n".encode())
+    of_files.update(repr(labels.class_names if labels else ()).encode())
+    return f"{files.hexdigest()[:16]}.{of_files.hexdigest()[:8]}"
 
 
 def _check_files(
@@ -138,6 +160,8 @@ class _Files:
         self, paths: Sequence[Path], *, faults_before: int, max_skipped_share: float
     ) -> None:
         self._paths = paths
+        # Here and not in the graph, of which TensorFlow would say that it cannot read its source.
+        self._names = [os.fsencode(path) for path in paths]
         self._faults_before, self._max_skipped_share = faults_before, max_skipped_share
         self._lost: set[int] = set()
         self._lock = threading.Lock()
@@ -160,7 +184,7 @@ class _Files:
         return audio, position
 
     def _path(self, position: tf.Tensor) -> tf.Tensor:
-        return tf.gather(tf.constant([os.fsencode(path) for path in self._paths]), position)
+        return tf.gather(tf.constant(self._names), position)
 
     def _first_readable(self, start: np.ndarray) -> tuple[np.int64, np.bool_, np.ndarray]:
         """The position, whether the graph is to decode the file there, and else its samples."""

@@ -25,12 +25,15 @@ class FoldedClips:
       labels: integer [clips], the class of each.
       folds: the fold of each.
       groups: the original recording that each was cut from.
+      excluded: integer [n], positions of clips that nothing is learned from, nor chosen or tested
+        by. They are dealt out with the others, so that these are where they would be without.
     """
 
     clips: ClipDataset
     labels: np.ndarray
     folds: tuple[str, ...]
     groups: tuple[str, ...]
+    excluded: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         sizes = {len(self.labels), len(self.folds), len(self.groups), self.clips.num_clips}
@@ -63,17 +66,21 @@ def split_fold(
     seed: int,
     labels_per_class: int | None = None,
 ) -> FoldSplit:
-    """Deals the clips out for one test fold.
+    """Splits the clips into training, validation and test, for one test fold.
 
-    A clip outside the fold whose original recording also occurs in it is left out.
+    A clip of another fold is left out if the test fold has a clip of the same original recording.
 
     Args:
       folded: the clips.
       fold: the test fold.
-      validation_share: of each class's clips in the other folds, held out by original recording.
-      seed: of what is held out and of which labels are kept; together with the fold.
-      labels_per_class: clips of each class to learn from, all by default. Those of a smaller number
-        are among those of a larger one.
+      validation_share: share, 0 to 1, of each class's clips in the other folds that is held out for
+        validation, whole original recordings together.
+      seed: decides, together with the fold, what is held out and which labels are kept.
+      labels_per_class: clips of each class to learn from, all by default. The clips of a smaller
+        number are a subset of those of a larger number.
+
+    Returns:
+      The positions of the clips in each part.
 
     Raises:
       SepconError: no such fold, or a class has nothing to learn from.
@@ -96,7 +103,21 @@ def split_fold(
     )
     held_out = np.isin(groups[rest], sorted(held))
     train = _limited(folded, rest[~held_out], labels_per_class, [*words, 2])
-    return FoldSplit(train, rest[held_out], np.flatnonzero(in_test))
+    split = FoldSplit(
+        train,
+        _without(rest[held_out], folded.excluded),
+        _without(np.flatnonzero(in_test), folded.excluded),
+    )
+    for name, part in (("to choose by", split.validation), ("to test on", split.test)):
+        if len(folded.excluded) and not len(part):
+            raise SepconError(
+                f"{folded.clips.name}: no clip {name} is left with test fold {fold}; exclude fewer"
+            )
+    return split
+
+
+def _without(positions: np.ndarray, excluded: np.ndarray) -> np.ndarray:
+    return positions[~np.isin(positions, excluded)]
 
 
 def _limited(
@@ -109,6 +130,7 @@ def _limited(
     kept = []
     for label, name in enumerate(folded.clips.class_names):
         members = rng.permutation(train[folded.labels[train] == label])
+        members = _without(members, folded.excluded)
         if not len(members):
             raise SepconError(f"{folded.clips.name}: no clip of {name} is left to learn from")
         kept.append(members[:labels_per_class])

@@ -14,15 +14,19 @@ def hold_out_groups(
     share: float,
     seed: Sequence[int],
 ) -> set[str]:
-    """Draws groups until each class has `share` of its candidates among them.
+    """Draws groups at random until each class has `share` of its candidates in them.
 
-    A class never gives away its last group: both sides keep an example where there are two.
+    The last group of a class is never drawn, so that a class of two groups or more has examples on
+    both sides.
 
     Args:
-      groups: the group of each recording.
-      by_class: numbers of the candidate recordings of each class.
-      share: of each class's candidates.
+      groups: the group of each recording, which is its original recording.
+      by_class: class -> numbers of its candidate recordings, integer [n].
+      share: share of each class's candidates to draw, 0 to 1.
       seed: whole numbers.
+
+    Returns:
+      The groups to hold out.
     """
     rng = np.random.default_rng(list(seed))
     held: set[str] = set()

@@ -58,18 +58,21 @@ class Labels:
 def read_labels(
     table: str | Path, paths: Sequence[Path], folder: str | Path, *, allow_missing: bool = False
 ) -> Labels:
-    """Reads a table of labels; which columns hold what is known by their names alone.
+    """Reads a table of labels; the columns are recognised by their names alone.
 
-    `label_tables` says which names, separators and ways to write a file name are understood. A
-    table of two columns without a header is taken for file and label. A file named in several rows
-    has the labels of all of them. What was understood is printed on standard error, with what may
-    be a mistake: files with no label, or with different ones in several rows.
+    `label_tables` says which names of columns, separators and spellings of file names are
+    understood. A table of two columns without a header is taken for file and label. A file named in
+    several rows has the labels of all of them. A summary is printed on standard error, with what
+    may be a mistake: files without a label, or with different labels in several rows.
 
     Args:
       table: the file.
       paths: the audio files in `folder`.
       folder: what the names in the table are relative to.
       allow_missing: whether names without a file are listed as missing; else they are refused.
+
+    Returns:
+      The labels of the files.
 
     Raises:
       SepconError: the table is missing or not understood, holds no label, or names a file that may

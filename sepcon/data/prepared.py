@@ -22,6 +22,12 @@ import tensorflow_datasets as tfds
 
 from sepcon.data.records import RecordFiles
 from sepcon.errors import SepconError, one_line
+from sepcon.runs.json_file import read_json
+from sepcon.runs.seals import check_seals, write_seals
+
+_CURE = "delete the folder, then the same command prepares it again"
+
+PREPARE_AGAIN = "delete its folder and prepare it again"
 
 
 def is_prepared(directory: Path) -> bool:
@@ -30,7 +36,12 @@ def is_prepared(directory: Path) -> bool:
 
 
 class NotPreparedError(SepconError):
-    """A data set is not prepared, and is not to be now. `name`; `directory`, where it will be."""
+    """A data set is not prepared, and must not be prepared now.
+
+    Attributes:
+      name: of the data set.
+      directory: where it will be.
+    """
 
     def __init__(self, name: str, directory: Path) -> None:
         super().__init__(f"{name} is not prepared in {directory}; run sepcon prepare")
@@ -42,7 +53,7 @@ _ONLY_OPEN = contextvars.ContextVar("only_open", default=False)
 
 @contextlib.contextmanager
 def only_open() -> Iterator[None]:
-    """Within it no data set is prepared: one that is missing raises `NotPreparedError`."""
+    """Inside this block no data set is prepared: a missing one raises `NotPreparedError`."""
     token = _ONLY_OPEN.set(True)
     try:
         yield
@@ -51,22 +62,36 @@ def only_open() -> Iterator[None]:
 
 
 def prepare_once(
-    make_builder: Callable[[], tfds.core.DatasetBuilder], *, manual_dir: Path | None = None
+    make_builder: Callable[[], tfds.core.DatasetBuilder],
+    *,
+    data_dir: str | Path,
+    manual_dir: Path | None = None,
 ) -> Path:
     """Prepares a data set unless it is there, and returns its folder.
 
     Args:
-      make_builder: returns the builder, with its `data_dir`.
+      make_builder: returns the builder, with its `data_dir`, from which it reads what is there.
+      data_dir: the same.
       manual_dir: folder with the raw data, if the builder takes one.
 
     Raises:
       NotPreparedError: within `only_open`, if it is not there.
       SepconError: if the folder cannot be written or the raw data are not what they should be.
     """
-    with _quiet():
-        builder = make_builder()
+    try:
+        with _quiet():
+            builder = make_builder()
+    except SepconError:
+        raise
+    # What TFDS raises of a damaged description has no class of its own.
+    except Exception as error:
+        fault = _damaged_description(Path(data_dir).expanduser(), error)
+        if fault is None:
+            raise
+        raise fault from error
     directory = Path(builder.data_dir)
     if is_prepared(directory):
+        check_seals(directory, cure=_CURE)
         return directory
     if _ONLY_OPEN.get():
         raise NotPreparedError(builder.info.full_name, directory)
@@ -79,11 +104,32 @@ def prepare_once(
                 shutil.rmtree(leftover, ignore_errors=True)
         try:
             _prepare(builder, manual_dir)
+            write_seals(directory, [file.name for file in directory.iterdir() if file.is_file()])
         except SepconError:
             # Without a lock another process may have been first: what it has made is the same.
             if alone or not is_prepared(directory):
                 raise
     return directory
+
+
+def _damaged_description(data_dir: Path, error: Exception) -> SepconError | None:
+    """What is told of a data set that cannot be opened; None where all are as they must be."""
+    for path in sorted(data_dir.rglob("dataset_info.json")):
+        cure = f"delete {path.parent}, then the same command prepares it again"
+        try:
+            check_seals(path.parent, cure=cure)
+            read_json(path, cure=cure)
+            for other in (path.with_name("features.json"), path.with_name("metadata.json")):
+                if other.exists():
+                    read_json(other, cure=cure)
+            tfds.builder_from_directory(path.parent)
+        except SepconError as fault:
+            return fault
+        except Exception:
+            return SepconError(
+                f"{path}: is damaged or of another version ({one_line(error)}); {cure}"
+            )
+    return None
 
 
 def _prepare(builder: tfds.core.DatasetBuilder, manual_dir: Path | None) -> None:
@@ -149,11 +195,16 @@ def _locked(directory: Path) -> Iterator[bool]:
 
 
 def ordered_key(index: int, total: int) -> int:
-    """A key for example `index` of `total` that keeps the order and spares memory.
+    """Returns a sorting key for TFDS that keeps the order of examples and saves memory.
 
-    TFDS sorts what it cannot hold in memory by way of temporary files, into which it deals the
-    examples by the upper bits of 128-bit keys. Plain numbers would all go into the first file,
-    which is then read whole. These fill the files one after the other, 64 examples each.
+    TFDS sorts examples that do not fit into memory in temporary files, and chooses the file of an
+    example by the upper bits of its 128-bit key. Plain numbers would all go into the first file,
+    which is then read into memory as a whole. These keys fill the files one after the other, with
+    64 examples each.
+
+    Args:
+      index: number of the example, from 0.
+      total: number of all examples.
     """
     num_files = max(1, min(500, total // 64))
     return (index * num_files // total << 128) // num_files + index
@@ -162,11 +213,15 @@ def ordered_key(index: int, total: int) -> int:
 def open_builder(directory: Path) -> tfds.core.DatasetBuilder:
     """Opens a prepared data set.
 
+    Args:
+      directory: its folder.
+
     Raises:
       SepconError: if none is there or its records are not TFRecords.
     """
     if not is_prepared(directory):
         raise SepconError(f"{directory}: holds no prepared data set; prepare it with tfds build")
+    check_seals(directory, cure=_CURE)
     try:
         builder = tfds.builder_from_directory(directory)
     # What TFDS raises of a damaged description has no class of its own.
@@ -184,7 +239,14 @@ def open_builder(directory: Path) -> tfds.core.DatasetBuilder:
 
 
 def split_records(builder: tfds.core.DatasetBuilder, splits: Sequence[str]) -> RecordFiles:
-    """Opens the records of some splits, one after the other.
+    """Opens the records of some splits, one split after the other.
+
+    Args:
+      builder: of a prepared data set.
+      splits: their names.
+
+    Returns:
+      The records, numbered through all splits.
 
     Raises:
       SepconError: if a split is not there or has lost records.
@@ -196,7 +258,10 @@ def split_records(builder: tfds.core.DatasetBuilder, splits: Sequence[str]) -> R
                 f"{', '.join(builder.info.splits)}; choose one of these"
             )
     infos = [builder.info.splits[split] for split in splits]
-    files = RecordFiles([path for info in infos for path in info.filepaths])
+    files = RecordFiles(
+        [path for info in infos for path in info.filepaths],
+        cure=PREPARE_AGAIN,
+    )
     expected = sum(info.num_examples for info in infos)
     if len(files) != expected:
         raise SepconError(
@@ -211,8 +276,10 @@ def parse(serialized: tf.Tensor, features: Mapping[str, tf.DType]) -> dict[str, 
 
     Args:
       serialized: string [].
-      features: dtype of each; int16 stands for samples stored as bytes, which come out as int16
-        [samples].
+      features: name -> dtype; int16 stands for samples that are stored as bytes.
+
+    Returns:
+      Name -> value: [] of that dtype, int16 [samples] for samples.
     """
     spec = {
         name: tf.io.FixedLenFeature([], tf.string if dtype == tf.int16 else dtype)
@@ -226,7 +293,15 @@ def parse(serialized: tf.Tensor, features: Mapping[str, tf.DType]) -> dict[str, 
 
 
 def parse_labels(serialized: tf.Tensor, num_classes: int) -> tf.Tensor:
-    """Parses the class numbers of a record, none or several; returns float32 [classes], 0 or 1."""
+    """Parses the class numbers of a record, none or several.
+
+    Args:
+      serialized: string [].
+      num_classes: classes of the data set.
+
+    Returns:
+      float32 [classes], 1 for the classes of the record, else 0.
+    """
     spec = {"labels": tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)}
     labels = tf.io.parse_single_example(serialized, spec)["labels"]
     present = tf.one_hot(labels, num_classes, on_value=True, off_value=False)  # [label, class]

@@ -3,14 +3,12 @@
 A shuffled epoch, a resumed run and one of several stored channels all ask for records out of
 order. With the offsets known each costs one `pread`, needs no shuffle buffer in memory, and
 starting at step one million is as quick as starting at step zero.
+
+What is read is checked, see `example_bytes`.
 """
 
 from __future__ import annotations
 
-import os
-import struct
-import threading
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,26 +16,26 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sepcon.errors import SepconError
-
-# A record: uint64 length, uint32 CRC of it, the data, uint32 CRC of the data.
-_HEADER = struct.Struct("<QI")
-_FOOTER_BYTES = 4
+from sepcon.data.example_bytes import find_records, read_record
+from sepcon.data.stored.descriptors import Descriptors
 
 
 class RecordFiles:
-    """The records of several TFRecord files, numbered through in the order of the files.
+    """The records of several TFRecord files, numbered from 0 on in the order of the files.
 
     Args:
       paths: uncompressed TFRecord files.
+      cure: what helps where one is missing or damaged, for messages.
 
     Raises:
-      SepconError: if a file is missing or ends in the middle of a record.
+      SepconError: if a file is missing, ends in the middle of a record, or a record in it does not
+        say its length rightly.
     """
 
-    def __init__(self, paths: Sequence[str | Path]) -> None:
+    def __init__(self, paths: Sequence[str | Path], *, cure: str = "write it again") -> None:
         self.paths = tuple(str(path) for path in paths)
-        spans = [_scan(path) for path in self.paths]
+        self._cure = cure
+        spans = [find_records(path, cure=cure) for path in self.paths]
         self.counts = tuple(len(span) for span in spans)
         numbers = np.repeat(np.arange(len(spans)), self.counts)
         self._file = numbers.astype(np.int64)
@@ -49,28 +47,50 @@ class RecordFiles:
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: the index, which it then need not scan the files for."""
-        return {name: getattr(self, name) for name in ("paths", "counts", "_file", "_span")}
+        names = ("paths", "counts", "_cure", "_file", "_span")
+        return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._begin_reading()
 
     def _begin_reading(self) -> None:
-        self._descriptors: dict[str, int] = {}
-        weakref.finalize(self, _close, self._descriptors)
-        self._lock = threading.Lock()
+        self._descriptors = Descriptors()
 
     def bytes_at(self, position: int) -> bytes:
-        """Returns the data of record number `position`."""
-        path = self.paths[self._file[position]]
+        """Reads a record and checks it.
+
+        Args:
+          position: its number, from 0.
+
+        Returns:
+          Its data.
+
+        Raises:
+          SepconError: the data are not what was written, or the file has become shorter since it
+            was opened.
+        """
+        number = self._file[position]
+        path = self.paths[number]
         offset, length = (int(value) for value in self._span[position])
-        data = os.pread(self._descriptor(path), length, offset)
-        if len(data) != length:
-            raise SepconError(f"{path}: shrank while it was read; write it again")
-        return data
+        return read_record(
+            self._descriptors[path],
+            offset,
+            length,
+            path=path,
+            number=position - sum(self.counts[:number]),
+            cure=self._cure,
+        )
 
     def read(self, position: tf.Tensor) -> tf.Tensor:
-        """Returns the serialized record [] at `position` int64 []; works inside tf.data."""
+        """Reads a record inside tf.data.
+
+        Args:
+          position: int64 [], its number, from 0.
+
+        Returns:
+          string [], its data.
+        """
         data = tf.numpy_function(self._fetch, [position], tf.string, stateful=False)
         data.set_shape(())
         return data
@@ -78,37 +98,3 @@ class RecordFiles:
     def _fetch(self, position: np.ndarray) -> bytes:
         # Bytes as they are: TensorFlow never frees what comes in an object array without axes.
         return self.bytes_at(int(position))
-
-    def _descriptor(self, path: str) -> int:
-        with self._lock:
-            if path not in self._descriptors:
-                self._descriptors[path] = os.open(path, os.O_RDONLY)
-            return self._descriptors[path]
-
-
-def _close(descriptors: dict[str, int]) -> None:
-    for descriptor in descriptors.values():
-        os.close(descriptor)
-
-
-def _scan(path: str) -> np.ndarray:
-    """Returns [records, 2] int64: where the data of each record begins, and its length."""
-    spans: list[tuple[int, int]] = []
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            offset = 0
-            while offset < size:
-                header = os.pread(file.fileno(), _HEADER.size, offset)
-                length = _HEADER.unpack(header)[0] if len(header) == _HEADER.size else size
-                end = offset + _HEADER.size + length + _FOOTER_BYTES
-                if end > size:
-                    raise SepconError(
-                        f"{path}: ends in the middle of record {len(spans)}; it was cut off, "
-                        "delete it and prepare it again"
-                    )
-                spans.append((offset + _HEADER.size, length))
-                offset = end
-    except OSError as error:
-        raise SepconError(f"{path}: cannot be read ({error.strerror}); prepare it again") from error
-    return np.asarray(spans, np.int64).reshape(-1, 2)

@@ -1,7 +1,7 @@
 """Tables with named columns, as data sets are published with them.
 
-A cell is reached by its column, and a column by its name. There is no way to ask for the second
-one: what stands second in one data set is the class, in another the fold.
+Columns can only be asked for by their names. There is no access by position, because the second
+column of one data set is the class and that of another one the fold.
 """
 
 from __future__ import annotations
@@ -92,13 +92,16 @@ class Table:
 def open_table(path: str | Path, expected: str) -> list[Table]:
     """Reads a table with a header, as each of the delimiters in its header cuts it.
 
-    Which one is meant is known by the names of the columns, by whoever looks for them. Lines in
-    front of the header that begin with `#` are comments; the last of them is the header if nothing
-    but comments stands above the rows, as in AudioSet.
+    The caller knows the right delimiter by the names of the columns. Lines in front of the header
+    that begin with `#` are comments; the last of them is the header if nothing but comments stands
+    above the rows, as in AudioSet.
 
     Args:
       path: its file: UTF-8, or UTF-16 or UTF-32 with a byte order mark.
       expected: what the table should be, for messages.
+
+    Returns:
+      A table for each delimiter that fits.
 
     Raises:
       SepconError: it is missing, empty or no text, or no delimiter cuts it into rows that are not
@@ -108,16 +111,30 @@ def open_table(path: str | Path, expected: str) -> list[Table]:
 
 
 def open_table_without_header(path: str | Path, expected: str) -> list[Table]:
-    """Reads a table whose first line is a row already; else as `open_table`."""
+    """Reads a table without a header, whose first line is a row; otherwise as `open_table`.
+
+    Args:
+      path: its file.
+      expected: what the table should be, for messages.
+
+    Returns:
+      A table for each delimiter that fits; its columns are called by their numbers, from 1.
+
+    Raises:
+      SepconError: see `open_table`.
+    """
     return _tables(Path(path), expected, with_header=False)
 
 
 def read_table(table: str | Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Returns the rows of a table by the names of its header, each with the number of its line.
+    """Reads the rows of a table with a header.
 
     Args:
       table: the file, as in `open_table`.
       columns: those that it must have; it may have others.
+
+    Returns:
+      For each row the number of its line, from 1, and name of the column -> cell.
 
     Raises:
       SepconError: it is missing, is not such a table, or lacks a column.

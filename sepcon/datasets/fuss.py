@@ -108,7 +108,7 @@ def _prepare(data_dir: Path, config: str, root: Path | None) -> Path:
     for directory in sorted((parent / "fuss" / config).glob("*")):
         if is_prepared(directory):
             return directory
-    return prepare_once(make_builder)
+    return prepare_once(make_builder, data_dir=parent)
 
 
 def _builder_class() -> type[tfds.core.GeneratorBasedBuilder]:

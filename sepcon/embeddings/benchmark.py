@@ -25,12 +25,16 @@ from sepcon.embeddings.splits import check_splits, embed_splits
 from sepcon.errors import SepconError
 from sepcon.models.encoder_files import EncoderConfig
 from sepcon.models.products.found_model import find_model
-from sepcon.reports.results import Results, Row, write_csv
+from sepcon.reports.results import (
+    LOG_MEL_STATISTICS,
+    UNTRAINED_ENCODER,
+    Results,
+    Row,
+    write_csv,
+)
 from sepcon.runs.evaluated_clips import write_evaluated_clips
 
 CLASSES_FILE = "per_class.csv"
-LOG_MEL_STATISTICS = "log_mel_statistics"
-UNTRAINED_ENCODER = "untrained_encoder"
 # Before the roles of clean clips where embeddings are kept.
 CLEAN_CLIPS_PREFIX = "clean_"
 
@@ -67,15 +71,17 @@ def benchmark_embeddings(
     shard_size: int = 1024,
     clip_score: str = "mean_embedding",
     clips_per_class: Sequence[int] = (),
+    on_start: Callable[[], object] = lambda: None,
 ) -> Results:
     """Embeds three splits with each model, trains a classifier on top, and tests it once.
 
-    Training stops, and penalties are chosen, on `validation`; `test` is looked at once per row,
-    when all is decided. The seed of a classifier alone can move a row by as much as two ways of
-    pretraining differ, so several are trained on the same embeddings and all figures are means
-    over them. Embeddings are kept under folder/embeddings and a killed run goes on after the last
-    finished shard. What does not fit into memory is streamed from there. At the end come
-    per_class.csv, the commonest class first, and which clips were tested (`evaluated_clips`).
+    `validation` decides when training stops and which weight penalty is taken; `test` is used once
+    per row, after that. The seed of a classifier alone can change a row by as much as the
+    difference between two ways of pretraining, so several classifiers are trained on the same
+    embeddings and all figures are means over them. Embeddings are kept under folder/embeddings;
+    those that do not fit into memory are streamed from there, and a killed run goes on after the
+    last finished shard. At the end per_class.csv (the class with most test clips first) and the ids
+    of the tested clips are written (`evaluated_clips`).
 
     Args:
       folder: where to write.
@@ -93,16 +99,18 @@ def benchmark_embeddings(
       clean_clips: 'train', 'validation' and 'test' of single recordings, say those that the scenes
         were mixed from: where there are any, a linear probe is trained on them too.
       clip_probe: how that one is trained.
-      num_classifiers: how many of either are trained for each row, from different seeds.
+      num_classifiers: how many classifiers, and how many probes, are trained for each row, from
+        different seeds.
       bootstrap_resamples: resamples of the test clips behind the 95 % intervals.
       batch_size: clips embedded at a time.
       shard_size: clips per file of embeddings.
       clip_score: "mean_embedding": a clip is the mean of its patches' embeddings, one example to
         learn from and one to score. "mean_patch_score": every patch is an example with the labels
         of its clip, and the score of a clip is the mean of its patches' scores, as is the
-        convention on AudioSet; takes as many times the disk as clips have patches.
+        convention on AudioSet; the disk needed grows with the number of patches of a clip.
       clips_per_class: also trains on subsets of so many labelled clips of each class, nested and
         drawn by the row's seed.
+      on_start: called when all checks have passed, before anything is written.
 
     Returns:
       The table, and the rows: name, seed, mAP, mAP_low, mAP_high, d_prime, d_prime_low,
@@ -117,8 +125,8 @@ def benchmark_embeddings(
     Raises:
       SepconError: a model is missing or broken, the splits differ in their classes or share a
         clip, the models are not as many as the seeds, or the folder cannot be written.
-      ValueError: num_classifiers is less than 1, or clip_score or clips_per_class is none that
-        there is.
+      ValueError: num_classifiers is less than 1, clip_score is unknown, or clips_per_class holds
+        something else than whole numbers above 0.
     """
     if num_classifiers < 1 or min(clips_per_class, default=1) < 1:
         raise ValueError(
@@ -138,6 +146,7 @@ def benchmark_embeddings(
         bootstrap_resamples=bootstrap_resamples,
         clips_per_class=tuple(clips_per_class),
     )
+    on_start()
     rows: list[Row] = []
     classes: list[Row] = []
     for number, entry in enumerate(entries, start=1):

@@ -1,4 +1,4 @@
-"""A linear probe on clean clips: how often frozen embeddings tell what a single recording is."""
+"""A linear probe on clean clips: how often it finds the class of a single recording."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def probe_clips(
     seeds: Sequence[int],
     num_resamples: int = 1000,
 ) -> dict[str, Any]:
-    """Trains linear classifiers on clean clips and counts how often the likeliest class is there.
+    """Trains linear classifiers on clean clips and measures their accuracy.
 
-    For clips of one class each this is accuracy; of several classes any is right.
+    A clip counts as right if the class with the highest probability is one of its labels.
 
     Args:
       embedded: 'train', what is learned from; 'validation', which decides when to stop; 'test'.
       settings: how the classifiers are trained.
-      seeds: of each of them; figures are means over them.
-      num_resamples: of the test clips, behind the 95 % interval.
+      seeds: of the classifiers, one each; figures are means over them.
+      num_resamples: resamples of the test clips behind the 95 % interval.
 
     Returns:
       clip_accuracy, clip_accuracy_low, clip_accuracy_high, validation_clip_accuracy,

@@ -1,4 +1,4 @@
-"""The one interface behind which everything stands that turns clips into vectors."""
+"""The interface of everything that turns clips into embeddings."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from sepcon.errors import SepconError
 
 
 class ClipEmbedder(Protocol):
-    """Gives vectors for clips: an `Embedder`, which hears them, or an `EmbeddingFolder`."""
+    """Gives embeddings of clips: `Embedder` computes them, `EmbeddingFolder` looks them up."""
 
     @property
     def fingerprint(self) -> str:
-        """Changes when the numbers may change; embeddings on disk are kept by it."""
+        """A text that changes whenever the embeddings may change; it tells stores apart."""
 
     @property
     def sample_rate_hz(self) -> int | None:
-        """The rate it must be fed with, None when unknown."""
+        """The sample rate that waveforms must have; None where any will do."""
 
     def embed_clips(
         self, ids: Sequence[str], waveform: np.ndarray, *, patches: bool

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sepcon.audio.log_mel import LogMel
+from sepcon.audio.maps.log_mel_maps import FrontEnd
 from sepcon.data.clips import ClipDataset, to_float
 from sepcon.embeddings.embedder import ClipEmbedder, Embedder
 from sepcon.embeddings.foreign import saved_model
@@ -70,7 +70,7 @@ def load_reference_config(model: str | Path) -> EncoderConfig:
     raise SepconError(f"{folder} does not describe an encoder of sepcon: it has no {MODEL_FILE}.")
 
 
-def log_mel_statistics(log_mel: LogMel) -> Embedder:
+def log_mel_statistics(log_mel: FrontEnd) -> Embedder:
     """The first baseline: mean and standard deviation over time of each log-mel band.
 
     The embedding is [batch, 2 * mels]. A clip shorter than one window is padded to it.

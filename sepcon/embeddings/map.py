@@ -69,9 +69,14 @@ def t_sne(embedding: np.ndarray, *, seed: int = 0) -> np.ndarray:
 def map_figure(
     caption: str, panels: Sequence[tuple[str, Points]], class_names: Sequence[str]
 ) -> Figure:
-    """Returns one map for each named set of points of the same clips, colours by class.
+    """Draws maps side by side, of the same clips in different embeddings.
 
-    The ten most frequent classes have colours, all others are grey.
+    The ten most frequent classes have colours; all others are grey.
+
+    Args:
+      caption: of the figure.
+      panels: title and points of each map; all have the same clips in the same order.
+      class_names: of the labels of the points.
     """
     labels = panels[0][1].label
     classes, counts = np.unique(labels, return_counts=True)

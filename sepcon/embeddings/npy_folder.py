@@ -1,4 +1,4 @@
-"""Embeddings that somebody computed before, in `.npy` files, matched to clips by their ids."""
+"""Embeddings that were computed elsewhere, in `.npy` files, found by the ids of clips."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ IDS_FILE = "ids.txt"
 
 @dataclass(frozen=True)
 class EmbeddingFolder:
-    """Gives vectors by the id of a clip.
+    """Gives the stored embedding of each clip; a `ClipEmbedder`.
 
     Attributes:
       path: the folder.
-      fingerprint: changes when a file does.
-      sample_rate_hz: None, as it hears nothing.
+      fingerprint: changes when a file changes.
+      sample_rate_hz: None: waveforms are not used.
     """
 
     path: Path
@@ -33,7 +33,11 @@ class EmbeddingFolder:
     def embed_clips(
         self, ids: Sequence[str], waveform: np.ndarray, *, patches: bool
     ) -> Sequence[np.ndarray]:
-        """See `ClipEmbedder`; the waveform is not looked at."""
+        """See `ClipEmbedder`; the waveform is not used.
+
+        Raises:
+          SepconError: there is no embedding of a clip, or it has another shape or size.
+        """
         del waveform
         found = [np.asarray(self._read(clip), np.float32) for clip in ids]
         for clip, embedding in zip(ids, found, strict=True):
@@ -62,9 +66,12 @@ def npy_folder(*, path: str | Path) -> EmbeddingFolder:
     """Opens a folder of embeddings.
 
     Args:
-      path: holds `<id of a clip>.npy`, [dim] or [patches, dim], in folders as the id has them; or
-        ids.txt, an id a line, beside one array [clips, dim] or [clips, patches, dim], which is
-        mapped, not loaded.
+      path: holds `<id of a clip>.npy`, [dim] or [patches, dim], where a `/` in an id is a folder;
+        or ids.txt, one id a line, beside one array [clips, dim] or [clips, patches, dim], which is
+        mapped into memory and not loaded.
+
+    Returns:
+      The embeddings, as `sepcon benchmark` takes them.
 
     Raises:
       SepconError: there is no folder, or ids and array do not fit together.

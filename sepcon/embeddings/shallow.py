@@ -223,6 +223,7 @@ def _train_block(
       numbers: [3] float32, learning rate, dropout, l2.
     """
     weights, first, second = state
+    targets = tf.cast(targets, tf.bool)  # accelerators do not gather uint8
     learning_rate, dropout, l2 = numbers[0], numbers[1], numbers[2]
     for index in tf.range(tf.shape(order)[0]):
         rows = order[index]

@@ -1,8 +1,8 @@
 """Clip embeddings one shard at a time: what fits is held in memory, what does not is streamed.
 
-Everything that learns from embeddings or scores them takes an `EmbeddingSource`. A store of any
-number of clips is one, and so are clips in memory, as a single shard: there is one way through
-both, and memory depends on `HELD_BYTES` and on the size of a shard alone.
+Everything that learns from embeddings or scores them takes an `EmbeddingSource`: a store of any
+number of clips, or clips in memory, which count as a single shard. The same code goes through both,
+and the memory that it needs depends only on `HELD_BYTES` and on the size of a shard.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class EmbeddingSource(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class RowStatistics:
-    """What one pass over a source finds.
+    """Statistics of the rows of a source.
 
     Attributes:
       rows: how many there are.
@@ -66,7 +66,7 @@ class RowStatistics:
 def shards_ahead(
     source: EmbeddingSource, order: Iterable[int] | None = None
 ) -> Iterator[Embeddings]:
-    """Yields shards, the next one being read meanwhile.
+    """Yields shards while the next one is read in the background.
 
     Args:
       source: what to read.
@@ -85,12 +85,20 @@ def shards_ahead(
 
 
 def row_bytes(source: EmbeddingSource) -> int:
-    """Returns what a row of a source takes in memory, its labels included."""
+    """Returns the bytes that a row of a source takes in memory, its labels included."""
     return 4 * source.dim + len(source.class_names)
 
 
 def held(source: EmbeddingSource, *, max_bytes: int = HELD_BYTES) -> EmbeddingSource:
-    """Returns the source in memory if it fits into `max_bytes`, else as it is."""
+    """Reads a source into memory if it fits.
+
+    Args:
+      source: clips.
+      max_bytes: what it may take.
+
+    Returns:
+      The clips in memory, or the source as it is if it is larger.
+    """
     if isinstance(source, Embeddings) or sum(source.shard_rows) * row_bytes(source) > max_bytes:
         return source
     return concatenate([source.shard(shard) for shard in range(len(source.shard_rows))])
@@ -170,10 +178,10 @@ class SelectedClips(_Derived):
 
 
 def row_statistics(source: EmbeddingSource) -> RowStatistics:
-    """Returns mean, standard deviation and label counts of the rows, in one pass, in float64.
+    """Computes mean, standard deviation and label counts of the rows, in one pass, in float64.
 
-    Shards are merged pairwise (Chan, Golub and LeVeque, 1979), which loses nothing to cancellation
-    where the mean is far from zero.
+    The statistics of shards are merged pairwise (Chan, Golub and LeVeque, 1979), which stays
+    accurate where the mean is far from zero.
     """
     rows, mean, variance = 0, np.zeros(source.dim), np.zeros(source.dim)
     label_rows = np.zeros(len(source.class_names), np.int64)

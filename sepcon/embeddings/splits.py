@@ -1,4 +1,4 @@
-"""Embeds the splits of a data set, and sees to it that what is learned from is not measured on."""
+"""Embeds the splits of a data set, and checks that no training clip is in the test."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ from sepcon.errors import SepconError
 
 
 def check_splits(splits: Mapping[str, ClipDataset]) -> None:
-    """Raises a SepconError unless all splits are labelled with the same classes.
+    """Checks that all splits are labelled, with the same classes.
 
     Args:
-      splits: 'train' and others, by role. One test clip cannot be told from another and is refused.
+      splits: role ('train' and others) -> clips.
+
+    Raises:
+      SepconError: a split has no labels or other classes than 'train', or the test has one clip,
+        of which nothing can be measured.
     """
     if splits["test"].num_clips < 2:
         raise SepconError(
@@ -51,10 +55,11 @@ def embed_splits(
     shard_size: int = 1024,
     patches: bool = False,
 ) -> dict[str, EmbeddingSource]:
-    """Returns the embeddings of each split, in memory where they fit; they are kept in `folder`.
+    """Embeds each split, unless `folder` has its embeddings already.
 
     Args:
-      folder: rows of one model share its embeddings in it, and a changed model gets new ones.
+      folder: keeps the embeddings; rows of the same model share them, and a model that has changed
+        is embedded anew.
       embedder: the model.
       splits: 'train', 'validation' and 'test'.
       title: what the progress bar says before the role.
@@ -62,6 +67,9 @@ def embed_splits(
       batch_size: clips embedded at a time.
       shard_size: clips per file.
       patches: whether the embeddings of all patches are kept, in place of their mean.
+
+    Returns:
+      Role -> embeddings, in memory where they fit.
 
     Raises:
       SepconError: a clip is in train and in another split too.

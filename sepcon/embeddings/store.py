@@ -16,14 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from sepcon.embeddings.archive import DAMAGE, read_archive
+from sepcon.embeddings.archive import read_archive
 from sepcon.errors import SepconError, one_line
-from sepcon.runs.json_file import read_json, told_if_damaged
+from sepcon.runs.json_file import DAMAGE, read_json, told_if_damaged
 from sepcon.runs.run_folder import write_text
+from sepcon.runs.seals import changed_files, check_seals, write_seals
 from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable, write_arrays
 
 INDEX_FILE = "index.json"
 _FORMAT = 1
+_SEALS_CURE = "remove the folder, and run the command that wrote it again"
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,15 @@ class Embeddings:
 
     @property
     def shard_rows(self) -> tuple[int, ...]:
-        """One shard, as clips in memory can be taken for a store that is read already."""
+        """The rows of the only shard: clips in memory are an `EmbeddingSource` too."""
         return (len(self.embedding),)
 
     def shard(self, shard: int) -> Embeddings:
-        """Returns all clips, as shard 0."""
+        """Returns all clips, as shard 0.
+
+        Raises:
+          IndexError: another shard is asked for.
+        """
         if shard != 0:
             raise IndexError(f"clips in memory have one shard, asked for number {shard}")
         return self
@@ -68,7 +74,14 @@ class Embeddings:
         return self.labels if self.patches is None else self.labels.repeat(self.patches, axis=0)
 
     def mean_over_patches(self, values: np.ndarray) -> np.ndarray:
-        """Returns the mean over the rows of each clip, [rows, n] -> [clips, n]."""
+        """Averages over the rows of each clip.
+
+        Args:
+          values: [rows, n] float.
+
+        Returns:
+          [clips, n] float.
+        """
         if self.patches is None:
             return values
         starts = np.cumsum(self.patches) - self.patches
@@ -87,7 +100,14 @@ class Embeddings:
 
 
 def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
-    """Returns the clips of all parts, which are of one store, in turn."""
+    """Puts the clips of several parts of one store together.
+
+    Args:
+      parts: at least one; all with the same classes, and all with or all without `patches`.
+
+    Returns:
+      All clips, in the order of the parts.
+    """
     patches = [part.patches for part in parts if part.patches is not None]
     return Embeddings(
         np.concatenate([part.ids for part in parts]),
@@ -109,6 +129,7 @@ class StoreLayout:
       num_clips: clips in the dataset.
       shard_size: clips in every shard but the last.
       patches: whether every patch of a clip has a row, or the clip one.
+      digest: of the clips, see `ClipDataset`; empty where it is not known.
     """
 
     dataset: str
@@ -117,6 +138,7 @@ class StoreLayout:
     num_clips: int
     shard_size: int
     patches: bool = False
+    digest: str = ""
 
     @property
     def num_shards(self) -> int:
@@ -151,6 +173,7 @@ class EmbeddingStore:
                 f"the embeddings in {folder} are not finished: "
                 "run the command that was writing them again, it goes on where it was."
             )
+        check_seals(self.folder, cure=_SEALS_CURE)
         self.layout: StoreLayout = index["layout"]
         self.dim: int = index["dim"]
         self.class_names = self.layout.class_names
@@ -214,17 +237,20 @@ class EmbeddingWriter:
         index = _read_index(self.folder)
         if index is None:
             self._write_index(dim=None, shard_rows=None)
-        elif index["layout"] != layout:
-            raise SepconError(_difference(self.folder, index["layout"], layout))
+        elif (line := _difference(self.folder, index["layout"], layout)) is not None:
+            raise SepconError(line)
 
     def missing_shards(self) -> list[int]:
-        """Returns the shards that are absent or damaged."""
-        missing = []
+        """Returns the shards that are absent, damaged, or not what was written before."""
+        missing, changed = [], changed_files(self.folder, cure=_SEALS_CURE)
         for shard in range(self.layout.num_shards):
+            name = self.layout.file_name(shard)
             try:
-                _read_shard(self.folder / self.layout.file_name(shard), self.layout, shard)
+                _read_shard(self.folder / name, self.layout, shard)
             except DAMAGE:
                 missing.append(shard)
+            else:
+                missing += [shard] if name in changed else []
         return missing
 
     def write_shard(
@@ -277,6 +303,8 @@ class EmbeddingWriter:
         if len(dims) != 1:
             raise SepconError(f"the shards in {self.folder} differ in dimension: {sorted(dims)}.")
         self._write_index(dim=dims.pop(), shard_rows=shard_rows)
+        shards = [self.layout.file_name(shard) for shard in range(self.layout.num_shards)]
+        write_seals(self.folder, [INDEX_FILE, *shards])
         return EmbeddingStore(self.folder)
 
     def _write_index(self, dim: int | None, shard_rows: list[int] | None) -> None:
@@ -291,6 +319,7 @@ class EmbeddingWriter:
             "shard_size": layout.shard_size,
             "shard_sizes": [layout.clips_in(shard) for shard in range(layout.num_shards)],
             "patches": layout.patches,
+            **({"clips_digest": layout.digest} if layout.digest else {}),
             "shard_rows": shard_rows,
             "dim": dim,
         }
@@ -313,6 +342,7 @@ def _read_index(folder: Path) -> dict[str, Any] | None:
             num_clips=int(content["num_clips"]),
             shard_size=int(content["shard_size"]),
             patches=content.get("patches", False),
+            digest=str(content.get("clips_digest", "")),
         )
         # Stores written before patches were known have a row for each clip.
         rows = content.get("shard_rows", content["shard_sizes"])
@@ -356,12 +386,16 @@ def _check_shard(arrays: Mapping[str, np.ndarray], layout: StoreLayout, shard: i
         )
 
 
-def _difference(folder: Path, found: StoreLayout, wanted: StoreLayout) -> str:
-    for field in ("dataset", "model", "num_clips", "shard_size", "patches", "class_names"):
+def _difference(folder: Path, found: StoreLayout, wanted: StoreLayout) -> str | None:
+    """What is told of a store that holds something else; None for what is the same."""
+    names = ["dataset", "model", "num_clips", "shard_size", "patches", "class_names"]
+    # Stores of versions before say nothing of it.
+    names += ["digest"] if found.digest and wanted.digest else []
+    for field in names:
         old, new = getattr(found, field), getattr(wanted, field)
         if old != new:
             return (
                 f"{folder} holds embeddings of something else ({field} {old!r}, now {new!r}). "
                 "Give another run_dir, or remove that folder."
             )
-    raise AssertionError("called on equal layouts")
+    return None

@@ -34,14 +34,14 @@ class Block:
 class TrainingBlocks:
     """Shuffles rows epoch after epoch.
 
-    Clips in memory are one block, shuffled as a whole. Of a store, each epoch takes the shards in
-    another order, fills a buffer with as many as fit, shuffles its rows, and goes on with the next
-    while these are used; rows that fill no batch wait for the next buffer. What fills no batch at
-    the end of an epoch is left out, other rows each time. The order follows from the seed alone.
+    Clips in memory are one block, shuffled as a whole. For a store, each epoch takes the shards in
+    another order, fills a buffer with as many shards as fit, shuffles its rows, and fills the next
+    buffer while these are used. Rows that are too few for a batch wait for the next buffer; at the
+    end of an epoch they are left out, other rows each time. The order depends on the seed only.
 
-    "plain" takes every row once in an epoch. "class_balanced" draws as many rows, with
-    replacement, each in proportion to the sum over its labels of 1 / (rows with that label): every
-    class is equally often the reason for a draw, and rows without a label are not drawn.
+    "plain" takes every row once in an epoch. "class_balanced" draws as many rows with replacement.
+    The probability of a row is proportional to the sum of 1 / (rows with that label) over its
+    labels: so all classes are drawn equally often, and rows without a label never.
 
     Args:
       source: clips, at least one.

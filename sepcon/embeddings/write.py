@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,9 @@ def write_embeddings(
     shard_size: int = 1024,
     patches: bool = False,
     description: str = "embed",
+    on_start: Callable[[], object] = lambda: None,
 ) -> EmbeddingStore:
-    """Embeds what is not yet in the store `folder` and finishes it.
+    """Embeds the clips of all shards that are not in a store yet, and marks it as finished.
 
     Clips of another sample rate than the model's are resampled.
 
@@ -46,16 +47,28 @@ def write_embeddings(
       shard_size: clips per file.
       patches: whether to keep an embedding of each patch, not only of each clip.
       description: what the progress bar says.
+      on_start: called when the folder was found to be one of these embeddings.
+
+    Returns:
+      The finished store.
 
     Raises:
-      SepconError: as `embed`.
+      SepconError: there is no clip, an embedding is not finite, or the folder holds other
+        embeddings or cannot be written.
     """
     if clips.num_clips < 1:
         raise SepconError(f"{clips.name} holds no clip: nothing to embed")
     layout = StoreLayout(
-        clips.name, embedder.fingerprint, clips.class_names, clips.num_clips, shard_size, patches
+        dataset=clips.name,
+        model=embedder.fingerprint,
+        class_names=clips.class_names,
+        num_clips=clips.num_clips,
+        shard_size=shard_size,
+        patches=patches,
+        digest=clips.digest,
     )
     writer = EmbeddingWriter(folder, layout)
+    on_start()
     missing = set(writer.missing_shards())
     if missing:
         _write_missing(writer, missing, embedder, clips, batch_size, description)

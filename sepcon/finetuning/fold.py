@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +14,30 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.data.clip_examples import ClipExamples
-from sepcon.data.clips import ClipDataset, fit_length, select, to_float
-from sepcon.data.examples import map_in_order
+from sepcon.data.clips import select, to_float
 from sepcon.data.folds import FoldedClips, FoldSplit
 from sepcon.data.stream import TrainingStream
+from sepcon.finetuning.clip_batches import clip_batches
+from sepcon.finetuning.linear import LinearEvaluation, embed_clips, fit_each
 from sepcon.finetuning.predictions import Predictions
 from sepcon.models.classifier import Classifier, describe, save_classifier_config, write_selected
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.encoders import with_frames
 from sepcon.models.products.classification import ClassificationModel
+from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.runs import run_folder
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.supervised import SupervisedObjective, SupervisedTask
 from sepcon.training.distribution import is_chief
-from sepcon.training.logs import METRICS_FILE, read_metric
+from sepcon.training.dry_loop import DryLoop
+from sepcon.training.logs import METRICS_FILE, RunLog, read_metric
 from sepcon.training.loop import FitResult
-from sepcon.training.runtime import make_deterministic
+from sepcon.training.runtime import make_reproducible
 from sepcon.training.schedules import Schedule
 
 SELECTED_FILE = "selected.npz"
 OPTIMISTIC_FILE = "optimistic.npz"
 CONTRASTIVE_FOLDER = "contrastive"
-_BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +58,10 @@ class Recipe:
     clip_seconds: float | None
     loop: Callable[..., FitResult]
     strategy: tf.distribute.Strategy
+    deterministic: bool | None
     config_text: str
+    on_start: Callable[[], object] = lambda: None
+    linear: LinearEvaluation | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +100,7 @@ class FoldRun:
         if run_folder.is_finished(self.folder):
             return run_folder.read_record(self.folder)
         keras.backend.clear_session()
-        make_deterministic(self.seed)
+        deterministic = make_reproducible(self.seed, deterministic=self.recipe.deterministic)
         objective, encoder, seconds = self.recipe.objective, self._new_encoder, 0.0
         if objective.contrastive_weight == 1:
             first = self._train_contrastive()
@@ -104,8 +109,13 @@ class FoldRun:
                 objective, contrastive_weight=0.0, num_views=1, frozen_encoder=True
             )
             encoder = self._contrastive_encoder
-        result = self._train_classifier(objective, encoder)
-        record = self._record(result.seconds + seconds)
+        # A dry run looks at clips, views and encoder as before a training, and fits nothing.
+        if self.recipe.linear is not None and not isinstance(self.recipe.loop, DryLoop):
+            record = self._evaluate_linear(self.recipe.linear)
+        else:
+            result = self._train_classifier(objective, encoder)
+            record = self._record(result.seconds + seconds)
+        record |= {"deterministic": deterministic}
         if is_chief(self.recipe.strategy):
             for folder in (self.folder, self.folder / CONTRASTIVE_FOLDER):
                 shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -131,7 +141,7 @@ class FoldRun:
         with recipe.strategy.scope():
             task = self._task(objective, encoder(), keep_classifier=True)
             optimizer = self._optimizer(schedule)
-            selection = self._selection(task.classifier, optimizer)
+            selection = self._trained_selection(task.classifier, optimizer)
         epochs = recipe.classifier_epochs if second_stage else recipe.epochs
         return self._fit(task, self.folder, optimizer, epochs, self.title, selection)
 
@@ -139,38 +149,106 @@ class FoldRun:
         rate = schedule(steps_per_epoch=self.steps_per_epoch)
         return self.recipe.optimizer(learning_rate=rate)
 
-    def _selection(
+    def _trained_selection(
         self, classifier: Classifier, optimizer: keras.optimizers.Optimizer
     ) -> Selection:
+        """Chooses among the states of a classifier that is being trained."""
         clips, views = self.folded.clips, self.recipe.views
-        patch_seconds = views.sampler.patch_seconds
-        config = describe(
-            classifier,
-            log_mel=views.log_mel,
-            patch_seconds=patch_seconds,
-            class_names=clips.class_names,
-        )
-        save_classifier_config(self.folder, config)
         module = ClassificationModel(
             classifier,
             views.log_mel,
-            patch_seconds=patch_seconds,
+            patch_seconds=views.sampler.patch_seconds,
             class_names=clips.class_names,
         )
-        samples = ClipExamples(clips, self.recipe.clip_seconds).clip_samples
-        return Selection(
-            folder=self.folder,
-            classifier=classifier,
+        return self._selection(
+            classifier,
             step=lambda: int(optimizer.iterations.numpy()),
             predict={
                 role: lambda positions=positions: predict(  # type: ignore[misc]
-                    module, self.folded, positions, samples
+                    module, self.folded, positions, self._clip_samples
                 )
                 for role, positions in (
                     ("validation", self.split.validation),
                     ("test", self.split.test),
                 )
             },
+        )
+
+    def _selection(
+        self,
+        classifier: Classifier,
+        *,
+        step: Callable[[], int],
+        predict: Mapping[str, Callable[[], Predictions]],
+    ) -> Selection:
+        views = self.recipe.views
+        config = describe(
+            classifier,
+            log_mel=views.log_mel,
+            patch_seconds=views.sampler.patch_seconds,
+            class_names=self.folded.clips.class_names,
+        )
+        save_classifier_config(self.folder, config)
+        return Selection(folder=self.folder, classifier=classifier, step=step, predict=predict)
+
+    def _evaluate_linear(self, evaluation: LinearEvaluation) -> dict[str, Any]:
+        """Fits linear classifiers on the frozen encoder; returns the row of this fold."""
+        started, views, class_names = time.perf_counter(), self.recipe.views, self._class_names
+        classifier = Classifier(
+            encoder=self._new_encoder(), num_classes=len(class_names), normalize=False
+        )
+        plain = tf.function(views.plain, autograph=False)
+        batches = self._stream(views.num_uniforms).batches(0).take(self.steps_per_epoch)
+        evaluation.take_statistics(classifier.encoder, map(plain, batches))
+        module = EmbeddingModel(
+            classifier.encoder, views.log_mel, patch_seconds=views.sampler.patch_seconds
+        )
+        train, validation, test = (
+            embed_clips(module, self.folded, positions, self._clip_samples)
+            for positions in (self.split.train, self.split.validation, self.split.test)
+        )
+        if is_chief(self.recipe.strategy):
+            self.recipe.on_start()
+        log = RunLog(self.folder, config_text=self.recipe.config_text)
+        for number, fitted in enumerate(fit_each(evaluation, train, len(class_names)), start=1):
+            classifier.head.set_weights([fitted.kernel, fitted.bias])
+            selection = self._selection(
+                classifier,
+                step=lambda number=number: number,  # type: ignore[misc]
+                predict={
+                    role: lambda clips=clips, fitted=fitted: clips.predictions(fitted)  # type: ignore[misc]
+                    for role, clips in (("validation", validation), ("test", test))
+                },
+            )
+            log.metrics(number, {f"validation/{name}": v for name, v in selection().items()})
+        log.close()
+        chosen = Predictions.load(self.folder / SELECTED_FILE).step
+        return {
+            **self._record(time.perf_counter() - started),
+            # Nothing was trained by epochs; what was chosen is the penalty.
+            "epoch": 0,
+            "optimistic_epoch": 0,
+            "penalty": evaluation.penalties[chosen - 1],
+            "statistics": evaluation.statistics,
+        }
+
+    @property
+    def _class_names(self) -> Sequence[str]:
+        return self.folded.clips.class_names
+
+    @property
+    def _clip_samples(self) -> int:
+        return ClipExamples(self.folded.clips, self.recipe.clip_seconds).clip_samples
+
+    def _stream(self, num_uniforms: int) -> TrainingStream:
+        """The training clips of the fold."""
+        clips = self.folded.clips
+        learned = select(clips, self.split.train, name=f"{clips.name} without fold {self.fold}")
+        return TrainingStream(
+            examples=self.recipe.views.drawn_from(ClipExamples(learned, self.recipe.clip_seconds)),
+            batch_size=self.recipe.batch_size,
+            seed=self.seed,
+            num_uniforms=num_uniforms,
         )
 
     def _fit(
@@ -182,17 +260,10 @@ class FoldRun:
         title: str,
         selection: Selection | None = None,
     ) -> FitResult:
-        recipe, clips = self.recipe, self.folded.clips
-        learned = select(clips, self.split.train, name=f"{clips.name} without fold {self.fold}")
-        stream = TrainingStream(
-            examples=ClipExamples(learned, recipe.clip_seconds),
-            batch_size=recipe.batch_size,
-            seed=self.seed,
-            num_uniforms=task.num_uniforms,
-        )
+        recipe = self.recipe
         return recipe.loop(
             task=task,
-            stream=stream,
+            stream=self._stream(task.num_uniforms),
             optimizer=optimizer,
             num_steps=epochs * self.steps_per_epoch,
             run_dir=folder,
@@ -201,6 +272,7 @@ class FoldRun:
             validate_every_steps=recipe.validate_every_epochs * self.steps_per_epoch,
             config_text=recipe.config_text,
             description=title,
+            on_start=recipe.on_start,
         )
 
     def _task(
@@ -209,7 +281,7 @@ class FoldRun:
         return SupervisedTask(
             encoder=encoder,
             views=self.recipe.views,
-            num_classes=len(self.folded.clips.class_names),
+            num_classes=len(self._class_names),
             objective=objective,
             keep_classifier=keep_classifier,
         )
@@ -279,7 +351,7 @@ class Selection:
             write_selected(self.classifier, self.folder, test.step)
             test.save(self.folder / SELECTED_FILE)
         if all(test.accuracy > accuracy for accuracy in self._seen("test_accuracy")):
-            test.save(self.folder / OPTIMISTIC_FILE)
+            dataclasses.replace(test, embedding=None).save(self.folder / OPTIMISTIC_FILE)
         return {
             "accuracy": validation.accuracy,
             "cross_entropy": validation.cross_entropy,
@@ -295,19 +367,27 @@ class Selection:
 def predict(
     module: ClassificationModel, folded: FoldedClips, positions: np.ndarray, samples: int
 ) -> Predictions:
-    """Classifies some clips, whole ones and in order, each cut or zero-padded to `samples`."""
+    """Classifies some clips, in their order.
+
+    Args:
+      module: the classifier.
+      folded: all clips.
+      positions: integer [n], which of them.
+      samples: length that every clip is cut or zero-padded to.
+
+    Returns:
+      The probabilities and labels of the n clips.
+    """
     ids: list[str] = []
-    probabilities = []
-    for batch in _batches(folded.clips, positions, samples):
-        ids += [os.fsdecode(identifier) for identifier in batch["id"].numpy()]
-        probabilities.append(module(to_float(batch["audio"]))["probabilities"].numpy())
-    return Predictions(tuple(ids), folded.labels[positions], np.concatenate(probabilities))
-
-
-def _batches(clips: ClipDataset, positions: np.ndarray, samples: int) -> tf.data.Dataset:
-    def fitted(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        beginning = tf.constant(0.0)
-        return {"id": element["id"], "audio": fit_length(element["audio"], samples, beginning)}
-
-    chosen = select(clips, positions, name=clips.name).build()
-    return map_in_order(chosen, fitted, num_parallel_calls=1).batch(_BATCH)
+    probabilities, embeddings = [], []
+    for names, audio in clip_batches(folded.clips, positions, samples):
+        outputs = module(to_float(audio))
+        ids += names
+        probabilities.append(outputs["probabilities"].numpy())
+        embeddings.append(outputs["embedding"].numpy())
+    return Predictions(
+        tuple(ids),
+        folded.labels[positions],
+        np.concatenate(probabilities),
+        embedding=np.concatenate(embeddings),
+    )

@@ -13,6 +13,8 @@ from sepcon.finetuning.predictions import Predictions, ensemble
 from sepcon.metrics.student_t import estimate
 from sepcon.reports.comparison import interval_text
 from sepcon.reports.page import Section, line_figure, matrix_figure, write_report
+from sepcon.reports.results import RESULTS_FILE, Row
+from sepcon.runs.names import path_inside
 from sepcon.training.logs import read_metric
 
 REPORT_FILE = "report.html"
@@ -24,7 +26,14 @@ MEASURES = {
     "last_accuracy": "last epoch",
 }
 
-Row = Mapping[str, Any]
+
+def folder_of(root: Path, row: Row) -> Path:
+    """The folder of a training, which the row of it names.
+
+    Raises:
+      SepconError: it names one outside of the run.
+    """
+    return path_inside(root, row["folder"], source=root / RESULTS_FILE)
 
 
 def per_seed(rows: Sequence[Row], measure: str) -> dict[int, float]:
@@ -78,7 +87,7 @@ def ensemble_accuracy(runs: Sequence[tuple[Path, Sequence[Row]]]) -> float:
     members: dict[str, list[Predictions]] = {}
     for root, rows in runs:
         for row in rows:
-            predictions = Predictions.load(root / row["folder"] / SELECTED_FILE)
+            predictions = Predictions.load(folder_of(root, row) / SELECTED_FILE)
             members.setdefault(row["fold"], []).append(predictions)
     return float(np.mean([ensemble(each).accuracy for each in members.values()]))
 
@@ -108,7 +117,16 @@ def fold_table(rows: Sequence[Row], found: Mapping[str, Any]) -> list[list[str]]
 
 
 def write_finetune_report(root: Path, results: Mapping[str, Any], *, config_text: str) -> None:
-    """Writes report.html into the folder of a finished run."""
+    """Writes report.html into the folder of a finished run.
+
+    Args:
+      root: the folder.
+      results: content of results.json.
+      config_text: the resolved configuration, shown at the end of the page.
+
+    Raises:
+      SepconError: the libraries of the extra `report` are missing, or the page cannot be written.
+    """
     rows, names = results["rows"], results["class_names"]
     write_report(
         root / REPORT_FILE,
@@ -141,7 +159,7 @@ def write_finetune_report(root: Path, results: Mapping[str, Any], *, config_text
 
 
 def _confusion(root: Path, rows: Sequence[Row]) -> np.ndarray:
-    counts = sum(Predictions.load(root / row["folder"] / SELECTED_FILE).confusion() for row in rows)
+    counts = sum(Predictions.load(folder_of(root, row) / SELECTED_FILE).confusion() for row in rows)
     return counts / np.maximum(np.sum(counts, axis=1, keepdims=True), 1)
 
 
@@ -155,7 +173,7 @@ def _training_section(root: Path, rows: Sequence[Row]) -> Section:
         line_figure(
             f"{label} by step.",
             {
-                f"fold {row['fold']}, seed {row['seed']}": read_metric(root / row["folder"], name)
+                f"fold {row['fold']}, seed {row['seed']}": read_metric(folder_of(root, row), name)
                 for row in rows[:_MAX_CURVES]
             },
             x_label="step",

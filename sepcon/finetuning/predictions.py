@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sepcon.errors import SepconError, one_line
+from sepcon.runs.json_file import DAMAGE
 from sepcon.runs.whole_file import write_arrays
+
+_LARGEST = float(np.finfo(np.float16).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +24,15 @@ class Predictions:
       labels: integer [clips], their classes.
       probabilities: float32 [clips, classes].
       step: of the training that the model comes from.
+      embedding: float [clips, dim], of the encoder, which maps are drawn of; None in files of
+        earlier versions, and where it is not kept. Stored with half the digits.
     """
 
     ids: tuple[str, ...]
     labels: np.ndarray
     probabilities: np.ndarray
     step: int = 0
+    embedding: np.ndarray | None = None
 
     @property
     def accuracy(self) -> float:
@@ -59,6 +64,8 @@ class Predictions:
             "probabilities": self.probabilities,
             "step": np.array(self.step),
         }
+        if self.embedding is not None:
+            arrays["embedding"] = np.clip(self.embedding, -_LARGEST, _LARGEST).astype(np.float16)
         write_arrays(path, arrays)
 
     @classmethod
@@ -70,13 +77,13 @@ class Predictions:
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return cls(
-                    tuple(str(name) for name in arrays["ids"]),
-                    arrays["labels"],
-                    arrays["probabilities"],
-                    int(arrays["step"]),
-                )
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                ids = tuple(str(name) for name in arrays["ids"])
+                labels, probabilities = arrays["labels"], arrays["probabilities"]
+                if labels.shape != (len(ids),) or probabilities.shape[:-1] != (len(ids),):
+                    raise ValueError(f"{labels.shape} labels of {len(ids)} clips")
+                embedding = arrays.get("embedding")
+                return cls(ids, labels, probabilities, int(arrays["step"]), embedding)
+        except DAMAGE as error:
             raise SepconError(
                 f"{path}: holds no predictions ({one_line(error)}); give a finished run of "
                 "`sepcon finetune`"

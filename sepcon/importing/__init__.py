@@ -1,1 +1,1 @@
-"""Recordings of any origin become records of int16 and a manifest of every clip."""
+"""Recordings and images of any origin become records, and a manifest of every one of them."""

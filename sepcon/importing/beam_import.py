@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from sepcon.importing.clip_source import AudioReader, ClipReference, ClipSource, shards_of
+from sepcon.importing.clip_source import ClipReader, ClipReference, ClipSource, shards_of
 from sepcon.importing.import_folder import Plan, unfinished_shards, write_shard
 from sepcon.runs.beam import run_pieces
 from sepcon.runs.whole_file import scratch_folder, told_if_unwritable, whole_file
@@ -53,7 +53,7 @@ def _list_path(root: Path, number: int) -> Path:
     return root / _LISTS / f"{number:05d}.pickle"
 
 
-def _write_listed_shard(root: str, read: AudioReader, number: int) -> None:
+def _write_listed_shard(root: str, read: ClipReader, number: int) -> None:
     """What a worker does for a shard."""
     references: list[ClipReference] = pickle.loads(_list_path(Path(root), number).read_bytes())
     write_shard(Path(root), number, read, references)

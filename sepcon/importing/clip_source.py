@@ -1,7 +1,7 @@
-"""What can be imported: the list of all clips of a source, and a reader of their audio.
+"""What can be imported: the list of all clips or images of a source, and a reader of them.
 
-The list is cheap and made first. It is cut into shards, and each shard is read by itself, by
-whatever process has it: a `ClipSource` holds nothing that cannot be pickled.
+The list is made first, which takes little time. It is cut into shards, and any process can read any
+shard: a `ClipSource` therefore holds only what can be pickled.
 """
 
 from __future__ import annotations
@@ -10,14 +10,21 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
 from sepcon.audio.decode import decode_file
 from sepcon.audio.files import AudioError
+from sepcon.errors import FileError
+from sepcon.images.square import SquareImage
 
-# Why a clip is left out, beside the kinds of `AudioError`.
+# What the records of an import hold.
+Content = Literal["audio", "images"]
+CONTENTS = get_args(Content)
+
+# Why a clip or an image is left out, beside the kinds of `AudioError` and `ImageError`.
+BLANK = "of one colour"
 DUPLICATE = "duplicate id"
 MISSING = "missing"
 NO_KNOWN_LABEL = "no known label"
@@ -27,7 +34,7 @@ SILENT = "silent"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ClipReference:
-    """One clip of a source, before its audio is read.
+    """One clip or image of a source, before it is read.
 
     Attributes:
       id: its name, unique among those that are imported.
@@ -50,34 +57,38 @@ class ClipReference:
     reason: str = ""
 
 
-# A clip that was read. The reference may know more than before: a TFDS record tells its labels, or
-# that it has none and is to be left out.
-Loaded = tuple[ClipReference, np.ndarray | AudioError]
+# What was read. The reference may know more than before: a TFDS record tells its labels, or that it
+# has none and is to be left out.
+Loaded = tuple[ClipReference, np.ndarray | SquareImage | FileError]
 
 
-class AudioReader(Protocol):
-    """Reads clips in order: int16 [samples] at 16 kHz, or the fault that it has instead."""
+class ClipReader(Protocol):
+    """Reads clips (int16 [samples] at 16 kHz) or images in order, or what is wrong with them."""
 
     def __call__(self, references: Sequence[ClipReference]) -> Iterator[Loaded]: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipSource:
-    """A collection of recordings to import.
+    """A collection of recordings or images to import.
 
     Attributes:
       name: what it is, a few letters; names the imported data set.
       class_names: the classes that labels are numbers of; empty when nothing is labelled.
       references: every clip, those that will be left out too, in a fixed order.
-      read: reads the audio of some of them.
+      read: reads some of them.
       note: one line on what the list does not show; empty if there is nothing.
+      content: what is read.
+      settings: of the reader, as text: an import goes on only with those it began with.
     """
 
     name: str
     class_names: tuple[str, ...]
     references: Sequence[ClipReference]
-    read: AudioReader
+    read: ClipReader
     note: str = ""
+    content: Content = "audio"
+    settings: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +110,7 @@ class FileReader:
 
 
 def without_duplicates(references: Iterable[ClipReference]) -> list[ClipReference]:
-    """Returns the clips in their order; what repeats an earlier id is marked to be left out."""
+    """Marks every clip that has the id of an earlier one as left out; the order stays."""
     seen: set[str] = set()
     marked = []
     for reference in references:
@@ -118,7 +129,7 @@ def shards_of(
 
 
 def fingerprint(source: ClipSource) -> str:
-    """A digest of the list of clips: an import goes on only with the list it began with."""
+    """Computes a digest of the list of clips; an import goes on only where it is the same."""
     digest = hashlib.sha256("\n".join(source.class_names).encode())
     for reference in source.references:
         digest.update(repr(reference).encode())

@@ -1,7 +1,8 @@
 """An import on disk: shards of records, the manifest, the classes, and the plan it was made by.
 
-Whatever is there is whole. A shard is two files, its records and its part of the manifest; the
-part comes last and says that the shard is done. At the end the parts become the manifest.
+Every file that can be seen is whole. A shard has two files, its records and its part of the
+manifest; the part is written last and shows that the shard is finished. At the end the parts are
+joined to the manifest.
 """
 
 from __future__ import annotations
@@ -11,17 +12,28 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sepcon.data.example_bytes import write_record
+from sepcon.data.stored.envelope_file import RecordLayout, remove_envelope, write_envelope
 from sepcon.errors import SepconError
-from sepcon.importing.clip_source import AudioReader, ClipReference, ClipSource, fingerprint
+from sepcon.importing.clip_source import ClipReader, ClipReference, ClipSource, Content, fingerprint
 from sepcon.importing.import_shard import convert_shard
-from sepcon.importing.manifest import COLUMNS, Counts, count, open_table, read_rows, write_rows
+from sepcon.importing.manifest import (
+    COLUMNS,
+    Counts,
+    ManifestRow,
+    count,
+    open_table,
+    read_rows,
+    write_rows,
+)
 from sepcon.runs import run_folder
+from sepcon.runs.csv_text import write_csv_rows
 from sepcon.runs.json_file import read_json, told_if_damaged
+from sepcon.runs.seals import check_seals, write_seals
 from sepcon.runs.whole_file import (
     remove_leftovers,
     scratch_folder,
@@ -32,8 +44,14 @@ from sepcon.runs.whole_file import (
 MANIFEST = "manifest.csv"
 CLASSES = "classes.csv"
 PLAN = "plan.json"
+# What the records of a shard hold.
+CLIP_LAYOUT = RecordLayout("audio", labels="labels")
 _PARTS = "parts"
 _FORMAT = 1
+_CHANGED_CURE = (
+    "bring it back, or import again; `exclude` leaves clips out without a change of files"
+)
+_CHANGED = f"was changed since the import, by which its records are counted; {_CHANGED_CURE}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +64,8 @@ class Plan:
       clips_per_shard: of the source; as many as are left out are missing from the records.
       list_digest: of the list of clips.
       format: version of this layout.
+      content: what the records hold; before there was anything else, audio.
+      settings: of the reader, as text.
     """
 
     name: str
@@ -53,6 +73,8 @@ class Plan:
     clips_per_shard: int
     list_digest: str
     format: int = _FORMAT
+    content: Content = "audio"
+    settings: str = ""
 
     @property
     def num_shards(self) -> int:
@@ -70,19 +92,35 @@ def _part_path(root: Path, number: int) -> Path:
 
 
 def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
-    """Makes a folder ready for an import, or for going on with one.
+    """Prepares the folder of an import, or checks that the same import can go on there.
+
+    Args:
+      root: the folder.
+      source: the clips.
+      clips_per_shard: clips of the source in each shard of records.
+
+    Returns:
+      What is to be imported, as it is written into the folder.
 
     Raises:
       SepconError: it holds the import of another list of clips, or cannot be written.
     """
-    plan = Plan(source.name, len(source.references), clips_per_shard, fingerprint(source))
+    plan = Plan(
+        source.name,
+        len(source.references),
+        clips_per_shard,
+        fingerprint(source),
+        content=source.content,
+        settings=source.settings,
+    )
     if (root / PLAN).exists():
         found = read_plan(root)
         for field in dataclasses.fields(Plan):
             old, new = getattr(found, field.name), getattr(plan, field.name)
             if old != new:
                 raise SepconError(
-                    f"{root}: holds an unfinished import with {field.name} {old}, now it is {new}; "
+                    f"{root}: holds an unfinished import with {field.name} {old or 'none'}, now it "
+                    f"is {new or 'none'}; "
                     "bring the source and settings back, or choose another --run_dir"
                 )
     with told_if_unwritable(root):
@@ -91,9 +129,19 @@ def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
         remove_leftovers(folder)
     with whole_file(root / CLASSES) as scratch, open_table(scratch, "w") as file:
         rows = enumerate(source.class_names)
-        csv.writer(file, lineterminator="\n").writerows([("index", "display_name"), *rows])
-    run_folder.write_text(root / PLAN, json.dumps(dataclasses.asdict(plan), indent=1) + "\n")
+        write_csv_rows(file, [("index", "display_name"), *rows])
+    run_folder.write_text(root / PLAN, json.dumps(_fields(plan), indent=1) + "\n")
     return plan
+
+
+def _fields(plan: Plan) -> dict[str, Any]:
+    """What is written of a plan; of sound no more than before there were images."""
+    fields = dataclasses.asdict(plan)
+    return {
+        name: value
+        for name, value in fields.items()
+        if name not in ("content", "settings") or plan.content != "audio"
+    }
 
 
 def read_plan(root: Path) -> Plan:
@@ -136,7 +184,7 @@ def count_finished(root: Path, plan: Plan) -> Counts:
 
 
 def write_shard(
-    root: Path, number: int, read: AudioReader, references: Sequence[ClipReference]
+    root: Path, number: int, read: ClipReader, references: Sequence[ClipReference]
 ) -> Counts:
     """Converts a shard and writes its records and its part of the manifest.
 
@@ -152,29 +200,42 @@ def write_shard(
     Raises:
       SepconError: it cannot be written.
     """
-    rows = []
-    with whole_file(shard_path(root, number)) as scratch, open(scratch, "wb") as records:
+    rows, path = [], shard_path(root, number)
+    remove_envelope(path)
+    with whole_file(path) as scratch, open(scratch, "wb") as records:
         for row, record in convert_shard(read, references):
             rows.append(row)
             if record is not None:
                 write_record(records, record)
+    write_envelope(path, CLIP_LAYOUT, cure="start the same command again")
     with whole_file(_part_path(root, number)) as scratch, open_table(scratch, "w") as part:
         write_rows(part, rows)
     return count(rows)
 
 
 def finish(root: Path, plan: Plan) -> Counts:
-    """Makes the manifest of the parts, once all shards are there; returns its counts."""
+    """Joins the parts of the manifest, once all shards are written.
+
+    Args:
+      root: the folder of the import.
+      plan: of the import.
+
+    Returns:
+      The counts of the whole manifest.
+    """
     parts = [_part_path(root, number) for number in range(plan.num_shards)]
     if not (root / MANIFEST).exists():
         with whole_file(root / MANIFEST) as scratch, open_table(scratch, "w") as file:
-            csv.writer(file, lineterminator="\n").writerow(COLUMNS)
+            write_csv_rows(file, [COLUMNS])
             for part in parts:
                 with open_table(part, "r") as rows:
                     shutil.copyfileobj(rows, file)
     shutil.rmtree(root / _PARTS, ignore_errors=True)
     # A worker may outlive its killed parent by a moment, and begin a file in it.
     remove_leftovers(root)
+    check_seals(root, cure=_CHANGED_CURE)
+    shards = [shard_path(root, number).name for number in range(plan.num_shards)]
+    write_seals(root, [MANIFEST, CLASSES, PLAN, *shards])
     return count(read_rows(root / MANIFEST))
 
 
@@ -186,9 +247,11 @@ class FinishedImport:
       root: its folder.
       name: of the source.
       class_names: of the classes.
-      identity: a digest of the manifest.
+      identity: a digest of the manifest, which is compared when it is opened.
       num_imported: records in all shards.
       records: paths of the shards, in order.
+      content: what they hold.
+      settings: of the reader that read it.
     """
 
     root: Path
@@ -197,13 +260,19 @@ class FinishedImport:
     identity: str
     num_imported: int
     records: tuple[Path, ...]
+    content: Content = "audio"
+    settings: str = ""
+
+    def rows(self) -> Iterator[ManifestRow]:
+        """Yields what the manifest says of the imported clips, in the order of the records."""
+        return (row for row in read_rows(self.root / MANIFEST) if not row.reason)
 
 
 def open_import(root: Path) -> FinishedImport:
     """Opens a finished import.
 
     Raises:
-      SepconError: there is none, or it is not finished.
+      SepconError: there is none, it is not finished, or its files were changed since.
     """
     plan = read_plan(root)
     if not run_folder.is_finished(root):
@@ -213,6 +282,9 @@ def open_import(root: Path) -> FinishedImport:
     record = run_folder.read_record(root)
     with told_if_damaged(root / run_folder.RECORD_FILE, cure="import again"):
         identity, num_imported = str(record["manifest"]), int(record["imported"])
+    if _digest(root / MANIFEST) != identity:
+        raise SepconError(f"{root / MANIFEST}: {_CHANGED}")
+    check_seals(root, cure=_CHANGED_CURE)
     return FinishedImport(
         root=root,
         name=plan.name,
@@ -220,6 +292,8 @@ def open_import(root: Path) -> FinishedImport:
         identity=identity,
         num_imported=num_imported,
         records=tuple(shard_path(root, number) for number in range(plan.num_shards)),
+        content=plan.content,
+        settings=plan.settings,
     )
 
 
@@ -237,12 +311,16 @@ def _read_classes(path: Path) -> tuple[str, ...]:
 
 def run_record(root: Path, counts: Counts) -> dict[str, Any]:
     """What a finished import says of itself in run.json."""
-    with open(root / MANIFEST, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:8]
+    hours = {"hours": round(counts.seconds / 3600, 3)} if counts.seconds else {}
     return {
         "clips": counts.clips,
         "imported": counts.kept,
-        "hours": round(counts.seconds / 3600, 3),
+        **hours,
         "left_out": dict(counts.left_out()),
-        "manifest": digest,
+        "manifest": _digest(root / MANIFEST),
     }
+
+
+def _digest(path: Path) -> str:
+    with told_if_damaged(path, cure="import again"), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:8]

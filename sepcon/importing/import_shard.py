@@ -1,4 +1,4 @@
-"""From clips of a source to records and rows of the manifest: one clip, or one shard of them.
+"""From clips or images of a source to records and rows of the manifest: one, or a shard of them.
 
 A shard is a pure function of its clips. It knows nothing of processes, so that it can be mapped
 over by a pool of them as well as by a pipeline on a cluster.
@@ -7,49 +7,76 @@ over by a pool of them as well as by a pipeline on a cluster.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from sepcon.audio.files import AudioError
 from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.data.example_bytes import serialize_example
-from sepcon.importing.clip_source import SILENT, AudioReader, ClipReference
+from sepcon.errors import FileError
+from sepcon.images.square import SquareImage
+from sepcon.importing.clip_source import BLANK, SILENT, ClipReader, ClipReference
 from sepcon.importing.manifest import ManifestRow, joined
 
 Converted = tuple[ManifestRow, bytes | None]
+_Features = Mapping[str, bytes | Sequence[int]]
 
 
-def convert_clip(reference: ClipReference, audio: np.ndarray | AudioError) -> Converted:
-    """Returns the row of a clip in the manifest, and its record unless it is left out.
+def convert_clip(
+    reference: ClipReference, content: np.ndarray | SquareImage | FileError
+) -> Converted:
+    """Returns the row of a clip or image in the manifest, and its record unless it is left out.
 
     Args:
-      reference: the clip.
-      audio: int16 [samples] at 16 kHz, or what is wrong with it.
+      reference: the clip or image.
+      content: int16 [samples] at 16 kHz, or the image, or what is wrong with either.
 
     Returns:
-      The row, and a serialized `tf.train.Example` of id, source, audio (the samples as bytes),
-      labels (class numbers), group and fold.
+      The row, and a serialized `tf.train.Example` of id, source, labels (class numbers), group and
+      fold; of a clip with audio (the samples as bytes), of an image with pixels (uint8 [side,
+      side, 3] as bytes) and the width and height that it had.
     """
-    if isinstance(audio, AudioError):
-        return _row(reference, reason=audio.kind, detail=audio.detail), None
-    seconds = f"{len(audio) / SAMPLE_RATE_HZ:.3f}"
-    if not audio.any():
-        return _row(reference, seconds=seconds, reason=SILENT), None
-    if reference.reason:
-        return _row(reference, seconds=seconds, reason=reference.reason), None
+    if isinstance(content, FileError):
+        return _row(reference, reason=content.kind, detail=content.detail), None
+    seconds, nothing = _length_of(content), _nothing_in(content)
+    if nothing or reference.reason:
+        return _row(reference, seconds=seconds, reason=nothing or reference.reason), None
     row = _row(reference, seconds=seconds)
     record = serialize_example(
         {
             "id": os.fsencode(row.id),
             "source": os.fsencode(row.source),
-            "audio": audio.astype("<i2", copy=False).tobytes(),
+            **_content_features(content),
             "labels": reference.labels,
             "group": os.fsencode(row.group),
             "fold": os.fsencode(row.fold),
         }
     )
     return row, record
+
+
+def _length_of(content: np.ndarray | SquareImage) -> str:
+    """The cell of the manifest."""
+    if isinstance(content, SquareImage):
+        return ""
+    return f"{len(content) / SAMPLE_RATE_HZ:.3f}"
+
+
+def _nothing_in(content: np.ndarray | SquareImage) -> str:
+    """The reason to leave out what holds nothing to hear or to see, else an empty text."""
+    if isinstance(content, SquareImage):
+        return BLANK if content.is_blank else ""
+    return "" if content.any() else SILENT
+
+
+def _content_features(content: np.ndarray | SquareImage) -> _Features:
+    if isinstance(content, SquareImage):
+        return {
+            "pixels": content.pixels.tobytes(),
+            "width": [content.width],
+            "height": [content.height],
+        }
+    return {"audio": content.astype("<i2", copy=False).tobytes()}
 
 
 def _row(
@@ -69,7 +96,7 @@ def _row(
     )
 
 
-def convert_shard(read: AudioReader, references: Sequence[ClipReference]) -> Iterator[Converted]:
+def convert_shard(read: ClipReader, references: Sequence[ClipReference]) -> Iterator[Converted]:
     """Yields what becomes of each clip of a shard, in their order.
 
     Args:

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from sepcon.audio.files import FAULT_KINDS
+from sepcon.audio import files as audio_files
 from sepcon.errors import SepconError
+from sepcon.images import decode as image_files
 from sepcon.importing.clip_source import MISSING
+from sepcon.runs.csv_text import write_csv_rows
 
-# Reasons that say that a recording is there and cannot be used.
-FAULTS = frozenset(FAULT_KINDS) - {MISSING}
+# Reasons that say that a recording or image is there and cannot be used.
+FAULTS = frozenset((*audio_files.FAULT_KINDS, *image_files.FAULT_KINDS)) - {MISSING}
 _SEPARATOR = ";"
 
 
@@ -25,7 +27,8 @@ class ManifestRow:
     Attributes:
       id: its name.
       source: the file that held it, with `#` and a number where a file holds several.
-      seconds: its length, with three digits; empty where its audio could not be read.
+      seconds: its length, with three digits; empty where its audio could not be read, and of
+        images.
       labels: class numbers, separated by semicolons.
       group: the original recording it was cut from, where that is known.
       fold: the fold or split that the source puts it in, where it does.
@@ -60,7 +63,7 @@ def joined(labels: Iterable[object]) -> str:
 
 def write_rows(file: IO[str], rows: Iterable[ManifestRow]) -> None:
     """Appends rows to a table that was opened with `open_table`."""
-    csv.writer(file, lineterminator="\n").writerows(map(dataclasses.astuple, rows))
+    write_csv_rows(file, map(dataclasses.astuple, rows))
 
 
 def open_table(path: Path, mode: str) -> IO[str]:
@@ -108,7 +111,7 @@ class Counts:
     def add(self, row: ManifestRow) -> None:
         self.reasons[row.reason] += 1
         if not row.reason:
-            self.seconds += float(row.seconds)
+            self.seconds += float(row.seconds or 0)
         if row.unknown_labels:
             self.unknown_labels.update(row.unknown_labels.split(_SEPARATOR))
 

@@ -10,10 +10,12 @@ algebra on small matrices. The estimates are split into two halves: an assignmen
 assignments, whose own terms are computed once for each half.
 
 Where the estimates are good, the formula subtracts nearly equal numbers. The search in float32
-therefore bounds its own rounding error, and where a second assignment is within that bound, it is
-done again with inner products in float64. A TPU has no float64: there the winner may be worse than
-the best by what float32 products round away, some 1e-6 of the signal's energy: below 0.01 dB with
-the usual threshold of 30 dB.
+therefore computes a bound of its rounding error. If a second assignment is within that bound of the
+best, the search is repeated with inner products in float64. Accelerators round the factors of
+matrix products to 11 bits (TF32) or 8: there the inner products are sums of products, one piece of
+the waveforms after the other. A TPU has no float64: there the chosen assignment may be worse than
+the best by the rounding error of float32 sums, about 1e-6 of the signal's energy, which is below
+0.01 dB with the usual threshold of 30 dB.
 """
 
 from typing import NamedTuple
@@ -22,6 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.losses.snr import energy, energy_db, soft_threshold
+from sepcon.replicas import has_accelerator, xla_island
 
 # Assignments that the exact search compares: 16 estimates and 2 references.
 MAX_ASSIGNMENTS = 65_536
@@ -30,6 +33,8 @@ MAX_ASSIGNMENTS = 65_536
 # the largest seen of 5,000 to 480,000 samples: waves clipped to one level, whose sums are rounded
 # the same way sample after sample. Noise, tones and clicks stay below a tenth of it.
 _FLOAT32_ERROR = 3.2e-5
+
+_PIECE = 1024  # samples whose products are summed up first, where there is no matrix product
 
 
 class _Products(NamedTuple):
@@ -53,9 +58,9 @@ def exact_mixing_matrix(
         reference: [batch, reference, samples] float.
         estimate: [batch, source, samples] float.
         max_snr_db: threshold of `log_mse`.
-        search_dtype: dtype of the inner products. None: float32 alone under a TPU strategy, which
-            has no other; float64 where there is a GPU, which may multiply float32 as TF32; else
-            float32, and float64 for a batch in which float32 does not decide.
+        search_dtype: dtype of the inner products. None chooses: float64 for float64 waveforms, else
+            float32, repeated in float64 for a batch in which float32 cannot decide, except on a
+            TPU, which has no float64.
 
     Returns:
         [batch, reference, source], in `estimate`'s dtype, one 1 in each column. No gradient.
@@ -72,7 +77,8 @@ def exact_mixing_matrix(
             "compared; take fewer estimates or the least squares search"
         )
     waveforms = tf.stop_gradient(reference), tf.stop_gradient(estimate)
-    search_dtype = search_dtype or _search_dtype(estimate.dtype)
+    if search_dtype is None and estimate.dtype == tf.float64:
+        search_dtype = tf.float64
     if search_dtype is None:
         best = _search_with_care(*waveforms, max_snr_db)
     else:
@@ -111,12 +117,24 @@ def least_squares_mixing_matrix(*, reference: tf.Tensor, estimate: tf.Tensor) ->
 
 
 def is_searchable(num_references: int, num_sources: int) -> bool:
-    """Returns whether `exact_mixing_matrix` can compare all assignments of that many waveforms."""
+    """Whether `exact_mixing_matrix` can compare all assignments of that many waveforms.
+
+    Args:
+        num_references: N, the reference mixtures.
+        num_sources: M, the estimates; there are N^M assignments.
+    """
     return num_references**num_sources <= MAX_ASSIGNMENTS
 
 
 def check_waveforms(reference: tf.Tensor, estimate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns both in one dtype: float64 if both were, else float32.
+    """Checks the shapes of waveforms and brings them to one dtype.
+
+    Args:
+        reference: [batch, reference, samples] float.
+        estimate: [batch, source, samples] float.
+
+    Returns:
+        Both as float64 if both were, else as float32.
 
     Raises:
         ValueError: unless they are [batch, reference, samples] and [batch, source, samples], with
@@ -146,20 +164,13 @@ def _on_tpu() -> bool:
     return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
 
 
-def _search_dtype(dtype: tf.DType) -> tf.DType | None:
-    """Returns the dtype that suits the device, or None for float32 that checks itself."""
-    if _on_tpu():
-        return tf.float32
-    if dtype == tf.float64 or tf.config.list_logical_devices("GPU"):
-        return tf.float64
-    return None
-
-
 def _search_with_care(reference: tf.Tensor, estimate: tf.Tensor, max_snr_db: float) -> tf.Tensor:
     """Searches in float32, and again in float64 if rounding may have hidden the winner."""
     products = _inner_products(reference, estimate, tf.float32)
     squared_errors, rounding = _squared_errors(products), _rounding_bounds(products)
     best = _best(squared_errors, products.energy, max_snr_db)
+    if _on_tpu():
+        return best
     highest = tf.gather(squared_errors + rounding, best[:, tf.newaxis], axis=2, batch_dims=1)
     threshold = _mean_db(highest, products.energy, max_snr_db)  # [batch, 1]
     may_win = _mean_db(squared_errors - rounding, products.energy, max_snr_db) <= threshold
@@ -173,9 +184,9 @@ def _search_with_care(reference: tf.Tensor, estimate: tf.Tensor, max_snr_db: flo
 
 
 def _best(squared_errors: tf.Tensor, reference_energy: tf.Tensor, max_snr_db: float) -> tf.Tensor:
-    """Returns the index of the best assignment, [batch] int32."""
+    """Returns the index of the best assignment, [batch] int64."""
     losses = _mean_db(squared_errors, reference_energy, max_snr_db)
-    return tf.argmin(losses, axis=1, output_type=tf.int32)
+    return tf.argmin(losses, axis=1)
 
 
 def _mean_db(
@@ -188,6 +199,8 @@ def _mean_db(
 
 def _inner_products(reference: tf.Tensor, estimate: tf.Tensor, dtype: tf.DType) -> _Products:
     """Computes all inner products between the waveforms of each example."""
+    if dtype == tf.float32 and has_accelerator():
+        return _sums_of_products(reference, estimate)
     samples, times = estimate.shape[2], [slice(None)]
     if dtype == tf.float64 and samples:
         # In pieces, as a whole copy in float64 would be twice the size of the waveforms.
@@ -201,17 +214,47 @@ def _inner_products(reference: tf.Tensor, estimate: tf.Tensor, dtype: tf.DType) 
     return _Products(*(tf.add_n(parts) for parts in zip(*pieces, strict=True)))
 
 
+@xla_island
+def _sums_of_products(reference: tf.Tensor, estimate: tf.Tensor) -> _Products:
+    """The inner products without a matrix product, in one pass over the waveforms.
+
+    Pieces are summed up first, and then their sums, so that rounding errors do not add up over all
+    samples.
+    """
+    num_references = reference.shape[1]
+    rows = tf.concat([reference, estimate], axis=1)  # [batch, row, samples]
+    batch, num_rows, samples = tf.unstack(tf.shape(rows))
+    rows = tf.pad(rows, [[0, 0], [0, 0], [0, -samples % _PIECE]])
+    pieces = tf.reshape(rows, [batch, num_rows, -1, _PIECE])
+    sums = tf.reduce_sum(pieces[:, :, tf.newaxis] * pieces[:, tf.newaxis], axis=4)
+    gram = tf.reduce_sum(sums, axis=3)  # [batch, row, row]
+    return _Products(
+        tf.linalg.diag_part(gram)[:, :num_references],
+        gram[:, :num_references, num_references:],
+        gram[:, num_references:, num_references:],
+    )
+
+
+def _multiplied(first: tf.Tensor, second: tf.Tensor, *, transposed: bool = False) -> tf.Tensor:
+    """The product of small matrices, the second perhaps transposed, that no accelerator rounds."""
+    if first.dtype != tf.float32 or not has_accelerator():
+        return tf.matmul(first, second, transpose_b=transposed)
+    rows = second if transposed else tf.linalg.matrix_transpose(second)
+    return tf.reduce_sum(first[..., tf.newaxis, :] * rows[..., tf.newaxis, :, :], axis=-1)
+
+
 def _squared_errors(products: _Products) -> tf.Tensor:
     """Returns ||x_n - sum of the estimates given to n||^2, [batch, reference, assignment]."""
     num_references, num_sources = products.cross.shape[1:]
     halves, members = _halves(num_references, num_sources, products.gram.dtype)
     own = []
     for half, member in zip(halves, members, strict=True):
-        among = tf.matmul(member, products.gram[:, tf.newaxis, half, half])
+        among = _multiplied(member, products.gram[:, tf.newaxis, half, half])
         among = tf.reduce_sum(among * member, axis=-1)  # [batch, reference, half assignment]
-        own.append(among - 2 * tf.linalg.matvec(member, products.cross[..., half]))
-    between = tf.matmul(members[0], products.gram[:, tf.newaxis, halves[0], halves[1]])
-    between = tf.matmul(between, members[1], transpose_b=True)
+        shared = _multiplied(member, products.cross[..., half, tf.newaxis])
+        own.append(among - 2 * tf.squeeze(shared, axis=-1))
+    between = _multiplied(members[0], products.gram[:, tf.newaxis, halves[0], halves[1]])
+    between = _multiplied(between, members[1], transposed=True)
     # [batch, reference, assignment of the first half, of the second]
     total = _outer_sum(*own) + 2 * between + products.energy[:, :, tf.newaxis, tf.newaxis]
     return tf.reshape(total, [-1, num_references, num_references**num_sources])
@@ -227,7 +270,7 @@ def _rounding_bounds(products: _Products) -> tf.Tensor:
     halves, members = _halves(num_references, num_sources, products.gram.dtype)
     norm = tf.sqrt(tf.linalg.diag_part(products.gram))[:, tf.newaxis]  # [batch, 1, source]
     sums = [
-        tf.linalg.matvec(member, norm[..., half])
+        tf.squeeze(_multiplied(member, norm[..., half, tf.newaxis]), axis=-1)
         for half, member in zip(halves, members, strict=True)
     ]
     total = _outer_sum(*sums) + tf.sqrt(products.energy)[:, :, tf.newaxis, tf.newaxis]

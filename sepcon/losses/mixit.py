@@ -89,8 +89,10 @@ def remix(*, estimate: tf.Tensor, mixing_matrix: tf.Tensor) -> tf.Tensor:
     batch, num_references = tf.shape(estimate)[0], mixing_matrix.shape[1]
     # Sums of rows and not a matrix product: it is faster here, and some accelerators round what
     # they multiply to 8 or 11 bits, an error of its own at high signal-to-noise ratios.
-    winner = tf.argmax(mixing_matrix, axis=1, output_type=tf.int32)  # [batch, source]
-    row = tf.reshape(winner + num_references * tf.range(batch)[:, tf.newaxis], [-1])
+    winner = tf.argmax(mixing_matrix, axis=1)  # [batch, source]
+    # int64, because accelerators have no arithmetic of int32.
+    first = num_references * tf.range(tf.cast(batch, tf.int64))
+    row = tf.reshape(winner + first[:, tf.newaxis], [-1])
 
     @tf.custom_gradient
     def operation(sources: tf.Tensor) -> tuple[tf.Tensor, Callable]:

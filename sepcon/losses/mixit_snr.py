@@ -1,4 +1,4 @@
-"""The MixIT loss as a ratio, for logs and tables: it does not depend on how loud the clips are."""
+"""The MixIT loss relative to the level of the clips, for logs and tables."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ def mixit_negative_snr_db(
     mixing_matrix: tf.Tensor,
     max_snr_db: float = 30.0,
 ) -> tf.Tensor:
-    """The MixIT loss divided by the level of each reference, in dB; lower is better.
+    """The MixIT loss minus the level of each reference, in dB; lower is better.
 
-    Silent estimates have about 0 dB, perfect ones -max_snr_db. The level of a reference is taken to
-    be at least that of the mixture less `max_snr_db`, as the logarithm of a silent one is infinite.
+    It does not depend on how loud the clips are: silent estimates have about 0 dB, perfect ones
+    -max_snr_db. The level of a reference counts as at least that of the mixture less `max_snr_db`,
+    because the logarithm of a silent reference is infinite.
 
     Args:
       reference: [batch, reference, samples] float32.

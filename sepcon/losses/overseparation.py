@@ -2,7 +2,7 @@
 
 Wisdom et al., "Sparse, Efficient, and Semantic Mixture Invariant Training: Taming In-the-Wild
 Unsupervised Sound Separation" (2021), adds losses that favour few active estimates and uncorrelated
-ones. The text of the paper was not at hand: what each form rests on is said below.
+ones. The text of the paper was not available here: the source of each formula is said below.
 """
 
 from typing import Literal
@@ -35,14 +35,14 @@ def source_sparsity(
     - "l1_l2": sum of r_m, divided by M times the root of the sum of r_m^2; from 1 / M for a single
       active estimate to 1 / sqrt(M) for equal ones. Known from independent code that names the
       paper as its source. Unlike "l1" it does not fall when all estimates become quieter.
-    - "log": mean of 10 log10(r_m^2 / r_x^2 + 10^(-floor_db/10)), in dB. That the paper had forms
-      with a logarithm is recalled; this one is a choice of this project.
+    - "log": mean of 10 log10(r_m^2 / r_x^2 + 10^(-floor_db/10)), in dB. The paper has, from memory,
+      forms with a logarithm; this one is a choice of this project.
 
     Args:
         mixture: [batch, samples] float.
         estimate: [batch, source, samples] float, separated from it.
         form: which measure.
-        floor_db: of "log": an estimate that far below the mixture is as good as silent.
+        floor_db: for "log" only: an estimate that far below the mixture counts as silent.
 
     Returns:
         [batch] float. None of the forms depends on the level of the recording.
@@ -64,11 +64,11 @@ def source_sparsity(
 def source_covariance(*, mixture: tf.Tensor, estimate: tf.Tensor) -> tf.Tensor:
     """How much the estimates have in common: their covariance off the diagonal.
 
-    The sum over all pairs of different estimates of |<s_m, s_k>| / ||x||^2. Waveforms have no
-    offset to speak of, so that inner products serve as covariances. That there is a loss on
-    covariances is known from the paper's abstract; the absolute value and the division by the
-    mixture's energy are choices of this project: where estimates sum to the mixture, all inner
-    products sum to its energy, and M equal shares of it get (M - 1) / M, whatever their level.
+    The sum over all pairs of different estimates of |<s_m, s_k>| / ||x||^2. Inner products stand
+    for covariances because the mean of a waveform is close to zero. The paper's abstract mentions a
+    loss on covariances; the absolute value and the division by the mixture's energy are choices of
+    this project. Where the estimates sum to the mixture, all inner products together sum to its
+    energy, so that M equal estimates have the value (M - 1) / M at any level.
 
     Args:
         mixture: [batch, samples] float.

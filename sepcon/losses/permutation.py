@@ -43,21 +43,21 @@ def permutation_invariant_loss(
 ) -> PermutationResult:
     """The lowest mean over estimates of the thresholded log squared error, of all permutations.
 
-    An estimate whose reference sounds has the loss `log_mse`. One whose reference is all zero, or
-    that is left without one, has `silent_reference_log_mse`, a threshold against the mixture.
-    Gradients go through the winning permutation only.
+    An estimate with a reference that is not silent has the loss `log_mse`. An estimate whose
+    reference is all zero, or that has no reference, has the loss `silent_reference_log_mse`, whose
+    threshold is relative to the mixture. Gradients go through the winning permutation only.
 
-    The published code of the FUSS baseline compares permutations without thresholds; here it is the
-    loss itself that is lowest.
+    The published code of the FUSS baseline chooses the permutation by a loss without thresholds;
+    here the permutation with the lowest loss, thresholds included, is chosen.
 
     Args:
         reference: [batch, reference, samples] float, the sources; rows of zeros are silent.
         estimate: [batch, source, samples] float; M of them, at least as many as references. Both
             numbers must be known when the function is traced; batch and samples need not be.
         mixture: [batch, samples] float, what was separated; None for the sum of the references.
-        max_snr_db: threshold of an estimate whose reference sounds.
-        silent_max_snr_db: how far below the mixture an estimate need not fall any further whose
-            reference is silent.
+        max_snr_db: threshold of `log_mse`.
+        silent_max_snr_db: threshold of `silent_reference_log_mse`: how far below the mixture an
+            estimate must be to count as silent.
 
     Returns:
         loss [batch], float32 (float64 if reference and estimate are), and place [batch, source].
@@ -131,13 +131,14 @@ def _best_places(losses: tf.Tensor) -> tf.Tensor:
         choices.append(tf.argmin(candidates, axis=2, output_type=tf.int32))
         totals = tf.reduce_min(candidates, axis=2)
     chosen = tf.argmin(totals, axis=1, output_type=tf.int32)  # [batch], number of the set
-    place = tf.fill([tf.shape(losses)[0], num_sources], num_references)
+    batch = tf.shape(losses)[0] if losses.shape[0] is None else losses.shape[0]
+    place = tf.fill([batch, num_sources], num_references)
     for row in reversed(range(num_references)):
         choice = tf.gather(choices[row], chosen, batch_dims=1)  # [batch], number of the member
         member = tf.gather(tf.gather(steps[row].members, chosen), choice, batch_dims=1)
         place = tf.where(tf.one_hot(member, num_sources, True, False), row, place)
         chosen = tf.gather(tf.gather(steps[row].without, chosen), choice, batch_dims=1)
-    return tf.ensure_shape(place, [losses.shape[0], num_sources])
+    return place
 
 
 class _Sets(NamedTuple):

@@ -14,21 +14,38 @@ ENERGY_FLOOR = 1e-8
 
 
 def energy_db(energy: tf.Tensor) -> tf.Tensor:
-    """Returns 10 log10(energy + 1e-8), of any shape."""
+    """Converts energy to decibels: 10 log10(energy + 1e-8).
+
+    Args:
+        energy: [...] float, sums of squares.
+
+    Returns:
+        [...] float, in dB.
+    """
     return (10.0 / math.log(10.0)) * tf.math.log(energy + ENERGY_FLOOR)
 
 
 def soft_threshold(max_snr_db: float) -> float:
-    """Returns the share of the reference's energy that is added to the error's.
+    """Computes tau = 10^(-max_snr_db/10) of equation 2.
 
     Args:
         max_snr_db: the ratio beyond which the loss flattens; `math.inf` for no threshold.
+
+    Returns:
+        The share of the reference's energy that is added to the energy of the error.
     """
     return 10.0 ** (-max_snr_db / 10.0)
 
 
 def energy(waveform: tf.Tensor) -> tf.Tensor:
-    """Returns the sum of squares over the last axis, [..., samples] -> [...]."""
+    """Sums the squares over the last axis.
+
+    Args:
+        waveform: [..., samples] float.
+
+    Returns:
+        [...] of the same dtype.
+    """
     return tf.reduce_sum(tf.square(waveform), axis=-1)
 
 
@@ -87,7 +104,7 @@ def silent_reference_log_mse(
     Args:
         mixture: [..., samples] float, what the estimate was separated from.
         estimate: like `mixture`.
-        max_snr_db: how far below the mixture the estimate need not fall any further.
+        max_snr_db: how far below the mixture the loss flattens.
 
     Returns:
         [...] float, in dB.
@@ -103,8 +120,12 @@ def negative_si_snr(*, reference: tf.Tensor, estimate: tf.Tensor) -> tf.Tensor:
     """Negative scale-invariant signal-to-noise ratio, without removal of the mean.
 
     Le Roux et al., "SDR - half-baked or well done?" (2019), equation 5: the part of the estimate
-    along the reference is the signal, the rest is the noise. Both are measured against the
-    estimate's energy, so that -80 dB and 80 dB bound the value; a silent estimate gets 80 dB.
+    along the reference is the signal, the rest is the noise. Both are divided by the estimate's
+    energy before 1e-8 is added, so that the value lies between -80 dB and 80 dB; a silent estimate
+    gets 80 dB.
+
+    No task of sepcon trains on it, because a separator must also learn the level of a source. It is
+    here as the loss of much published work, for tasks of your own.
 
     Args:
         reference: [..., samples] float.

@@ -29,11 +29,11 @@ def mean_interval(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Bootstrap interval of the mean over all values, where whole groups of values are resampled.
+    """Bootstrap interval of the mean over all values; whole groups of values are resampled.
 
     Args:
-      groups: values of each group, say of each active source of a scene; groups of one for plain
-        means.
+      groups: [values] of each group, such as those of the active sources of a scene; groups of
+        one value for a plain mean.
       num_resamples: the more, the steadier the bounds.
       confidence: share of resamples within the interval, in 0..1.
       seed: of the resampling; the same seed gives the same interval.

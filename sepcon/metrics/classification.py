@@ -1,7 +1,8 @@
 """Multi-label classification metrics: average precision, ROC area, d-prime, lwlrap.
 
-Equal scores count as in scikit-learn. A clip may weigh more than one: with its multiplicity in a
-resample as its weight, a class is sorted once for all resamples of a bootstrap.
+Equal scores count as in scikit-learn, whose functions are the oracles of the tests. They are not
+called here because they take one class and one weighting at a time. Here a clip that a resample of
+a bootstrap draws three times has the weight 3, so that each class is sorted once for all resamples.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ _EXACT_IN_FLOAT32 = 1 << 24
 class ClassificationScores:
     """Scores of one classifier, averaged over classes ("macro") and by class.
 
-    A class without a positive clip has no average precision, one without positives or without
-    negatives no AUC: it is NaN in the arrays, left out of the averages, and counted.
+    A class without a positive clip has no average precision, and a class without positives or
+    without negatives has no AUC. Such a class is NaN in the arrays, left out of the averages, and
+    counted.
     """
 
     mean_average_precision: float
@@ -74,9 +76,10 @@ def average_precision(
 def roc_auc(
     *, targets: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """Area under the ROC curve: how often a positive clip is above a negative one.
+    """Area under the ROC curve: how often a positive clip has a higher score than a negative one.
 
-    A tie counts half (midranks).
+    A tie counts half (midranks). `classification_scores` has the same values with all others; this
+    function is for who wants the area alone, as the tests do.
 
     Args:
         targets: [clips, classes], 0 or 1 (or bool).
@@ -95,13 +98,14 @@ def roc_auc(
 def d_prime(auc: np.ndarray, *, num_pairs: np.ndarray | None = None) -> np.ndarray:
     """Sensitivity index d' = sqrt(2) * inverse normal of AUC, the AudioSet convention.
 
-    An AUC of exactly 1 would make d' infinite, though it only says that none of the positive and
-    negative clips at hand were out of order. With `num_pairs` such a class counts as if half of
-    one pair were: AUC is kept between 0.5 / num_pairs and 1 - 0.5 / num_pairs, which changes no
-    other value (one half pair, a tie, is the smallest step that AUC can take).
+    An AUC of exactly 1 would make d' infinite, although it only says that no pair of a positive and
+    a negative clip was in the wrong order among these few clips. With `num_pairs` such a class
+    counts as if half a pair were in the wrong order: AUC is clipped to 0.5 / num_pairs and
+    1 - 0.5 / num_pairs. That changes no other value, because half a pair (a tie) is the smallest
+    step that AUC can take.
 
     Args:
-        auc: any shape, 0..1 or NaN.
+        auc: [...], any shape, 0..1 or NaN.
         num_pairs: number of positives times number of negatives, broadcast against `auc`; None
             leaves 0 and 1 infinite.
 

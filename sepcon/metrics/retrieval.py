@@ -1,9 +1,9 @@
-"""Query-by-example retrieval: does the distance between clips tell whether they share a class?
+"""Query-by-example retrieval: are clips of the same class closer to each other than other clips?
 
 The protocol of Jansen et al., "Unsupervised learning of semantic audio representations" (2018): for
-each class, pairs of two clips that have it and pairs of one that has it and one that has not are
-ranked by cosine distance, and average precision says how far the former are ahead. Nothing is
-trained, so that the embedding itself is measured.
+each class, all pairs of two clips with the class (relevant) and all pairs of one clip with and one
+without it (not relevant) are ranked by cosine distance; average precision measures the ranking.
+Nothing is trained, so that the embedding itself is measured.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class RetrievalScores:
 
     Attributes:
       mean_average_precision: over the classes that can be measured.
-      chance: what a random order of the pairs would have on average; near 1/3 where as many clips
-        have a class as have it not, as n (n - 1) / 2 pairs then stand beside n^2.
+      chance: the average of a random order of the pairs: near 1/3 for n clips with the class and n
+        without it, which give n (n - 1) / 2 relevant pairs and n^2 others.
       class_average_precision: [classes]; NaN for a class with fewer than two clips, or with all.
       num_classes_used: classes in the mean.
     """
@@ -38,14 +38,16 @@ def query_by_example(
 ) -> RetrievalScores:
     """Measures how well cosine distance finds clips of the class of a given clip.
 
-    For each class up to `clips_per_class` clips that have it are drawn, and as many that have it
-    not.
+    For each class up to `clips_per_class` clips with the class are drawn, and as many without it.
 
     Args:
       embedding: [clips, dim] float, of whole clips. A clip of zeros is equally far from all.
       labels: [clips, classes], 0 or 1.
       clips_per_class: the published protocol takes about 100.
       seed: of the drawing.
+
+    Returns:
+      The average precision of each class and their mean.
 
     Raises:
       ValueError: shapes differ, or no class has two clips and one without it.

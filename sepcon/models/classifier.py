@@ -10,11 +10,13 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from sepcon.audio.log_mel import LogMel
+from sepcon.audio.maps.log_mel_maps import FrontEnd
 from sepcon.errors import SepconError
 from sepcon.models import weights
-from sepcon.models.encoder_files import EncoderConfig, parse_encoder
+from sepcon.models.batch_norm import plain_json
+from sepcon.models.encoder_files import EncoderConfig, build_from, parse_encoder
 from sepcon.models.model_file import MODEL_FILE, read_description
+from sepcon.models.packaged import folder_of
 from sepcon.runs.run_folder import write_model_file
 
 KIND = "classifier"
@@ -48,7 +50,15 @@ class Classifier(keras.Model):
         return self.head(embedding)
 
     def call(self, log_mel: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Patches [batch, frames, mels] to logits [batch, classes]."""
+        """Classifies patches.
+
+        Args:
+          log_mel: [batch, frames, mels] float32.
+          training: whether batch statistics are used.
+
+        Returns:
+          [batch, classes] float32, logits.
+        """
         return self.logits(self.encoder(log_mel, training=training))
 
 
@@ -89,7 +99,7 @@ class LoadedClassifier:
     step: int
 
     @property
-    def log_mel(self) -> LogMel:
+    def log_mel(self) -> FrontEnd:
         return self.config.encoder.log_mel
 
 
@@ -103,10 +113,17 @@ def save_classifier_config(run_dir: str | Path, config: ClassifierConfig) -> Non
 
 
 def describe(
-    classifier: Classifier, *, log_mel: LogMel, patch_seconds: float, class_names: Sequence[str]
+    classifier: Classifier, *, log_mel: FrontEnd, patch_seconds: float, class_names: Sequence[str]
 ) -> ClassifierConfig:
-    """Returns the description of a classifier."""
-    encoder = EncoderConfig(classifier.encoder.to_json(), log_mel, float(patch_seconds))
+    """Returns the description of a classifier.
+
+    Args:
+      classifier: the network.
+      log_mel: its front-end.
+      patch_seconds: length of the patches that it is trained on.
+      class_names: of its outputs.
+    """
+    encoder = EncoderConfig(plain_json(classifier.encoder), log_mel, float(patch_seconds))
     return ClassifierConfig(encoder, tuple(class_names), classifier.normalize)
 
 
@@ -114,15 +131,16 @@ def load_classifier(run_dir: str | Path, step: int | None = None) -> LoadedClass
     """Rebuilds the classifier of a run of `sepcon finetune`.
 
     Args:
-      run_dir: folder of one fold and seed.
+      run_dir: folder of one fold and seed, or a name of packaged weights.
       step: a state that was kept; by default the one that validation has chosen.
 
     Raises:
       SepconError: no such run or state, another kind of model, or damaged files.
     """
-    path = Path(run_dir) / MODEL_FILE
+    run_dir = folder_of(run_dir)
+    path = run_dir / MODEL_FILE
     config = read_description(path, kind=KIND, parse=_parse)
-    model = config.build()
+    model = build_from(path, config)
     if step is not None:
         if step not in weights.list_states(run_dir):
             raise SepconError(
@@ -131,18 +149,34 @@ def load_classifier(run_dir: str | Path, step: int | None = None) -> LoadedClass
             )
         weights.read_weights(model, weights.state_folder(run_dir, step))
         return LoadedClassifier(model, config, step)
-    weights.read_weights(model, Path(run_dir) / SELECTED_FOLDER)
+    weights.read_weights(model, run_dir / SELECTED_FOLDER)
     return LoadedClassifier(model, config, read_selected_step(run_dir))
 
 
 def write_selected(model: Classifier, run_dir: Path, step: int) -> None:
-    """Keeps the weights that validation has chosen so far, in place of those before."""
+    """Saves the weights that are the best on validation so far, in place of the earlier ones.
+
+    Args:
+      model: the network.
+      run_dir: folder of the run.
+      step: training step of the weights.
+
+    Raises:
+      WriteError: they cannot be written.
+    """
     notes = {STEP_FILE: f"{step}\n"}
     weights.write_weights(model, run_dir / SELECTED_FOLDER, notes=notes)
 
 
 def read_selected_step(run_dir: str | Path) -> int:
-    """Returns the step whose weights are kept as the chosen ones."""
+    """Reads which step's weights were chosen by validation.
+
+    Args:
+      run_dir: folder of the run.
+
+    Raises:
+      SepconError: the run has no chosen weights.
+    """
     path = Path(run_dir) / SELECTED_FOLDER / STEP_FILE
     try:
         return int(path.read_text())

@@ -6,17 +6,27 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import keras
 
-from sepcon.audio.log_mel import LogMel
-from sepcon.errors import SepconError
+from sepcon.audio.maps.log_mel_maps import FrontEnd, read_front_end
+from sepcon.errors import SepconError, one_line
 from sepcon.models import weights
+from sepcon.models.batch_norm import plain_json
 from sepcon.models.model_file import MODEL_FILE, read_description
+from sepcon.models.packaged import folder_of
 from sepcon.runs.run_folder import write_model_file
 
 _KIND = "encoder"
+Network = TypeVar("Network", covariant=True)
+
+
+class Described(Protocol[Network]):
+    """What can be built by its description."""
+
+    def build(self) -> Network:
+        """Returns it with fresh random weights."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +40,23 @@ class EncoderConfig:
     """
 
     encoder: str
-    log_mel: LogMel
+    log_mel: FrontEnd
     patch_seconds: float
 
     def build(self) -> keras.Model:
-        """Returns the encoder with fresh random weights."""
-        return keras.models.model_from_json(self.encoder)
+        """Returns the encoder with fresh random weights.
+
+        Raises:
+          SepconError: what describes it is damaged.
+        """
+        try:
+            return keras.models.model_from_json(self.encoder)
+        # Keras has no exception of its own for it, and reports some damage by any that there is.
+        except Exception as error:
+            raise SepconError(
+                f"{MODEL_FILE}: its description of the encoder is damaged or of another version "
+                f"of Keras ({one_line(error)}); give the run as it was written"
+            ) from error
 
     def to_json(self) -> str:
         """Returns the content of model.json."""
@@ -53,14 +74,14 @@ class LoadedEncoder:
     """An encoder with the weights of one state, and what is needed to feed it."""
 
     encoder: keras.Model
-    log_mel: LogMel
+    log_mel: FrontEnd
     patch_seconds: float
     step: int
     config: EncoderConfig
 
 
 def save_encoder_config(
-    *, run_dir: str | Path, encoder: keras.Model, log_mel: LogMel, patch_seconds: float
+    *, run_dir: str | Path, encoder: keras.Model, log_mel: FrontEnd, patch_seconds: float
 ) -> None:
     """Writes model.json into a pretraining run folder, whole or not at all.
 
@@ -73,7 +94,7 @@ def save_encoder_config(
     Raises:
       SepconError: the folder describes another architecture.
     """
-    config = EncoderConfig(encoder.to_json(), log_mel, float(patch_seconds))
+    config = EncoderConfig(plain_json(encoder), log_mel, float(patch_seconds))
     write_model_file(Path(run_dir) / MODEL_FILE, config.to_json())
 
 
@@ -88,27 +109,55 @@ def load_encoder_config(file: str | Path) -> EncoderConfig:
 
 def parse_encoder(fields: dict[str, Any]) -> EncoderConfig:
     """The description of an encoder among the fields of a model.json."""
-    log_mel = LogMel(**fields["log_mel"])
+    log_mel = read_front_end(fields["log_mel"])
     return EncoderConfig(fields["encoder"], log_mel, float(fields["patch_seconds"]))
+
+
+def build_from(file: Path, config: Described[Network]) -> Network:
+    """Returns the network that a model.json describes, with fresh random weights.
+
+    Raises:
+      SepconError: what describes it is damaged; the file is named.
+    """
+    try:
+        return config.build()
+    except SepconError as error:
+        raise SepconError(f"{file.parent}: {error}") from error
 
 
 def load_encoder(run_dir: str | Path, step: int | None = None) -> LoadedEncoder:
     """Rebuilds the encoder of a pretraining run with the weights of one of its states.
 
     Args:
-      run_dir: run folder of `sepcon pretrain`.
+      run_dir: run folder of `sepcon pretrain`, or a name of packaged weights.
       step: the state; the last one by default.
 
     Raises:
       SepconError: no such run or state, another kind of model, or damaged files.
     """
-    config = load_encoder_config(Path(run_dir) / MODEL_FILE)
+    run_dir = folder_of(run_dir)
+    config = load_encoder_config(run_dir / MODEL_FILE)
+    encoder = build_from(run_dir / MODEL_FILE, config)
+    chosen = load_state(encoder, run_dir, step)
+    return LoadedEncoder(encoder, config.log_mel, config.patch_seconds, chosen, config)
+
+
+def load_state(encoder: keras.Model, run_dir: str | Path, step: int | None) -> int:
+    """Reads the weights of one of the states of a pretraining run; returns its step.
+
+    Args:
+      encoder: gets them.
+      run_dir: run folder of `sepcon pretrain`.
+      step: the state; the last one by default.
+
+    Raises:
+      SepconError: no such state, or damaged files.
+    """
     steps = weights.list_states(run_dir)
     if not steps:
         raise SepconError(f"{run_dir} has no saved state yet: let `sepcon pretrain` reach one.")
     chosen = steps[-1] if step is None else step
     if chosen not in steps:
         raise SepconError(f"{run_dir} has no state of step {step}; it has those of {steps}.")
-    encoder = config.build()
     weights.read_weights(encoder, weights.state_folder(run_dir, chosen))
-    return LoadedEncoder(encoder, config.log_mel, config.patch_seconds, chosen, config)
+    return chosen

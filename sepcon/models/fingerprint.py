@@ -27,6 +27,12 @@ def hash_files(folder: Path) -> str:
 
 
 def encoder_fingerprint(config: EncoderConfig, encoder: keras.Model, module: EmbeddingModel) -> str:
-    """Hashes all that decides the numbers: architecture, weights, front-end, patch and hop."""
+    """Computes a hash of everything that decides the embeddings of an encoder.
+
+    Args:
+      config: architecture, front-end and length of a patch.
+      encoder: the weights.
+      module: the exported model, which has the hop between patches.
+    """
     weights = [variable.numpy().tobytes() for variable in encoder.variables]
     return digest(config.to_json(), repr(module.exact_hop_seconds), *weights)

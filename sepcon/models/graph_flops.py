@@ -1,4 +1,9 @@
-"""How many floating point operations a network needs, counted in its traced graph."""
+"""How many floating point operations a network needs, counted in its traced graph.
+
+For the plans of tools/, which compare machines by these numbers. TensorFlow's own counter
+(tf.compat.v1.profiler) does not look into the functions that a graph calls, leaves out operations
+that it does not know without an error, and counts element-wise operations with the products.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +17,27 @@ from sepcon.models.graph_operations import called_graphs
 
 _PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2")
 _LOOPS = ("While", "StatelessWhile")
-# A gradient, say, would be left out without a word.
+# Operations that are refused, because they would be left out of the count without an error.
 _UNKNOWN = ("Conv2DBackprop", "Conv3D", "DepthwiseConv2dNativeBackprop", "Einsum", "_Fused")
 
 
 def function_flops(function: Callable[..., Any], *specs: Any) -> int:
-    """Operations of one call of a function, in matrix products and convolutions alone.
+    """Counts the operations of one call of a function, in matrix products and convolutions alone.
 
-    A product and a sum count as two, as in `separator_flops`; Fourier transforms, normalisation
-    and all else that goes through memory element by element are left out. A training step has
-    three times as many as the forward pass.
+    A product and a sum count as two, as in `separator_flops`. Fourier transforms, normalisation and
+    everything else that works element by element are left out. A training step has three times as
+    many as the forward pass.
 
     Args:
       function: what TensorFlow can trace; forward passes only.
       specs: static shapes of its arguments, tf.TensorSpec or nests of them.
 
+    Returns:
+      The number of operations.
+
     Raises:
-      ValueError: it holds products whose number the graph does not tell: of unknown shape, in a
-        loop, or gradients.
+      ValueError: some operations cannot be counted: products of unknown shape, in a loop, or of
+        gradients.
     """
     traced = tf.function(function, autograph=False).get_concrete_function(*specs)
     return 2 * _multiplications(traced.graph)

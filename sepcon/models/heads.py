@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
+
+from sepcon.models.batch_norm import BatchNormalization
+
+# Numbers in a tensor of all pairs, half a gigabyte; beyond, the pairs are worked out in blocks.
+_LARGEST_AT_ONCE = 1 << 27
+_ANCHORS_OF_A_BLOCK = 128
 
 
 def projection_head(
@@ -31,10 +37,72 @@ def projection_head(
     hidden = embedding
     for size in hidden_sizes:
         hidden = keras.layers.Dense(size, use_bias=False)(hidden)
-        hidden = keras.layers.BatchNormalization(synchronized=True)(hidden)
+        hidden = BatchNormalization(synchronized=True)(hidden)
         hidden = keras.layers.ReLU()(hidden)
     projection = keras.layers.Dense(projection_size, name="projection")(hidden)
     return keras.Model(embedding, projection, name="projection_head")
+
+
+def logits_in_blocks(
+    of_anchor: tf.Tensor, of_positive: tf.Tensor, weights: Sequence[tf.Tensor]
+) -> tf.Tensor:
+    """The last layers of `CoincidenceHead`, for some anchors at a time.
+
+    Nothing that is quadratic and has a hidden axis is kept for the gradient: that works it out
+    again. Of 4096 pairs each such tensor would take 17 GB.
+
+    Args:
+      of_anchor: [anchors, hidden], the first layer's share of the anchors.
+      of_positive: [positives, hidden], its share of the positives.
+      weights: kernel and bias of each further layer; the last has one unit.
+
+    Returns:
+      [anchors, positives] logits.
+    """
+    anchors, hidden = of_anchor.shape
+    num_blocks = -(-anchors // _ANCHORS_OF_A_BLOCK)
+
+    @tf.custom_gradient
+    def operation(*inputs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        blocks, others = inputs[0], inputs[1:]  # [block, anchors of it, hidden]
+        logits = tf.map_fn(
+            lambda block: _pair_logits(block, *others), blocks, parallel_iterations=1
+        )
+
+        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+            def add(number: tf.Tensor, sums: list[tf.Tensor], rows: tf.TensorArray) -> tuple:
+                block = blocks[number]
+                with tf.GradientTape() as tape:
+                    tape.watch([block, *others])
+                    value = _pair_logits(block, *others)
+                of_block, *parts = tape.gradient(value, [block, *others], upstream[number])
+                sums = [total + part for total, part in zip(sums, parts, strict=True)]
+                return number + 1, sums, rows.write(number, of_block)
+
+            start = (0, [tf.zeros_like(each) for each in others])
+            rows = tf.TensorArray(blocks.dtype, num_blocks, element_shape=blocks.shape[1:])
+            _, sums, rows = tf.while_loop(
+                lambda number, *_: number < num_blocks, add, (*start, rows), parallel_iterations=1
+            )
+            return [rows.stack(), *sums]
+
+        return logits, gradient
+
+    padded = tf.pad(of_anchor, [[0, num_blocks * _ANCHORS_OF_A_BLOCK - anchors], [0, 0]])
+    blocks = tf.reshape(padded, [num_blocks, _ANCHORS_OF_A_BLOCK, hidden])
+    logits = operation(blocks, of_positive, *weights)  # [block, anchors of it, positives]
+    return tf.reshape(logits, [-1, of_positive.shape[0]])[:anchors]
+
+
+def _pair_logits(of_anchor: tf.Tensor, of_positive: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
+    """[anchors, hidden] and [positives, hidden] to [anchors, positives]."""
+    pair = tf.nn.relu(of_anchor[:, tf.newaxis, :] + of_positive[tf.newaxis, :, :])
+    shape = pair.shape[:2]
+    pair = tf.reshape(pair, [-1, pair.shape[2]])  # one large product
+    *hidden, (kernel, bias) = zip(weights[::2], weights[1::2], strict=True)
+    for each, offset in hidden:
+        pair = tf.nn.relu(tf.matmul(pair, each) + offset)
+    return tf.reshape(tf.matmul(pair, kernel) + bias, shape)
 
 
 class CoincidenceHead(keras.layers.Layer):
@@ -89,9 +157,14 @@ class CoincidenceHead(keras.layers.Layer):
         Returns:
           [anchors, positives] float32 logits of "the same clip".
         """
-        of_anchor = self.anchor_layer(anchor)[:, tf.newaxis, :]
-        of_positive = self.positive_layer(positive)[tf.newaxis, :, :]
-        pair = tf.nn.relu(of_anchor + of_positive)  # [anchors, positives, hidden]
+        of_anchor, of_positive = self.anchor_layer(anchor), self.positive_layer(positive)
+        size = (of_anchor.shape[0] or 0) * (of_positive.shape[0] or 0) * of_anchor.shape[1]
+        if size > _LARGEST_AT_ONCE:
+            layers = [*self.pair_layers, self.logit_layer]
+            weights = [tf.convert_to_tensor(w) for each in layers for w in (each.kernel, each.bias)]
+            return logits_in_blocks(of_anchor, of_positive, weights)
+        # [anchors, positives, hidden]
+        pair = tf.nn.relu(of_anchor[:, tf.newaxis, :] + of_positive[tf.newaxis, :, :])
         for layer in self.pair_layers:
             pair = layer(pair)
         return tf.squeeze(self.logit_layer(pair), axis=-1)  # [anchors, positives]

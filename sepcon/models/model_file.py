@@ -11,7 +11,13 @@ from sepcon.runs.json_file import read_json, told_if_damaged
 
 MODEL_FILE = "model.json"
 # The verb whose runs hold each kind of network.
-VERB_OF_KIND = {"encoder": "pretrain", "classifier": "finetune", "separator": "train_separator"}
+IMAGE_ENCODER = "image_encoder"
+VERB_OF_KIND = {
+    "encoder": "pretrain",
+    IMAGE_ENCODER: "pretrain",
+    "classifier": "finetune",
+    "separator": "train_separator",
+}
 _ANY_RUN = "give the run_dir of the verb that trained the network, as it was written"
 
 Config = TypeVar("Config")

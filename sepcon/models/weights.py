@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from sepcon.errors import SepconError, one_line, write_error
-from sepcon.runs.whole_file import whole_folder
+from sepcon.models.compact_weights import COMPACT_FILE, read_compact
+from sepcon.runs.json_file import DAMAGE
+from sepcon.runs.whole_file import told_if_unwritable, whole_folder
 
 _PREFIX = "weights"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -55,7 +58,7 @@ def write_weights(
 
 
 def read_weights(model: tf.Module, folder: str | os.PathLike) -> None:
-    """Reads weights written by `write_weights` into a model of the same architecture.
+    """Reads weights of the same architecture, written by `write_weights` or `write_compact`.
 
     Raises:
       SepconError: there are none, they are damaged, or they are of another architecture; the
@@ -63,12 +66,14 @@ def read_weights(model: tf.Module, folder: str | os.PathLike) -> None:
     """
     prefix = str(Path(folder) / _PREFIX)
     if not Path(f"{prefix}.index").is_file():
+        if (Path(folder) / COMPACT_FILE).is_file():
+            return read_compact(model, Path(folder) / COMPACT_FILE)
         raise SepconError(f"{folder}: no weights there; expected the file {_PREFIX}.index")
     try:
         status = tf.train.Checkpoint(model=model).read(prefix)
         status.assert_consumed()
-    except (ValueError, AssertionError, IndexError, tf.errors.OpError) as error:
-        # IndexError: that is how TensorFlow tells of a file that ends too early.
+    # IndexError, say: that is how TensorFlow tells of a file that ends too early.
+    except (*DAMAGE, DecodeError, tf.errors.OpError) as error:
         difference = _first_difference(model, prefix) or one_line(error)
         raise SepconError(
             f"{folder}: weights do not fit the model: {difference}; "
@@ -92,7 +97,7 @@ def _check_complete(model: tf.Module, stored: dict[str, list[int]]) -> None:
 def _first_difference(model: tf.Module, prefix: str) -> str | None:
     """The first variable whose shape on disk is not what the model has, if there is one."""
     stored = _shapes(prefix)
-    with tempfile.TemporaryDirectory() as scratch:
+    with told_if_unwritable(tempfile.gettempdir()), tempfile.TemporaryDirectory() as scratch:
         expected = _shapes(tf.train.Checkpoint(model=model).write(str(Path(scratch) / _PREFIX)))
     for name in sorted(stored.keys() | expected.keys()):
         if stored.get(name) != expected.get(name):
@@ -104,6 +109,6 @@ def _first_difference(model: tf.Module, prefix: str) -> str | None:
 def _shapes(prefix: str) -> dict[str, list[int]]:
     try:
         shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
-    except (tf.errors.OpError, ValueError, IndexError):
+    except (*DAMAGE, DecodeError, tf.errors.OpError):
         return {}
     return {name.removesuffix(_VALUE): s for name, s in shapes.items() if name.endswith(_VALUE)}

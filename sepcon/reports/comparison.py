@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from sepcon.metrics.student_t import Estimate, estimate
+from sepcon.reports.results import Row
 
-Row = Mapping[str, object]
 _UNKNOWN = Estimate(math.nan, -math.inf, math.inf, math.nan)
 
 
@@ -35,7 +35,7 @@ class Summary:
       difference: the estimate from them.
       supervised_lead: by how much the measure of the supervised end is above this one; NaN without
         that end.
-      share_of_way: of the way from the untrained to the supervised end, how much is behind; NaN
+      share_of_way: share of the distance from the untrained to the supervised end (1); NaN
         where one of them is missing, or supervised training is not above.
     """
 
@@ -143,7 +143,7 @@ def _strata(units: Mapping[tuple[object, object], float]) -> list[list[float]]:
 
 
 def _number(row: Row, key: str) -> float:
-    return float(row[key])  # type: ignore[arg-type]
+    return float(row[key])
 
 
 def _paired(summary: Summary, rows: Sequence[Row], others: Sequence[Row]) -> Summary:
@@ -196,7 +196,13 @@ class Column:
 
 
 def mean_column(key: str, *, head: str = "", decimals: int = 3) -> Column:
-    """Returns the column of the mean of a number that runs have; its key is the head by default."""
+    """Returns a column that shows the mean of a number over the runs of a row.
+
+    Args:
+      key: of the number in the results.
+      head: of the column; by default the key.
+      decimals: digits behind the point.
+    """
 
     def cell(summary: Summary) -> str:
         found = summary.estimates.get(key)
@@ -251,7 +257,13 @@ def table(summaries: Sequence[Summary], columns: Sequence[Column]) -> list[list[
 
 
 def interval_text(low: float, high: float, sign: str = "") -> str:
-    """Returns an interval in words; nothing for one that is infinitely wide."""
+    """Returns an interval as text, such as "0.295 to 0.305"; "" for one that is infinitely wide.
+
+    Args:
+      low: lower bound.
+      high: upper bound.
+      sign: "+" to show the signs of both.
+    """
     return f"{low:{sign}.3f} to {high:{sign}.3f}" if math.isfinite(high - low) else ""
 
 

@@ -69,7 +69,13 @@ class Section:
 
 
 def write_report(path: Path, *, title: str, subtitle: str, sections: Sequence[Section]) -> None:
-    """Writes the page, whole or not at all.
+    """Writes a page into one HTML file, with all pictures and sounds in it.
+
+    Args:
+      path: the file; it appears whole or not at all.
+      title: of the page.
+      subtitle: one paragraph below the title.
+      sections: in their order.
 
     Raises:
       SepconError: the libraries of the extra `report` are not installed, or the page cannot be
@@ -113,10 +119,15 @@ def library(name: str) -> Any:
 
 
 def audio_clip(label: str, waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> Clip:
-    """Returns a player for a waveform [samples] in [-1, 1] with its log spectrogram.
+    """Returns a player of a sound, with its log spectrogram.
 
-    Louder sounds are clipped by the file format; nothing is normalised, so that the channels of a
-    mixture are as loud as they are in it. What is played has at most 48 kHz.
+    The sound is not normalised, so that the channels of a mixture have the loudness that they have
+    in it; what is beyond full scale is clipped. Sounds of more than 48 kHz are resampled to that.
+
+    Args:
+      label: what is shown above the player.
+      waveform: [samples] float32, full scale 1.
+      sample_rate_hz: of the waveform.
     """
     played, rate_hz = waveform, min(sample_rate_hz, _MOST_PLAYED_HZ)
     if rate_hz < sample_rate_hz:
@@ -148,7 +159,14 @@ def line_figure(
     x_label: str,
     y_label: str,
 ) -> Figure:
-    """Returns a plot of named curves, each a pair of equally long sequences x and y."""
+    """Draws curves.
+
+    Args:
+      caption: of the figure.
+      series: name of a curve -> its x and y, equally long.
+      x_label: of the axis.
+      y_label: of the axis.
+    """
     figure, axes = _axes((7.0, 3.6))
     for number, (name, (x, y)) in enumerate(series.items()):
         # The colours come again after ten curves.
@@ -201,7 +219,13 @@ def interval_curves_figure(
 def interval_figure(
     caption: str, rows: Sequence[tuple[str, float, float, float]], *, x_label: str
 ) -> Figure:
-    """Returns a plot of rows (name, value, low, high), the first on top."""
+    """Draws a point with an interval for each row, the first on top.
+
+    Args:
+      caption: of the figure.
+      rows: name, value, lower and upper bound of each.
+      x_label: of the axis of values.
+    """
     figure, axes = _axes((7.0, 0.6 + 0.32 * len(rows)))
     values = np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, 3)
     errors = np.abs(values[:, 1:].T - values[:, 0])
@@ -243,7 +267,13 @@ def scatter_figure(
 
 
 def matrix_figure(caption: str, shares: npt.NDArray[np.float64], names: Sequence[str]) -> Figure:
-    """Returns a picture of a matrix [row, column] of shares in [0, 1], rows and columns named."""
+    """Draws a square matrix, such as that of confusions.
+
+    Args:
+      caption: of the figure.
+      shares: [row, column] float in [0, 1].
+      names: of the rows, and of the columns.
+    """
     size = 2.2 + 0.24 * len(names)
     figure, axes = _axes((size, size))
     image = axes.imshow(shares, vmin=0.0, vmax=1.0, cmap="Blues")

@@ -1,8 +1,9 @@
 """Independent pieces of work as an Apache Beam pipeline: on Flink, Spark, Dataflow or this machine.
 
-A piece reads and writes folders by itself and leaves its result there, whole or not at all, so that
-a runner may try it again, or twice at the same time. So the workers must see the same folders under
-the same paths as the process that starts the pipeline: a shared or a mounted disk.
+Each piece reads and writes folders itself and leaves its result there, whole or not at all, so that
+a runner may try it again, or twice at the same time. The workers must therefore see the same
+folders under the same paths as the process that starts the pipeline: use a shared or a mounted
+disk.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ _ALONE = ("--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",)
 
 
 def check_runner(runner: str) -> None:
-    """Raises a SepconError for what is no runner."""
+    """Refuses a name that is none of the runners.
+
+    Args:
+      runner: as the user gives it.
+
+    Raises:
+      SepconError: it is unknown; the known ones are listed.
+    """
     if runner not in get_args(Runner):
         raise SepconError(f"runner is {runner!r}, expected one of {', '.join(get_args(Runner))}")
 

@@ -1,8 +1,8 @@
 """A folder is written by one process at a time: the claim of a run folder.
 
-The claim is a file in the folder that its holder keeps locked. Of a process that has died the
-system frees the lock, so that the next start takes over, whatever the file says. What a process on
-another machine has left there cannot be judged from here: then the user is told what to remove.
+The claim is a file in the folder that its holder keeps locked. When a process dies the system
+releases its lock, so that the next start takes over, whatever the file says. Whether a process on
+another machine is still alive cannot be seen from here: then the user is told what to remove.
 """
 
 from __future__ import annotations
@@ -71,7 +71,14 @@ class Holder:
 
     @classmethod
     def read(cls, text: str) -> Holder | None:
-        """Returns who stands in the file; None for nobody, or for half of a line."""
+        """Parses the content of a claim file.
+
+        Args:
+          text: the whole content.
+
+        Returns:
+          The holder; None for an empty file or an incomplete line.
+        """
         try:
             return cls(**json.loads(text))
         except (ValueError, TypeError):
@@ -81,11 +88,11 @@ class Holder:
         return printable(f"{self.command} (pid {self.pid} on {self.host}, since {self.since})")
 
     def is_of_this_machine(self) -> bool:
-        """Whether its process could be seen from here, or ended when this machine started anew."""
+        """Whether its process runs on this machine, or ran on it before the machine restarted."""
         return self.host == socket.gethostname() or (self.boot != "" and self.boot == _boot())
 
     def may_be_alive(self) -> bool:
-        """Whether a process of this machine has its number since the machine was started."""
+        """Whether a process with its number runs on this machine, which has not restarted since."""
         if self.boot != _boot():
             return False
         try:
@@ -99,17 +106,17 @@ class Holder:
 
 @contextlib.contextmanager
 def claimed(folder: Path, *, cure: str = "choose another folder") -> Iterator[None]:
-    """Makes a folder and keeps other processes from writing there meanwhile.
+    """Makes a folder and keeps other processes of sepcon from writing into it meanwhile.
 
-    What killed processes have left unfinished in it is removed. Can be nested: whoever works in a
-    folder for the holder claims it too. A folder that was empty is removed if it stays so.
+    Unfinished files of killed processes in it are removed. A process may claim a folder again that
+    it holds already. A folder that was made here is removed if it is still empty at the end.
 
     Args:
       folder: the folder of a run.
-      cure: what else the user can do.
+      cure: what the user can do, other than make the folder writable.
 
     Raises:
-      SepconError: another process holds it, and who that is; or the folder cannot be written.
+      SepconError: another process holds the folder (which one is said), or it cannot be written.
     """
     with told_if_unwritable(folder):
         key = Path(os.path.realpath(folder))
@@ -134,16 +141,23 @@ def claimed(folder: Path, *, cure: str = "choose another folder") -> Iterator[No
 
 
 def claims_run_dir(verb: Callable[P, R]) -> Callable[P, R]:
-    """Lets a verb hold its run_dir while it runs, as every verb must that writes into one.
+    """Decorates a verb that writes into `run_dir`, so that it claims that folder while it runs.
 
-    Of workers that train together, the first one holds it. A finished run in a folder that cannot
-    be written is left to the verb, which has nothing to write.
+    Of workers that train together, only the first one claims it. A finished run in a read-only
+    folder is not claimed: the verb has nothing to write there.
+
+    Args:
+      verb: a function with a keyword argument `run_dir`.
+
+    Returns:
+      The verb with the same signature. It raises a SepconError where another process holds the
+      folder.
     """
 
     @functools.wraps(verb)
     def claiming(*args: P.args, **kwargs: P.kwargs) -> R:
         run_dir = Path(str(kwargs["run_dir"])).expanduser()
-        if kwargs.get("strategy") == "multi_worker" and _worker_index() != 0:
+        if kwargs.get("strategy") == "multi_worker" and not _is_chief():
             return verb(*args, **kwargs)
         if (run_dir / "run.json").is_file() and not os.access(run_dir, os.W_OK):
             return verb(*args, **kwargs)
@@ -155,12 +169,16 @@ def claims_run_dir(verb: Callable[P, R]) -> Callable[P, R]:
     return claiming
 
 
-def _worker_index() -> int:
-    """Which worker of several this process is; what is wrong with TF_CONFIG is told elsewhere."""
+def _is_chief() -> bool:
+    """Whether this is the worker that writes; what is wrong with TF_CONFIG is told elsewhere."""
     try:
-        return int(json.loads(os.environ["TF_CONFIG"])["task"]["index"])
-    except (KeyError, ValueError, TypeError):
-        return 0
+        config = json.loads(os.environ["TF_CONFIG"])
+        cluster, task = config.get("cluster", {}), config["task"]
+        if "chief" in cluster:
+            return task["type"] == "chief"
+        return int(task["index"]) == 0
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return True
 
 
 def _lock(folder: Path, cure: str) -> int:

@@ -1,4 +1,4 @@
-"""Which clips a result is of: two results are comparable only where these are the same."""
+"""Records which clips were evaluated: two results are comparable only where these are the same."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MISSING_FILE = "missing_test_ids.csv"
 def write_evaluated_clips(
     folder: Path, *, ids: Iterable[str], left_out: Mapping[str, str] | None
 ) -> dict[str, Any]:
-    """Writes down what was evaluated and, where the data set tells, what should have been.
+    """Writes the ids of the clips that were evaluated and, where known, of those that are missing.
 
-    What can be downloaded of AudioSet differs from year to year and from place to place, and its
-    figures with it.
+    Which clips of AudioSet can still be downloaded differs from year to year and from place to
+    place, and so do the figures measured on it.
 
     Args:
       folder: receives test_ids.txt, the ids sorted, one a line; and missing_test_ids.csv, id and
@@ -30,7 +30,8 @@ def write_evaluated_clips(
         that is not known.
 
     Returns:
-      For the rows: test_ids_sha256, of the file of ids; num_missing_test_clips, None if unknown.
+      What every row of results says of its clips: test_ids_sha256, the checksum of the file of ids;
+      num_missing_test_clips, None if unknown.
 
     Raises:
       WriteError: a file cannot be written.

@@ -1,8 +1,9 @@
 """Runs commands that depend on each other, as many at once as there are cores.
 
 A small network on a CPU gains little from a second thread, and two runs side by side gain all of
-it: so a chain of verbs is cut into jobs of one thread each. Every job is a process of its own with
-a log of its own; the parent draws one progress bar for the whole and one for each running job.
+it: so a chain of verbs is cut into jobs of one thread each. Where there are GPUs, each job has one;
+with more jobs than GPUs they share. Every job is a process of its own with a log of its own; the
+parent draws one progress bar for the whole and one for each running job.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sepcon.errors import Interrupted, SepconError
+from sepcon.runs import standard_error
 from sepcon.runs.claim import claimed
-from sepcon.runs.progress import PROGRESS_FILE_VARIABLE, ProgressState
+from sepcon.runs.progress import PROGRESS_FILE_VARIABLE, Bar, ProgressState
 from sepcon.runs.stop import StopRequest
 
 _SHOW_SECONDS = 0.5
@@ -32,6 +34,7 @@ _STATUS_SECONDS = 30.0
 _GRACE_SECONDS = 60.0
 # The first guesses of how long jobs take weigh as much as a job of this length.
 _PRIOR_SECONDS = 300.0
+_GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
 _COMMAND = (sys.executable, "-m", "sepcon")
 # Loaded before any child is forked, which may then do nothing but call it.
 _LIBC = ctypes.CDLL(None)
@@ -81,14 +84,14 @@ def run_jobs(
     environment: Mapping[str, str],
     command: Sequence[str] = _COMMAND,
 ) -> None:
-    """Runs the jobs in an order that respects `needs`; those that come first are started first.
+    """Runs all jobs, each after those that it needs; otherwise in the order of the list.
 
     Args:
       jobs: the chain. A job that says it is done is not started.
       log_dir: receives `<name>.log` of each job: its command, output and errors together.
       workers: how many jobs run at once.
-      environment: variables set for every job beside the parent's own.
-      command: what every job's arguments are given to.
+      environment: variables set for every job in addition to the parent's own.
+      command: the program and its first words, which every job's arguments follow.
 
     Raises:
       SepconError: a job failed, the others were ended and can be resumed by the same call; or
@@ -129,6 +132,7 @@ class _Pool:
         self._environment = environment
         self._command = command
         self._workers = workers
+        self._gpus = visible_gpus(environment)
         self._done = {job.name for job in jobs if job.done()}
         self._waiting = [job for job in jobs if job.name not in self._done]
         self._running: list[_Running] = []
@@ -176,6 +180,8 @@ class _Pool:
         progress_file = self._log_dir / f"{job.name}.progress.json"
         progress_file.unlink(missing_ok=True)
         environment = {**self._environment, PROGRESS_FILE_VARIABLE: str(progress_file)}
+        if self._gpus:
+            environment[_GPU_VARIABLE] = self._gpus[slot % len(self._gpus)]
         command = [*self._command, *job.arguments]
         path = self._log_dir / f"{job.name}.log"
         with open(path, "ab") as log:
@@ -233,6 +239,21 @@ class _Pool:
         return left / self._workers
 
 
+def visible_gpus(environment: Mapping[str, str], devices: Path = Path("/dev")) -> list[str]:
+    """The GPUs that jobs may use, as CUDA names them: each job gets one of them.
+
+    Args:
+      environment: of the jobs; what it names is taken.
+      devices: where the driver shows those of the machine.
+    """
+    if _GPU_VARIABLE in environment:
+        named = [name.strip() for name in environment[_GPU_VARIABLE].split(",")]
+        # CUDA uses those before the first that it does not know.
+        return [name for name in named if name and not name.startswith("-")]
+    numbers = [path.name.removeprefix("nvidia") for path in devices.glob("nvidia*")]
+    return sorted((number for number in numbers if number.isdecimal()), key=int)
+
+
 def _die_with(parent: int) -> None:
     """Called in a child: the system is to end it when its parent is gone, killed say by -9.
 
@@ -260,10 +281,10 @@ class _Display:
     """Bars on a terminal, one line per event (and a status line now and then) in a log."""
 
     def __init__(self, total: int, done: int, workers: int) -> None:
-        self._terminal = sys.stderr.isatty()
+        self._terminal = standard_error.is_terminal()
         self._last_status = time.monotonic()
         off = not self._terminal
-        self._all = tqdm(
+        self._all = Bar(
             total=total,
             initial=done,
             desc="all stages",
@@ -272,7 +293,7 @@ class _Display:
             bar_format="{desc}: {n_fmt}/{total_fmt} |{bar:20}| {elapsed} {postfix}",
         )
         self._bars = [
-            tqdm(
+            Bar(
                 total=1,
                 position=1 + slot,
                 leave=False,
@@ -289,25 +310,25 @@ class _Display:
 
     def finished(self, job: Job, seconds: float) -> None:
         self._counts[0] += 1
-        self._all.update(1)
+        self._all.tqdm.update(1)
         line = f"sepcon: {self._counts[0]}/{self._counts[1]} finished {job.name} ({seconds:.0f} s)"
-        tqdm.write(line, file=sys.stderr)
+        print(line, file=sys.stderr, flush=True)
 
     def show(self, lines: Sequence[str]) -> None:
         for line in lines:
-            tqdm.write(line, file=sys.stderr)
+            print(line, file=sys.stderr)
 
     def update(self, running: Sequence[_Running], seconds_left: float) -> None:
-        self._all.set_postfix_str(f"about {_clock(seconds_left)} left")
+        self._all.tqdm.set_postfix_str(f"about {_clock(seconds_left)} left")
         used = set()
         for item in running:
             used.add(item.slot)
-            _draw(self._bars[item.slot], item)
+            _draw(self._bars[item.slot].tqdm, item)
         for slot, bar in enumerate(self._bars):
             if slot not in used:
-                bar.n = 0
-                bar.set_postfix_str("", refresh=False)
-                bar.set_description_str("free", refresh=True)
+                bar.tqdm.n = 0
+                bar.tqdm.set_postfix_str("", refresh=False)
+                bar.tqdm.set_description_str("free", refresh=True)
         now = time.monotonic()
         if not self._terminal and now - self._last_status > _STATUS_SECONDS:
             self._last_status = now
@@ -335,14 +356,17 @@ def _percent(state: ProgressState) -> str:
 
 
 def pace_so_far(*, spent_seconds: float, expected_seconds: float) -> float:
-    """How much longer finished jobs took than expected, a short one alone telling little.
+    """How much longer finished jobs took than expected, for the estimate of the time left.
+
+    The ratio is pulled towards 1 as long as only short jobs are finished.
 
     Args:
-      spent_seconds: of all finished jobs together, 0 or more.
-      expected_seconds: what was expected of them, 0 or more.
+      spent_seconds: by all finished jobs together, 0 or more.
+      expected_seconds: of the same jobs, 0 or more.
 
     Returns:
-      What to multiply expectations of further jobs by, above 0; 1 before any is finished.
+      The factor by which further jobs are likely to take longer than expected, above 0; 1 before
+      any job is finished.
     """
     return (spent_seconds + _PRIOR_SECONDS) / (expected_seconds + _PRIOR_SECONDS)
 

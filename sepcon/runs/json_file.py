@@ -1,7 +1,7 @@
-"""Reads what sepcon has written as JSON: one way, in which damage is one line that names the file.
+"""Reads the files that sepcon has written; damage is one line that names the file.
 
 Files are cut off by full disks, edited by hand and mixed up between versions. Whatever is wrong
-with one, and whatever exception Python has for it, the user gets the file's name and the cure.
+with one, and whatever exception Python raises for it, the user gets the file's name and the cure.
 """
 
 from __future__ import annotations
@@ -9,6 +9,10 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,18 +28,29 @@ DAMAGE = (
     TypeError,
     AttributeError,
     ArithmeticError,
-    RecursionError,
+    AssertionError,
+    ImportError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
     csv.Error,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 
 
 @contextlib.contextmanager
 def told_if_damaged(path: Path, *, cure: str) -> Iterator[None]:
-    """Turns what reading a damaged file raises into a SepconError that names it.
+    """Turns the exceptions that reading a damaged file raises into a SepconError that names it.
 
     Args:
       path: the file that is read.
       cure: what the user can do.
+
+    Raises:
+      SepconError: the block raised one of `DAMAGE`.
     """
     try:
         yield
@@ -51,11 +66,14 @@ def read_json(path: Path, *, cure: str) -> dict[str, Any]:
     """Reads a file that holds a JSON object.
 
     Args:
-      path: the file, which is there.
+      path: the file; it must exist.
       cure: what the user can do if it is damaged.
 
+    Returns:
+      The object.
+
     Raises:
-      SepconError: it cannot be read, or holds something else; the file is named.
+      SepconError: the file cannot be read or holds something else.
     """
     with told_if_damaged(path, cure=cure):
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Names that stand in files are never joined to a path unchecked: they may lead anywhere."""
+"""Checks file names that were read from a file before they are joined to a folder."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from sepcon.errors import SepconError, printable
 
 
 def path_inside(root: Path, name: str, *, source: Path) -> Path:
-    """Returns root / name, which is below `root`.
+    """Joins a name to a folder and makes sure that the result lies inside the folder.
 
     Args:
       root: the folder.
       name: a relative path, as a file says it.
-      source: the file that says it.
+      source: the file that says it, for the message.
+
+    Returns:
+      root / name.
 
     Raises:
       SepconError: the name leads out of the folder, by itself or by a link on the way.

@@ -1,4 +1,4 @@
-"""Which code is running, for what it writes to say."""
+"""Which revision of sepcon is running, to be recorded in its results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,14 @@ def running_revision() -> Revision:
 
 
 def revision_of(package: Path) -> Revision:
-    """Returns the revision of the source in a folder; changes beside it do not count."""
+    """Returns the revision of the source in a folder.
+
+    Args:
+      package: the folder. Changes elsewhere in the repository do not make it dirty.
+
+    Returns:
+      The revision; its values are None outside of a git checkout.
+    """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(package), *arguments]

@@ -24,41 +24,84 @@ _FINISHED, _TRAINING = "finished", "training"
 _DAMAGE_CURE = "remove it, then the same command goes on from what is saved"
 
 
-def begin(run_dir: Path, *, config_text: str) -> bool:
-    """Makes the folder ready for a run, or says that the run is finished.
+def tell_finished(run_dir: Path) -> None:
+    """Says on standard error that a finished run is left as it is."""
+    print(
+        f"sepcon: {run_dir} holds a finished run; nothing to do (take another --run_dir, or "
+        "delete this one)",
+        file=sys.stderr,
+    )
 
-    The resolved configuration is written into it. A run that goes on under another configuration
-    says which lines differ, and the earlier one is kept as config.<n>.gin.
 
-    Args:
-      run_dir: the folder; made if need be.
-      config_text: the resolved gin configuration; empty for a call from Python.
-
-    Returns:
-      Whether there is anything left to do.
+def configuration(run_dir: Path) -> str:
+    """Returns the configuration that a run was last started with; empty where there is none.
 
     Raises:
-      SepconError: the folder cannot be made or written to.
+      SepconError: it cannot be read.
     """
-    if is_finished(run_dir):
-        print(
-            f"sepcon: {run_dir} holds a finished run; nothing to do (take another --run_dir, or "
-            "delete this one)",
-            file=sys.stderr,
-        )
-        return False
+    path = run_dir / CONFIG_FILE
+    if not path.is_file():
+        return ""
+    with told_if_damaged(path, cure=_DAMAGE_CURE):
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def write_configuration(run_dir: Path, text: str) -> None:
+    """Writes the resolved configuration into the folder of a run, which is made if need be.
+
+    One that said otherwise is kept as config.<n>.gin.
+
+    Args:
+      run_dir: the folder.
+      text: the resolved gin configuration; empty for a call from Python.
+
+    Raises:
+      WriteError: the folder cannot be made or written to.
+    """
     with told_if_unwritable(run_dir, cure="take another --run_dir"):
         run_dir.mkdir(parents=True, exist_ok=True)
-        if config_text:
-            _warn_of_changes(run_dir / CONFIG_FILE, config_text)
-            write_text(run_dir / CONFIG_FILE, config_text)
+        if text:
+            _keep_earlier(run_dir / CONFIG_FILE, text)
+            write_text(run_dir / CONFIG_FILE, text)
         elif not os.access(run_dir, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(run_dir))
-    return True
+
+
+def outlook(run_dir: Path) -> str:
+    """Says what a run would find in its folder: for a dry run, which changes nothing.
+
+    Args:
+      run_dir: the folder; need not exist yet.
+
+    Raises:
+      SepconError: nothing can be written there, or the record of a run is damaged.
+    """
+    folder = existing_parent(run_dir)
+    if not os.access(folder, os.W_OK):
+        raise SepconError(f"{run_dir}: no permission to write in {folder}; take another --run_dir")
+    if is_finished(run_dir):
+        return f"{run_dir} holds a finished run: nothing would be done"
+    if run_dir.is_dir() and any(run_dir.iterdir()):
+        return f"{run_dir} holds an unfinished run, which would go on"
+    return f"{run_dir} would be made"
+
+
+def existing_parent(path: Path) -> Path:
+    """Returns a folder itself, or the nearest of its parents that exists."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
 def finish(run_dir: Path, record: Mapping[str, Any]) -> None:
-    """Marks the run as finished and keeps what it has to say of itself, and the code's commit."""
+    """Marks a run as finished, by writing run.json.
+
+    Args:
+      run_dir: folder of the run.
+      record: what the run has to say of itself, as JSON can hold it; the commit is added.
+
+    Raises:
+      WriteError: it cannot be written.
+    """
     training = training_record(run_dir)
     content = {**record, "commit": str(running_revision())}
     _write_record(run_dir, content | ({} if training is None else {_TRAINING: training}))
@@ -74,7 +117,13 @@ def is_finished(run_dir: Path) -> bool:
 
 
 def read_record(run_dir: Path) -> dict[str, Any]:
-    """Returns what a finished run said of itself.
+    """Reads the record of a finished run.
+
+    Args:
+      run_dir: folder of the run.
+
+    Returns:
+      What was given to `finish`, and the commit.
 
     Raises:
       SepconError: there is no finished run in the folder, or its record is damaged.
@@ -86,19 +135,47 @@ def read_record(run_dir: Path) -> dict[str, Any]:
     return record
 
 
-def note_training(run_dir: Path, training: Mapping[str, Any]) -> None:
-    """Notes that the training of a run is over, of which the run has still to make something.
+def read_numbers(run_dir: Path, *names: str) -> dict[str, float]:
+    """Returns numbers that a finished run said of itself.
 
-    A start after that goes on behind the training.
+    Raises:
+      SepconError: there is no finished run, or its record is damaged.
+    """
+    record = read_record(run_dir)
+    with told_if_damaged(run_dir / RECORD_FILE, cure=_DAMAGE_CURE):
+        values = {name: record[name] for name in names}
+        for name, value in values.items():
+            if not isinstance(value, int | float):
+                raise TypeError(f"{name} is {value!r}, expected a number")
+        return values
+
+
+def note_training(run_dir: Path, training: Mapping[str, Any]) -> None:
+    """Notes that the training of a run is over, while the rest of the run is still to be done.
+
+    The same command, started again, then goes on after the training.
+
+    Args:
+      run_dir: folder of the run.
+      training: its `step`, `seconds` and `metrics`.
+
+    Raises:
+      WriteError: it cannot be written.
     """
     _write_record(run_dir, {_FINISHED: False, _TRAINING: dict(training)})
 
 
 def training_record(run_dir: Path) -> dict[str, Any] | None:
-    """Returns what `note_training` was given, also where the run was finished since; or None.
+    """Reads what `note_training` was given.
+
+    Args:
+      run_dir: folder of the run.
+
+    Returns:
+      The record of the training, also where the whole run is finished; None where there is none.
 
     Raises:
-      SepconError: it is damaged.
+      SepconError: the record is damaged.
     """
     path = run_dir / RECORD_FILE
     training = _read(run_dir).get(_TRAINING)
@@ -126,7 +203,11 @@ def _write_record(run_dir: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all.
+    """Writes a text file, whole or not at all.
+
+    Args:
+      path: the file.
+      text: its content, written as UTF-8.
 
     Raises:
       WriteError: it cannot be written; what was there stays.
@@ -137,7 +218,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_model_file(path: Path, text: str) -> None:
-    """Writes what describes the model of a run, or checks that it is described there already.
+    """Writes the description of a run's model, or checks that the same one is there already.
+
+    Args:
+      path: the file.
+      text: the description as JSON; numbers that Keras appends to layer names do not count.
 
     Raises:
       SepconError: the file describes another model; it is left as it is.
@@ -157,16 +242,12 @@ def _without_counters(text: str) -> str:
     return re.sub(r'(_\d+)+"', '"', text)
 
 
-def _warn_of_changes(path: Path, text: str) -> None:
-    if not path.is_file():
+def _keep_earlier(path: Path, text: str) -> None:
+    if not path.is_file() or _said(configuration(path.parent)) == _said(text):
         return
-    before, now = set(path.read_text().splitlines()), set(text.splitlines())
-    changed = sorted(line for line in before ^ now if line and not line.startswith("#"))
-    if changed:
-        print(
-            f"sepcon: note: {path.parent} goes on under another configuration; lines that differ: "
-            + "; ".join(changed),
-            file=sys.stderr,
-        )
-        earlier = len(list(path.parent.glob(f"{path.stem}.*{path.suffix}")))
-        path.rename(path.with_name(f"{path.stem}.{earlier}{path.suffix}"))
+    number = len(list(path.parent.glob(f"{path.stem}.*{path.suffix}")))
+    write_text(path.with_name(f"{path.stem}.{number}{path.suffix}"), configuration(path.parent))
+
+
+def _said(text: str) -> set[str]:
+    return {line for line in text.splitlines() if line and not line.startswith("#")}

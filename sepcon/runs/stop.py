@@ -1,8 +1,8 @@
-"""The wish to stop: SIGTERM and Ctrl-C, heeded in one way by everything that takes long.
+"""SIGTERM, SIGHUP and Ctrl-C, handled in one way by everything that takes long.
 
-A command ends by an `Interrupted` where it is; a training, and a parent of other commands, only
-note the first signal, and end in order. Outside the main thread, where Python takes no signals,
-nothing is changed.
+Most commands end at once, by an `Interrupted`. A training, and a command that started others, only
+note the first signal, and then end in order. Outside the main thread, where Python handles no
+signals, nothing is changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from sepcon.errors import Interrupted
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _received: int | None = None
 
 Handler = Callable[[int, FrameType | None], Any]
@@ -25,11 +25,12 @@ Handler = Callable[[int, FrameType | None], Any]
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """While entered, SIGTERM and Ctrl-C raise `Interrupted` in the main thread, and are not lost.
+    """Inside this block, the signals raise `Interrupted` in the main thread, always.
 
-    What a handler raises can be lost: Python prints and forgets it in a `__del__` or around a fork,
-    and libraries turn it into errors of their own. So the signal is remembered too: `check`, which
-    every progress bar calls, raises again, and so does the end of this block.
+    What a signal handler raises can get lost: Python only prints it if it comes inside a `__del__`
+    or around a fork, and some libraries turn it into errors of their own. So the signal is
+    remembered too: `check`, which every progress bar calls, raises it again, and so does the end of
+    this block.
 
     Raises:
       Interrupted: a signal came.
@@ -47,7 +48,11 @@ def interruptible() -> Iterator[None]:
 
 
 def check() -> None:
-    """Raises `Interrupted` if a signal came whose exception was lost on the way."""
+    """Raises the `Interrupted` of a signal that came earlier and whose exception was lost.
+
+    Raises:
+      Interrupted: a signal came since `interruptible` was entered.
+    """
     if _received is not None and threading.current_thread() is threading.main_thread():
         raise Interrupted(_received)
 
@@ -59,10 +64,10 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 
 class StopRequest:
-    """While entered, the first SIGTERM or Ctrl-C is noted, and the second raises `Interrupted`.
+    """Inside this block, the first signal is noted, and the second raises `Interrupted`.
 
     Args:
-      hint: printed at the first Ctrl-C, as the end takes its time.
+      hint: printed at the first Ctrl-C, because the command takes some time to end.
 
     Attributes:
       number: of the signal that came; None for none.
@@ -96,7 +101,7 @@ def _handled(handler: Handler) -> Iterator[None]:
     previous: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
-            # A shell ignores Ctrl-C for what runs in its background; so it stays.
+            # A shell ignores Ctrl-C for what runs in its background, nohup SIGHUP; so it stays.
             if signal.getsignal(number) != signal.SIG_IGN:
                 previous[number] = signal.signal(number, handler)
     try:
@@ -108,9 +113,9 @@ def _handled(handler: Handler) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_wait() -> Iterator[None]:
-    """Holds signals back for a moment, for this process and for those that it starts meanwhile.
+    """Inside this block, signals wait, for this process and for those that it starts meanwhile.
 
-    A child that begins so does not die of a Ctrl-C before it has said what it does with one; see
+    A child process that is started here cannot be ended by a Ctrl-C before it has called
     `leave_signals_to_parent`.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -121,7 +126,7 @@ def signals_wait() -> Iterator[None]:
 
 
 def leave_signals_to_parent() -> None:
-    """For a child process: SIGTERM and Ctrl-C of a whole group are for the parent to heed."""
+    """Makes a child process ignore the signals, which reach its parent as well."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

@@ -1,9 +1,10 @@
 """Files and folders that appear whole or not at all: the one way in which sepcon writes results.
 
-What is written stands under a scratch name first, which begins with a dot, is random, and is nobody
-else's, on other machines neither. It is brought to the disk, takes its place in one step, and the
-folder around it is brought to the disk too: what is seen under its name is whole, after a power cut
-as well. Whatever goes wrong, the scratch is removed and what was there before stays.
+A result is first written under a scratch name, which begins with a dot and is random, so that no
+other process uses it, on other machines neither. Then it is flushed to the disk (fsync) and renamed
+in one step, and the folder around it is flushed as well. So what is seen under its final name is
+whole, even after a power cut. If anything goes wrong, the scratch is removed and what was there
+before stays.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from sepcon.errors import SepconError, WriteError, write_error
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _SCRATCH = re.compile(
     r"\..+\.[0-9a-f]{32}"
@@ -37,12 +40,15 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Gives an empty scratch file, which becomes `path` when all goes well.
+    """Gives an empty scratch file, which becomes `path` at the end of the block.
 
     Args:
-      path: the file; its folder is there. A link of that name is replaced, not followed.
-      durable: whether it is brought to the disk, which takes some milliseconds; False for what
-        nobody wants back after a power cut.
+      path: the file; its folder must exist. A link of that name is replaced, not followed.
+      durable: whether the file is flushed to the disk, which takes some milliseconds; False for
+        what nobody needs after a power cut.
+
+    Yields:
+      The path of the scratch file, to write into.
 
     Raises:
       WriteError: it cannot be written; what was there stays.
@@ -65,13 +71,17 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: Path, *, scratch_in: Path | None = None) -> Iterator[Path]:
-    """Gives an empty scratch folder, which becomes `path` when all goes well.
+    """Gives an empty scratch folder, which becomes `path` at the end of the block.
 
-    A folder that is there is exchanged for it in one step, where the system can do that.
+    A folder that exists under that name is exchanged for it, in one step where the system can.
 
     Args:
-      path: the folder; those around it are made.
-      scratch_in: where the scratch stands meanwhile, on the same disk; beside `path` by default.
+      path: the folder; its parents are made.
+      scratch_in: the folder that holds the scratch meanwhile, on the same disk; by default the
+        parent of `path`.
+
+    Yields:
+      The path of the scratch folder, to write into.
 
     Raises:
       WriteError: it cannot be written; what was there stays.
@@ -94,11 +104,14 @@ def whole_folder(path: Path, *, scratch_in: Path | None = None) -> Iterator[Path
 
 @contextlib.contextmanager
 def told_if_unwritable(path: str | os.PathLike, *, cure: str = "") -> Iterator[None]:
-    """Turns what the system raises of a full or broken disk into a `WriteError` that names `path`.
+    """Turns the errors of a full, broken or read-only disk into a `WriteError` that names `path`.
 
     Args:
       path: what is written.
-      cure: see `write_error`.
+      cure: what the user can do, see `write_error`.
+
+    Raises:
+      WriteError: the block raised an OSError.
     """
     try:
         yield
@@ -116,13 +129,20 @@ def _told_as(path: Path) -> Iterator[None]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays of numbers or text as `numpy.savez` does, whole or not at all.
+    """Writes arrays into an .npz file as `numpy.savez` does, whole or not at all.
 
     `numpy.savez` itself leaves its archive open when the disk is full.
+
+    Args:
+      path: the file.
+      arrays: name -> numbers or text of any shape.
 
     Raises:
       WriteError: it cannot be written; what was there stays.
     """
+    # The command line needs this module before it may load numpy, see `sepcon.cli.command`.
+    import numpy as np
+
     with whole_file(path) as scratch, zipfile.ZipFile(scratch, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -130,11 +150,17 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def scratch_folder(path: Path) -> Path:
-    """Makes a folder for what is in work, of a fixed name, which several processes write into.
+    """Makes a folder for unfinished results that several processes write into.
+
+    Args:
+      path: the folder, of a name that all of them know.
+
+    Returns:
+      The same path.
 
     Raises:
-      SepconError: a link stands there, and what is behind it is not ours to write or remove.
-      OSError: it cannot be made.
+      SepconError: a link has that name; what it points to must not be written or removed.
+      OSError: the folder cannot be made.
     """
     if path.is_symlink():
         raise SepconError(f"{path}: is a link, expected a folder of the run; remove the link")
@@ -143,9 +169,12 @@ def scratch_folder(path: Path) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the scratch files and folders of writers that were killed.
+    """Removes the scratch files and folders of processes that were killed while writing.
 
-    For the owner of the folder: nobody else may be writing there now.
+    Only the owner of the folder may call this, while nobody else is writing there.
+
+    Args:
+      folder: the folder; what is below its subfolders stays.
 
     Raises:
       WriteError: the folder cannot be read.

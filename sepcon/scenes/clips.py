@@ -33,11 +33,12 @@ def scene_clips(
     recipe: SceneRecipe | None = None,
     max_skipped_share: float = 0.05,
 ) -> ClipDataset:
-    """Returns the recordings behind the scenes of one split, whole and each as loud as in a scene.
+    """Returns the recordings that the scenes of one split are mixed from, one by one.
 
-    A recording is in the split that it is mixed into, so that what is trained on the scenes of one
-    split has heard nothing of another. It is brought to `recipe.source_rms`, gain 0 dB, in full
-    length. Nothing is written: recordings are decoded, or generated, by each process that asks.
+    A recording belongs to the split whose scenes it is mixed into, so that a model trained on the
+    scenes of one split has heard no recording of another. Each recording has its full length and
+    the level `recipe.source_rms`, as in a scene with a gain of 0 dB. Nothing is written: each
+    process decodes, or generates, the recordings that it reads.
 
     Args:
       data_dir: where prepared data sets lie.

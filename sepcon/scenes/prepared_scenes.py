@@ -1,14 +1,16 @@
-"""Sound scenes, mixed once into `data_dir` and read from there ever after."""
+"""Sound scenes, mixed once into `data_dir` and then read from there."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from sepcon.data.clips import ClipDataset, Element, ReadClip, from_reader
 from sepcon.data.prepared import (
+    PREPARE_AGAIN,
     open_builder,
     parse,
     parse_labels,
@@ -16,9 +18,15 @@ from sepcon.data.prepared import (
     split_records,
 )
 from sepcon.data.records import RecordFiles
+from sepcon.data.stored.clip_samples import ClipSamples
+from sepcon.data.stored.envelope_file import RecordLayout
+from sepcon.data.stored.samples import StoredSamples
 from sepcon.datasets.esc50.clips import prepare_esc50
 from sepcon.errors import SepconError
+from sepcon.runs.json_file import told_if_damaged
 from sepcon.scenes.recipe import SPLITS, SceneRecipe
+
+_LAYOUT = RecordLayout("audio", labels="labels")
 
 
 def sound_scenes(
@@ -70,7 +78,7 @@ def recordings_dir(
     esc50_dir: str | None,
     max_skipped_share: float,
 ) -> str | None:
-    """Returns where the recordings behind scenes lie; imports ESC-50 if it is to be that.
+    """Returns the folder of the recordings that scenes are mixed from; prepares ESC-50 if need be.
 
     Args:
       data_dir: see `sound_scenes`, as for all that follows.
@@ -109,7 +117,7 @@ def _prepare_scenes(
         builder.show_progress = True
         return builder
 
-    return prepare_once(make_builder)
+    return prepare_once(make_builder, data_dir=data_dir)
 
 
 def open_sound_scenes(directory: str | Path, *, split: str) -> ClipDataset:
@@ -121,14 +129,16 @@ def open_sound_scenes(directory: str | Path, *, split: str) -> ClipDataset:
     """
     builder = open_builder(Path(directory))
     files = split_records(builder, [split])
-    class_names = tuple(builder.info.metadata["class_names"])
-    recipe = builder.info.metadata["recipe"]
-    num_samples = int(builder.info.features["audio"].shape[0])
+    cure = "delete the folder, then the same command prepares it again"
+    with told_if_damaged(Path(directory), cure=cure):
+        class_names = tuple(map(str, builder.info.metadata["class_names"]))
+        max_sources = int(builder.info.metadata["recipe"]["max_sources"])
+        num_samples = int(builder.info.features["audio"].shape[0])
     read, read_with_sources = _scene_readers(
         files,
         num_classes=len(class_names),
         num_samples=num_samples,
-        max_sources=int(recipe["max_sources"]),
+        max_sources=max_sources,
     )
     return from_reader(
         name=f"{builder.info.full_name}/{split}",
@@ -137,6 +147,11 @@ def open_sound_scenes(directory: str | Path, *, split: str) -> ClipDataset:
         clip_samples=num_samples,
         read=read,
         read_with_sources=read_with_sources,
+        samples=lambda: ClipSamples(
+            StoredSamples(files.paths, _LAYOUT, cure=PREPARE_AGAIN),
+            np.arange(len(files)),
+            np.arange(len(class_names)),
+        ),
     )
 
 

@@ -152,10 +152,17 @@ class Activity:
 
 
 def activity(audio: np.ndarray) -> Activity | None:
-    """Finds the sounding part of int16 [samples]; None if every sample is zero.
+    """Finds where a recording is not silent, and how loud it is there.
 
-    The part goes from the first to the last frame within 60 dB of the loudest; the level is taken
-    over frames within 30 dB, so that a bark followed by four seconds of nothing is as loud as rain.
+    The active part goes from the first to the last frame within 60 dB of the loudest frame. The
+    level is measured over the frames within 30 dB of it, so that a bark followed by four seconds of
+    silence has the same level as rain.
+
+    Args:
+      audio: [samples] int16.
+
+    Returns:
+      The active part; None if every sample is zero.
     """
     num_frames = -(-len(audio) // _FRAME_SAMPLES)
     frames = np.zeros(num_frames * _FRAME_SAMPLES, np.float64)
@@ -177,10 +184,20 @@ def activity(audio: np.ndarray) -> Activity | None:
 def draw_onset(
     found: Activity, *, scene_samples: int, visible_share: float, rng: np.random.Generator
 ) -> int:
-    """Draws where in the scene a recording's sample 0 falls, so that it is heard.
+    """Draws where a recording begins in a scene, so that it is heard there.
 
-    A sounding part shorter than `visible_share` of the scene lies in it whole. A longer one is
-    heard for at least that share. One active frame, drawn at random, is inside in every case.
+    If the active part of the recording is shorter than `visible_share` of the scene, all of it lies
+    inside the scene; of a longer one at least that share of the scene is heard. One active frame,
+    drawn at random, is inside in every case.
+
+    Args:
+      found: where the recording is active.
+      scene_samples: length of the scene.
+      visible_share: share of the scene, 0 to 1.
+      rng: draws.
+
+    Returns:
+      The sample of the scene where sample 0 of the recording falls; may be negative.
     """
     length = found.stop - found.start
     visible = min(length, max(1, int(visible_share * scene_samples)))
@@ -192,7 +209,16 @@ def draw_onset(
 
 
 def place(audio: np.ndarray, *, onset: int, num_samples: int) -> np.ndarray:
-    """Returns [num_samples] zeros with `audio` laid in from `onset` on, cut at both ends."""
+    """Puts a recording into a scene of silence.
+
+    Args:
+      audio: [samples] of any type.
+      onset: sample of the scene where the recording begins; may be negative.
+      num_samples: length of the scene.
+
+    Returns:
+      [num_samples] of the same type: what lies outside the scene is cut off.
+    """
     placed = np.zeros(num_samples, audio.dtype)
     first, last = max(onset, 0), min(onset + len(audio), num_samples)
     if first < last:
@@ -240,7 +266,12 @@ class Mixer:
         }
 
     def scene(self, split: str, index: int) -> Scene:
-        """Returns scene number `index` of `split`."""
+        """Mixes a scene.
+
+        Args:
+          split: "train", "validation" or "test".
+          index: number of the scene in the split, from 0.
+        """
         rng = np.random.default_rng([self.recipe.seed, SPLITS.index(split), index])
         chosen = self._choose(split, rng)
         num_samples = self.recipe.scene_samples
@@ -310,11 +341,22 @@ def _by_class(recordings: Recordings, numbers: np.ndarray) -> dict[int, np.ndarr
 
 
 def split_recordings(recordings: Recordings, recipe: SceneRecipe) -> np.ndarray:
-    """Deals the recordings out to train (0), validation (1) and test (2); -1 is left out.
+    """Splits the recordings into training, validation and test.
 
-    Recordings of one group, cut from one original, never part. Where there are folds the test
-    fold's recordings are the test set, and a recording outside it whose group also occurs in it
-    is left out. Validation is dealt class by class, group by group, out of the rest.
+    Recordings of one group, which were cut from one original, are always in the same split. Where
+    there are folds, the recordings of the test fold are the test; a recording of another fold whose
+    group also occurs in the test fold is left out. Validation is drawn from the rest, class by
+    class and whole groups at a time.
+
+    Args:
+      recordings: all of them.
+      recipe: has the test fold, the shares of the splits and the seed.
+
+    Returns:
+      [recordings] integer: 0 for training, 1 for validation, 2 for test, -1 for left out.
+
+    Raises:
+      SepconError: the recipe names a test fold that the recordings do not have.
     """
     groups, folds = recordings.groups, recordings.folds
     if recipe.test_fold is not None and not any(folds):

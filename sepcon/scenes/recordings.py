@@ -1,12 +1,13 @@
 """The recordings that scenes are mixed from: the built-in events, ESC-50, a folder, a TFDS set.
 
-Each is decoded once into one temporary file of int16 samples, so that mixing needs neither a
-decoder nor the whole collection in memory. The file has no name: nothing is left of it, however
-the process ends.
+Each recording is decoded once into one temporary file of int16 samples, so that mixing needs
+neither a decoder nor the whole collection in memory. The file has no name in the file system, so
+nothing is left of it when the process ends, in whatever way.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -23,7 +24,9 @@ from sepcon.audio.decode import DecodeReport
 from sepcon.audio.samples import to_int16
 from sepcon.data.audio_folder import find_audio
 from sepcon.data.labels import read_labels
-from sepcon.data.prepared import open_builder, parse, split_records
+from sepcon.data.prepared import open_builder, split_records
+from sepcon.datasets.esc50.prepared_esc50 import NAME as ESC50
+from sepcon.datasets.esc50.prepared_esc50 import read_clips
 from sepcon.datasets.tfds import (
     audio_feature,
     decode_samples,
@@ -31,11 +34,10 @@ from sepcon.datasets.tfds import (
     label_names,
     sample_rate_hz,
 )
-from sepcon.errors import SepconError
+from sepcon.errors import SepconError, one_line
+from sepcon.runs.whole_file import told_if_unwritable
 from sepcon.scenes.recipe import Recordings, SceneRecipe
 from sepcon.scenes.synthetic import SyntheticEvents
-
-BUILT_IN = ("synthetic", "esc50")
 
 
 class Recording(NamedTuple):
@@ -48,19 +50,28 @@ class Recording(NamedTuple):
     audio: np.ndarray
 
 
+def _told_of_temporary_files() -> contextlib.AbstractContextManager[None]:
+    """Names the folder of temporary files, which may be on another disk than the results."""
+    cure = "make room there, or set TMPDIR to a folder on another disk; the same command goes on"
+    return told_if_unwritable(tempfile.gettempdir(), cure=cure)
+
+
 class _SampleFile:
     """A nameless file of int16 samples with a place for each recording."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="sepcon_recordings_")  # noqa: SIM115
+        with _told_of_temporary_files():
+            self._file = tempfile.TemporaryFile(prefix="sepcon_recordings_")  # noqa: SIM115
         self._ends = [0]
 
     def append(self, audio: np.ndarray) -> None:
-        self._file.write(audio.astype(np.int16).tobytes())
+        with _told_of_temporary_files():
+            self._file.write(audio.astype(np.int16).tobytes())
         self._ends.append(self._ends[-1] + len(audio))
 
     def audio(self, number: int) -> np.ndarray:
-        self._file.flush()
+        with _told_of_temporary_files():
+            self._file.flush()
         start, stop = self._ends[number], self._ends[number + 1]
         data = os.pread(self._file.fileno(), 2 * (stop - start), 2 * start)
         return np.frombuffer(data, np.int16)
@@ -69,7 +80,12 @@ class _SampleFile:
 def collect(
     recordings: Iterable[Recording], *, class_names: tuple[str, ...], identity: str
 ) -> Recordings:
-    """Gathers recordings; those of zeros only or without a label are left out.
+    """Collects recordings for mixing; silent ones and those without a label are left out.
+
+    Args:
+      recordings: one by one.
+      class_names: of their labels.
+      identity: text that tells this collection from others.
 
     Raises:
       SepconError: if none is left.
@@ -94,9 +110,14 @@ def collect(
 
 
 def identity_of(clips: str, clips_dir: str | None) -> str:
-    """A short digest of what `open_recordings` would return, without decoding it.
+    """Computes a short digest of the recordings that `open_recordings` would return.
 
-    Empty when the recordings are not there yet.
+    Args:
+      clips: "synthetic", "esc50", or a name for what lies in `clips_dir`.
+      clips_dir: their folder.
+
+    Returns:
+      The digest, made without decoding; "" when the recordings are not there yet.
     """
     if clips == "synthetic":
         generator = SyntheticEvents()
@@ -146,6 +167,12 @@ def open_recordings(
       recipe: how many built-in events to make, and from which seed.
       max_skipped_share: of the files of a folder, this share may be undecodable.
       report: counts what was decoded and skipped.
+
+    Returns:
+      The recordings, as samples with labels, fold and group.
+
+    Raises:
+      SepconError: they are not there, have no labels, or too many of them cannot be decoded.
     """
     identity = identity_of(clips, clips_dir)
     if clips == "synthetic":
@@ -163,7 +190,7 @@ def open_recordings(
         report = DecodeReport() if report is None else report
         return _folder(folder, identity, report, max_skipped_share)
     builder = open_builder(folder)
-    if builder.name == "esc50":
+    if builder.name == ESC50:
         names = tuple(builder.info.features["label"].names)
         return collect(_esc50(builder), class_names=names, identity=identity)
     names = label_names(builder, _label_feature(builder))
@@ -179,25 +206,14 @@ def _synthetic(generator: SyntheticEvents, recipe: SceneRecipe) -> Iterator[Reco
 
 
 def _esc50(builder: tfds.core.DatasetBuilder) -> Iterator[Recording]:
-    names = [name for name, _ in _splits(builder)]
-    files = split_records(builder, names)
-    for position in range(len(files)):
-        row = parse(
-            tf.constant(files.bytes_at(position)),
-            {
-                "audio": tf.int16,
-                "label": tf.int64,
-                "fold": tf.int64,
-                "source_id": tf.string,
-                "filename": tf.string,
-            },
-        )
+    files = split_records(builder, [name for name, _ in _splits(builder)])
+    for clip in read_clips(files, ("audio", "label", "fold", "source_id", "filename")):
         yield Recording(
-            row["filename"].numpy().decode(),
-            row["source_id"].numpy().decode(),
-            int(row["fold"]),
-            (int(row["label"]),),
-            row["audio"].numpy(),
+            clip["filename"].decode(),
+            clip["source_id"].decode(),
+            int(clip["fold"]),
+            (int(clip["label"]),),
+            clip["audio"],
         )
 
 
@@ -232,7 +248,14 @@ def _tfds(builder: tfds.core.DatasetBuilder) -> Iterator[Recording]:
     label, key = _label_feature(builder), audio_feature(builder)
     rate_hz = sample_rate_hz(builder, key)
     for split, _ in _splits(builder):
-        for number, row in enumerate(tfds.as_numpy(builder.as_dataset(split=split))):
-            identifier = f"{split}-{number}"
-            labels = tuple(int(each) for each in np.atleast_1d(row[label]))
-            yield Recording(identifier, identifier, 0, labels, decode_samples(row[key], rate_hz))
+        rows = enumerate(tfds.as_numpy(builder.as_dataset(split=split)))
+        try:
+            for number, row in rows:
+                name = f"{split}-{number}"
+                labels = tuple(int(each) for each in np.atleast_1d(row[label]))
+                yield Recording(name, name, 0, labels, decode_samples(row[key], rate_hz))
+        except tf.errors.DataLossError as error:
+            raise SepconError(
+                f"{builder.data_dir}: a record of {split} is damaged ({one_line(error)}); delete "
+                "the folder and prepare it again"
+            ) from error

@@ -21,7 +21,13 @@ Rng = np.random.Generator
 
 
 def log_uniform(rng: Rng, low: float, high: float) -> float:
-    """Draws a positive number whose logarithm is uniform between two bounds."""
+    """Draws a positive number whose logarithm is uniform between the logarithms of two bounds.
+
+    Args:
+      rng: draws.
+      low: lower bound, above 0.
+      high: upper bound.
+    """
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -39,7 +45,16 @@ def upsample(curve: ArrayLike) -> Array:
 
 
 def drift(rng: Rng, seconds: Array, rate_hz: float) -> Array:
-    """A slow random walk through points of unit variance, `rate_hz` of them a second, [points]."""
+    """Makes a slow random curve: normal random values, interpolated over time.
+
+    Args:
+      rng: draws.
+      seconds: [points] times at which the curve is wanted.
+      rate_hz: random values of unit variance per second.
+
+    Returns:
+      [points] float.
+    """
     num_knots = max(2, int(np.ceil(seconds[-1] * rate_hz)) + 2)
     position = seconds * rate_hz + rng.uniform()
     knots = rng.standard_normal(num_knots + 1)
@@ -49,7 +64,18 @@ def drift(rng: Rng, seconds: Array, rate_hz: float) -> Array:
 
 
 def gate(seconds: Array, onset: float, duration: float, attack: float, release: float) -> Array:
-    """Loudness of one sound in [0, 1]: sine-squared rise, plateau, sine-squared fall, [points]."""
+    """Makes the envelope of one sound: sine-squared rise, plateau, sine-squared fall.
+
+    Args:
+      seconds: [points] times.
+      onset: when it begins, in seconds.
+      duration: of the whole, in seconds.
+      attack: of the rise, in seconds.
+      release: of the fall, in seconds.
+
+    Returns:
+      [points] float in [0, 1].
+    """
     rise = (seconds - onset) / attack
     fall = (onset + duration - seconds) / release
     return np.sin(np.clip(np.minimum(rise, fall), 0.0, 1.0) * (np.pi / 2)) ** 2
@@ -136,7 +162,16 @@ def modes(
 
 
 def place(num_samples: int, onsets_seconds: Array, sounds: list[Array]) -> Array:
-    """Adds short sounds into silence at their onsets, cut at the end, float32 [num_samples]."""
+    """Adds short sounds to silence.
+
+    Args:
+      num_samples: length of the result.
+      onsets_seconds: [sounds] when each begins.
+      sounds: [samples] of each.
+
+    Returns:
+      [num_samples] float32; what lies behind the end is cut off.
+    """
     out = np.zeros(num_samples, np.float32)
     for onset, sound in zip(onsets_seconds, sounds, strict=True):
         start = int(onset * SAMPLE_RATE_HZ)
@@ -147,7 +182,17 @@ def place(num_samples: int, onsets_seconds: Array, sounds: list[Array]) -> Array
 
 
 def coloured_noise(rng: Rng, num_samples: int, gain_db: Array, knots_hz: Array) -> Array:
-    """Gaussian noise whose spectrum follows gain_db at knots_hz, float32 [num_samples]."""
+    """Makes Gaussian noise of a given spectrum.
+
+    Args:
+      rng: draws.
+      num_samples: length of the result.
+      gain_db: [knots] gain at each frequency.
+      knots_hz: [knots] ascending frequencies.
+
+    Returns:
+      [num_samples] float32.
+    """
     return fft.irfft(_noise_spectrum(rng, num_samples, gain_db, knots_hz), num_samples)
 
 
@@ -171,7 +216,16 @@ KNOTS_HZ = np.geomspace(60.0, 8000.0, 9)
 
 
 def random_colour(rng: Rng, tilt_db: float, spread_db: float) -> Array:
-    """Gains in dB at KNOTS_HZ: a tilt per octave around 1 kHz plus independent deviations."""
+    """Draws the gains of a random spectrum at KNOTS_HZ.
+
+    Args:
+      rng: draws.
+      tilt_db: gain per octave, 0 dB at 1 kHz.
+      spread_db: standard deviation of the independent deviations of each gain.
+
+    Returns:
+      [knots] float, in dB.
+    """
     return tilt_db * np.log2(KNOTS_HZ / 1000.0) + rng.normal(0.0, spread_db, len(KNOTS_HZ))
 
 

@@ -1,4 +1,4 @@
-"""A separator of one sample rate, for recordings of any: resampled, and nothing of them lost."""
+"""Makes a separator of one sample rate work on recordings of any rate, without losing a band."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _STABILIZER = 1e-10
 def at_rate(
     separate_window: Callable[[Waveform], Waveform], *, model_rate_hz: int, rate_hz: int
 ) -> Callable[[Waveform], Waveform]:
-    """Makes a separator at one rate separate windows at another.
+    """Returns a function that separates windows of another sample rate than the separator's.
 
-    A window is resampled (soxr, HQ), separated, and its channels are resampled back. What they then
-    lack of the mixture, above all the band over half the lower rate, is shared among them (see
-    `share_residual`): they sum to the mixture within rounding.
+    A window is resampled (soxr, HQ), separated, and its channels are resampled back. What the
+    channels together then lack of the mixture, above all the band over half the lower rate, is
+    added to them again (see `share_residual`), so that they sum to the mixture within rounding.
 
     Args:
       separate_window: [samples] -> [channel, samples] at `model_rate_hz`, all float32.
@@ -50,11 +50,11 @@ def at_rate(
 
 
 def local_shares(channels: Waveform, *, frame_samples: int) -> Waveform:
-    """How much of the high sound of every moment is in each channel.
+    """Computes which share of the high frequencies of each frame is in each channel.
 
-    What a separator at a low rate has not heard lies above its band, next to the top of it. The
-    energy of a channel's second difference weighs a frequency f by f^4, so that the channel that
-    holds the hiss of a moment has the largest share of it, not the loudest one.
+    The band that a separator does not hear lies just above the top of the band that it hears. The
+    energy of a channel's second difference weighs a frequency f by f^4, so that the channel with
+    the strongest high frequencies has the largest share, and not the loudest channel.
 
     Args:
       channels: [channel, samples] float32.
@@ -75,12 +75,12 @@ def local_shares(channels: Waveform, *, frame_samples: int) -> Waveform:
 def share_residual(
     mixture: Waveform, channels: Waveform, *, shares: Waveform, frame_samples: float
 ) -> None:
-    """Adds to every channel its share of what the channels together lack of the mixture.
+    """Adds the difference between the mixture and the sum of the channels to the channels.
 
-    As in mixture consistency (Wisdom et al. 2018, "Differentiable consistency constraints for
-    improved deep speech enhancement"), with shares that change over time, so that what one source
-    does at one moment is not heard in all channels. Afterwards they sum to the mixture within
-    rounding.
+    This is mixture consistency (Wisdom et al. 2018, "Differentiable consistency constraints for
+    improved deep speech enhancement") with weights that change over time, so that a source that
+    sounds for a moment is not added to all channels. Afterwards the channels sum to the mixture
+    within rounding.
 
     Args:
       mixture: [samples] float32.

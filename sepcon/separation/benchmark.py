@@ -1,4 +1,4 @@
-"""What `sepcon benchmark` measures of separators: known sources found again, by training step."""
+"""What `sepcon benchmark` measures of separators: the separation of known sources, by state."""
 
 from __future__ import annotations
 
@@ -85,12 +85,13 @@ def benchmark_separation(
     batch_size: int = 8,
     bootstrap_resamples: int = 1000,
     report: bool = True,
+    on_start: Callable[[], object] = lambda: None,
 ) -> Results:
-    """Separates scenes with every checkpoint and compares the channels with the known sources.
+    """Separates scenes with every state and compares the channels with the known sources.
 
-    `evaluate_separation.summarize_scenes` says what is measured. Scores of a checkpoint are kept
-    under folder/scores, so that a killed run goes on with the next; scenes.csv (every scene),
-    examples/ (sounds) and report.html come at the end.
+    `sepcon.separation.evaluate.summarize_scenes` says what is measured. The scores of a state are
+    kept under folder/scores, so that a killed run goes on with the next state; scenes.csv (every
+    scene), examples/ (sounds) and report.html are written at the end.
 
     Args:
       folder: where to write.
@@ -102,11 +103,12 @@ def benchmark_separation(
       references: rows that show the ends of the scale: 'mixture' in every channel, and
         'ideal_ratio_masks', made of the true sources.
       max_scenes: the first so many scenes are measured; all by default.
-      num_examples: so many scenes of two sources become sounds in the report, separated
-        with the last checkpoint of each separator.
+      num_examples: so many scenes of two sources become sounds in the report, separated with the
+        last state of each separator.
       batch_size: scenes that are separated at a time.
       bootstrap_resamples: resamples of the scenes behind the 95 % intervals.
       report: whether to write report.html.
+      on_start: called when all checks have passed, before anything is written.
 
     Returns:
       The table, and the rows: name, step, what `summarize_scenes` and `mixit_measure` return, and
@@ -122,6 +124,7 @@ def benchmark_separation(
     entries = [*_references(references), *_checkpoints(separators, steps, scenes.sample_rate_hz)]
     if not entries:
         raise SepconError("nothing to measure: give separators or references")
+    on_start()
     rows: list[Row] = []
     by_scene: list[Row] = []
     for number, entry in enumerate(entries, start=1):
@@ -279,5 +282,5 @@ def _examples(
         }
         prefixes = {title: f"separator_{n}_channel" for n, title in enumerate(separators)}
         named = {prefixes[title]: found for title, found in channels.items()}
-        files = write_example(folder / scene.id, scene, named, scenes.sample_rate_hz)
+        files = write_example(folder, scene, named, scenes.sample_rate_hz)
         yield Example(scene, channels, prefixes, files, scenes.sample_rate_hz)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -19,9 +18,9 @@ from sepcon.reports.page import (
     linked_clip,
     write_report,
 )
+from sepcon.reports.results import Row
 from sepcon.separation.examples import ExampleScene
 
-Row = Mapping[str, Any]
 Cells = list[list[str]]
 
 _CHANNELS, _GROUPS = "si_snri_channel_db", "si_snri_group_db"
@@ -53,7 +52,7 @@ class Example:
 
 
 def table(rows: Sequence[Row]) -> Cells:
-    """Returns the rows as cells for the terminal, two lines for each: best channels, groups."""
+    """Returns a table for the terminal, with two lines for each row: best channels, best groups."""
     counts = _counts(rows)
     head = [*_NAMES, "SI-SNRi, dB", *[f"{k} sources" for k in counts], "all (MSi)"]
     cells = [[*head, "1 source (1S)", "under/equal/over, %"]]

@@ -12,15 +12,6 @@ from sepcon.data.channels import stored_channels
 from sepcon.data.clips import ClipDataset, to_float, with_sources
 from sepcon.separation.random_masks import RandomMasks
 
-TRUE_SOURCES = "true_sources"
-
-
-RANDOM_MASKS = "random_masks"
-
-
-KINDS = (TRUE_SOURCES, RANDOM_MASKS)
-
-
 # Ids and channels, [channel, samples] float32 or int16, clip by clip.
 Channels = Iterator[tuple[bytes, npt.NDArray]]
 

@@ -29,7 +29,7 @@ SeparateScene = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class SceneScores:
-    """What one scene says of a separator.
+    """The scores of a separator on one scene.
 
     Attributes:
       id: of the scene.
@@ -106,7 +106,12 @@ def _in_graph(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
 
 
 def num_measured(clips: ClipDataset, max_clips: int | None) -> int:
-    """How many clips are measured when at most `max_clips` are."""
+    """Returns how many clips are measured.
+
+    Args:
+      clips: all of them.
+      max_clips: the largest number; None for all.
+    """
     return clips.num_clips if max_clips is None else min(max_clips, clips.num_clips)
 
 
@@ -118,11 +123,12 @@ def score_scenes(
     batch_size: int = 8,
     description: str = "",
 ) -> list[SceneScores]:
-    """Separates scenes and scores each, but for silent ones and those with too many sources.
+    """Separates scenes and scores each; silent scenes and those with too many sources are skipped.
 
     Channels are compared in two ways: each source with one channel of its own, by the best
-    permutation, and each source with the sum of a group of channels, by the best way to
-    distribute all channels. The second forgives a source that is spread over channels.
+    permutation; and each source with the sum of a group of channels, by the best distribution of
+    all channels over the sources. The second way does not penalise a source that is spread over
+    several channels.
 
     Args:
       separate: mixture [batch, samples] and sources [batch, source, samples] float32 to channels
@@ -250,12 +256,19 @@ def mixit_measure(
     max_clips: int | None = None,
     batch_size: int = 8,
 ) -> dict[str, float]:
-    """Mean negative SNR of the best assignment of channels, on sums of two neighbouring clips.
+    """Measures the MixIT loss, as a ratio, on the sums of two neighbouring clips each.
 
-    Needs no source: the loss that was trained on, on other clips.
+    It is the loss of the training, measured on other clips; it needs no known sources.
+
+    Args:
+      measured: the separator in its graphs.
+      clips: of one length.
+      max_clips: how many are used; all by default.
+      batch_size: pairs at a time.
 
     Returns:
-      `mixit_negative_snr_db`, or nothing where clips differ in length or there is but one.
+      `mixit_negative_snr_db`, see `sepcon.losses.mixit_snr`; empty where clips differ in length or
+      there are fewer than two.
     """
     num_scenes = num_measured(clips, max_clips)
     if clips.clip_samples is None or num_scenes < 2:

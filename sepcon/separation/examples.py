@@ -11,6 +11,7 @@ import soundfile
 
 from sepcon.data.clips import ClipDataset, to_float, with_sources
 from sepcon.errors import write_error
+from sepcon.runs.names import path_inside
 from sepcon.runs.whole_file import whole_folder
 
 
@@ -60,7 +61,8 @@ def write_example(
     """Writes a scene as FLAC files.
 
     Args:
-      folder: receives mixture.flac, source_0.flac ... and those of the channels.
+      folder: receives a folder named by the scene with mixture.flac, source_0.flac ... and those
+        of the channels.
       scene: what was separated.
       channels: by the beginning of their files' names, [channel, samples] float32.
       sample_rate_hz: of all of them.
@@ -69,15 +71,17 @@ def write_example(
       The files by their names without ending.
 
     Raises:
+      SepconError: the name of the scene leads out of the folder.
       WriteError: they cannot be written.
     """
+    target = path_inside(folder, scene.id, source=Path("a scene of the data set"))
     tracks = {"mixture": scene.mixture}
     for prefix, waveforms in {"source": scene.sources, **channels}.items():
         tracks |= {f"{prefix}_{number}": waveform for number, waveform in enumerate(waveforms)}
-    with whole_folder(folder) as scratch:
+    with whole_folder(target) as scratch:
         try:
             for name, track in tracks.items():
                 soundfile.write(scratch / f"{name}.flac", track, sample_rate_hz)
         except soundfile.LibsndfileError as error:
-            raise write_error(folder, error) from error
-    return {name: folder / f"{name}.flac" for name in tracks}
+            raise write_error(target, error) from error
+    return {name: target / f"{name}.flac" for name in tracks}

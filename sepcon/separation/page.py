@@ -14,8 +14,9 @@ import soundfile
 from sepcon.audio.files import read_header
 from sepcon.errors import SepconError, printable
 from sepcon.reports.page import Clip, Section, audio_clip, linked_clip, write_report
+from sepcon.runs.json_file import told_if_damaged
 from sepcon.runs.names import path_inside
-from sepcon.separation.separated_folder import RECORD_FILE
+from sepcon.separation.separated_folder import LIST_FILE, RECORD_FILE
 
 REPORT_FILE = "report.html"
 # What a page can hold and a person listen to.
@@ -55,15 +56,15 @@ def write_separation_report(root: Path, entries: Sequence[Mapping[str, Any]]) ->
 
 
 def _section(root: Path, entry: Mapping[str, Any]) -> Section:
-    folder = root / entry["folder"]
+    folder = path_inside(root, entry["folder"], source=root / LIST_FILE)
     source = folder / RECORD_FILE
     paths = [path_inside(folder, name, source=source) for name in entry["channels"]]
     channels, rate_hz = _beginnings(paths)
     mixture = np.sum(channels, axis=0)
     clips = [_recording_clip(entry["recording"], root, mixture, rate_hz)]
-    for name, channel in zip(entry["channels"], channels, strict=True):
-        link = _link(os.path.join(entry["folder"], name))
-        clips.append(linked_clip(Path(name).stem, link, channel, rate_hz))
+    for path, channel in zip(paths, channels, strict=True):
+        link = _link(str(path.relative_to(root)))
+        clips.append(linked_clip(path.stem, link, channel, rate_hz))
     shown = channels.shape[1] / rate_hz
     facts = f"{entry['seconds']:g} s at {rate_hz} Hz, spectrograms of {shown:.3g} s"
     if entry["averaged_channels"] > 1:
@@ -89,10 +90,13 @@ def _beginnings(paths: Sequence[Path]) -> tuple[np.ndarray, int]:
     """What the spectrograms show of each file: [file, samples] float32, and the rate."""
     parts = []
     for path in paths:
-        with soundfile.SoundFile(os.fsencode(path)) as file:
+        cure = "remove its folder, then the same command separates the recording again"
+        with told_if_damaged(path, cure=cure), soundfile.SoundFile(os.fsencode(path)) as file:
             rate_hz = file.samplerate
             num_samples = min(_SHOWN_SAMPLES, round(_SHOWN_SECONDS * rate_hz))
             parts.append(file.read(num_samples, dtype="float32"))
+            if parts[-1].shape != parts[0].shape:
+                raise ValueError("it is not as long as the other channels")
     return np.stack(parts), rate_hz
 
 

@@ -1,9 +1,9 @@
-"""Random time-frequency masks as loud as a separator's channels, which separate nothing.
+"""Random time-frequency masks that separate nothing, with the energies of a separator's channels.
 
-The control for views made by a separator: what these channels gain too is owed to filtering, not
-to separation. They split the mixture into as many channels, which sum to it, are as smooth over
-time and frequency as the knots are apart, and have the energies of the separator's channels of the
-same clip. Where their masks lie has nothing to do with what sounds there.
+They are the control for views made by a separator: what these channels gain as well is an effect of
+filtering and not of separation. They split the mixture into as many channels as the separator,
+which sum to the mixture and have the energies of the separator's channels of the same clip. The
+masks are smooth over time and frequency and do not depend on what sounds.
 """
 
 from __future__ import annotations

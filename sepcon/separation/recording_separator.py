@@ -25,7 +25,7 @@ Waveform = npt.NDArray[np.float32]
 
 
 class NotFiniteError(SepconError):
-    """A recording is beyond what a separator takes, or what it makes of it is not finite."""
+    """A recording holds values that are too large, or its channels are not finite."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,10 @@ class RecordingSeparator:
         return separate_blocks(separate, blocks, window_samples=window_samples)
 
     def separate_batch(self, mixtures: tf.Tensor) -> Waveform:
-        """Separates clips of one length [batch, samples] at `sample_rate_hz`.
+        """Separates clips of one length.
+
+        Args:
+          mixtures: [batch, samples] float32 at `sample_rate_hz`.
 
         Returns:
           [batch, source, samples] float32.

@@ -1,7 +1,6 @@
-"""The ends of the scale that figures of separation are read on: doing nothing, and ideal masks.
+"""What figures of separation are compared with: the unseparated mixture, and ideal masks.
 
-Both look at the true sources, as no separator can: [batch, samples] mixture and
-[batch, source, samples] sources, float32, to channels [batch, source, samples].
+Both functions are given the true sources, which no separator knows.
 """
 
 from __future__ import annotations
@@ -14,17 +13,32 @@ _FLOOR = 1e-12
 
 
 def copied_mixture(mixture: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
-    """Returns the mixture in every channel: an improvement of 0 dB, by definition."""
+    """Returns the mixture in every channel: an improvement of 0 dB, by definition.
+
+    Args:
+      mixture: [batch, samples] float32.
+      sources: [batch, source, samples] float32, of which only the shape counts.
+
+    Returns:
+      [batch, source, samples] float32.
+    """
     return tf.broadcast_to(mixture[:, tf.newaxis, :], tf.shape(sources))
 
 
 def ideal_ratio_masks(mixture: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
     """Masks the mixture by each source's share of the magnitudes, |S_k| / sum_j |S_j|.
 
-    Over a short-time Fourier transform of 32 ms every 8 ms at 16 kHz, with square-root Hann
-    windows: what real masks over the STFT of the default separator can about reach (Erdogan et
-    al., "Phase-sensitive and recognition-boosted speech separation using deep recurrent neural
-    networks", 2015, compare such masks). The channels sum to the mixture.
+    The short-time Fourier transform has windows of 32 ms (square-root Hann) every 8 ms at 16 kHz.
+    So this is roughly the best that real masks over the STFT of the default separator can reach;
+    Erdogan et al., "Phase-sensitive and recognition-boosted speech separation using deep recurrent
+    neural networks" (2015), compare such masks. The channels sum to the mixture.
+
+    Args:
+      mixture: [batch, samples] float32.
+      sources: [batch, source, samples] float32, which sum to it.
+
+    Returns:
+      [batch, source, samples] float32.
     """
     num_samples = tf.shape(mixture)[-1]
     magnitude = tf.abs(_stft(sources))  # [batch, source, frames, bins]

@@ -33,6 +33,7 @@ def separate_dataset(
     shard_clips: int = 256,
     runner: Runner = "local",
     pipeline_options: Sequence[str] = (),
+    on_start: Callable[[], object] = lambda: None,
 ) -> None:
     """Stores the channels of every clip; goes on with the shards that are missing.
 
@@ -46,6 +47,7 @@ def separate_dataset(
       runner: "local", or "beam": then all workers must see `folder`, `separator` and the clips
         under the same paths.
       pipeline_options: of Beam.
+      on_start: called when the folder was found to be one of these channels.
 
     Raises:
       SepconError: no such separator, runner or state; the clips differ in length; the folder holds
@@ -61,6 +63,7 @@ def separate_dataset(
         step=opened.step,
         shard_clips=shard_clips,
     )
+    on_start()
     places = {number: shards.clips_of(number) for number in shards.missing()}
     if runner == "local":
         _separate_here(shards, places, clips, opened, batch_size)

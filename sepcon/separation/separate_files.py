@@ -1,4 +1,4 @@
-"""Separates files of any kind and length into one file for each channel, and says what became."""
+"""Separates audio files of any format and length into one file for each channel, and reports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ from sepcon.separation.separated_folder import RECORD_FILE, SeparatedFolder, ide
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """A recording to separate. Attributes: its absolute path, and the name its folder gets."""
+    """A recording to separate.
+
+    Attributes:
+      path: absolute.
+      name: of its folder in the output, relative.
+    """
 
     path: Path
     name: Path
@@ -40,9 +45,10 @@ def separate_files(
 ) -> list[dict[str, Any]]:
     """Separates recordings into out/<path below the given folder>/channel_<n>.{wav,flac}.
 
-    The channels have the recording's rate, and sum to the mean of its channels within rounding.
-    A recording that cannot be separated is told in one line on standard error, counted, and listed
-    in out/separated.json; the others go on. What an earlier run has done is left as it is.
+    The channels have the sample rate of the recording and sum to the mean of its channels within
+    rounding. A recording that cannot be separated is reported in one line on standard error,
+    counted and listed in out/separated.json, and the others are separated. Recordings that an
+    earlier run has finished are not separated again.
 
     Args:
       files: recordings, and folders of them.
@@ -54,7 +60,7 @@ def separate_files(
       What separated.json lists: an entry for each recording, 'status' 'done' or 'failed'.
 
     Raises:
-      SepconError: not one could be separated, or `out` cannot be written.
+      SepconError: no recording could be separated, or `out` cannot be written.
     """
     folder = SeparatedFolder(
         out,
@@ -157,7 +163,9 @@ class _Run:
                 write_text(scratch / RECORD_FILE, json.dumps(record, indent=1) + "\n")
         else:
             self.num_skipped += 1
-        return {"status": "done", "folder": str(place), **record}
+        own = {"status": "done", "folder": str(place)}
+        # The two are ours, whatever the file of an earlier run says.
+        return {**own, **record, **own}
 
     def _write_channels(self, path: Path, scratch: Path, bar: _Bar) -> dict[str, Any]:
         """Decodes, separates and writes block by block; returns the record."""

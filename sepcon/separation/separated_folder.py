@@ -20,6 +20,13 @@ LIST_FILE = "separated.json"
 RECORD_FILE = "recording.json"
 _NAME_BYTES = 255
 _STATUSES = ("done", "failed")
+_FIELDS = {
+    "recording": (str,),
+    "sample_rate_hz": (int,),
+    "averaged_channels": (int,),
+    "seconds": (int, float),
+    "channels": (list,),
+}
 
 
 class SeparatedFolder:
@@ -48,7 +55,9 @@ class SeparatedFolder:
             )
         entries = before.get("recordings", [])
         self._before = [entry for entry in entries if self._is_there(entry)]
-        self._places = {entry["recording"]: Path(entry["folder"]) for entry in self._before}
+        self._places = {
+            entry["recording"]: self._folder(entry).relative_to(root) for entry in self._before
+        }
         self._owners = {_key(place): recording for recording, place in self._places.items()}
         with told_if_unwritable(root, cure="give another --out"):
             root.mkdir(parents=True, exist_ok=True)
@@ -56,14 +65,17 @@ class SeparatedFolder:
         self.write_list([])
 
     def _is_there(self, entry: Mapping[str, Any]) -> bool:
-        return entry["status"] == "done" and (self.root / entry["folder"] / RECORD_FILE).is_file()
+        return entry["status"] == "done" and (self._folder(entry) / RECORD_FILE).is_file()
+
+    def _folder(self, entry: Mapping[str, Any]) -> Path:
+        return path_inside(self.root, entry["folder"], source=self.root / LIST_FILE)
 
     def place(self, recording: Path, name: Path) -> Path:
         """Returns the folder of a recording, relative to the root.
 
-        It is the one it had in an earlier run. A new one is called like the recording, ending
-        included, and "(2)", "(3)" ... behind that where another recording has the name. Names that
-        differ in case alone count as the same, as some file systems have it.
+        A recording keeps the folder of an earlier run. A new folder has the name of the recording,
+        ending included, with "(2)", "(3)" ... behind it where another recording has that name.
+        Names that differ only in capitals count as the same, because they are on some file systems.
 
         Args:
           recording: its absolute path.
@@ -84,18 +96,27 @@ class SeparatedFolder:
         return _read_json(folder / RECORD_FILE).get("recording", "")
 
     def record(self, recording: Path, place: Path) -> dict[str, Any] | None:
-        """Returns what is known of a recording whose channels are there, None if they are not.
+        """Returns what an earlier run wrote about a recording.
 
-        A recording that has changed since counts as not separated.
+        Args:
+          recording: its absolute path.
+          place: its folder, see `place`.
+
+        Returns:
+          The record; None if its channels are not there or the recording has changed since.
         """
         if not is_output(self.root / place):
             return None
         record = _read_json(self.root / place / RECORD_FILE)
-        return record if record.items() >= identity_of(recording).items() else None
+        same = record.items() >= identity_of(recording).items()
+        return record if same and _is_record(record) else None
 
     @contextlib.contextmanager
     def filling(self, place: Path) -> Iterator[Path]:
-        """Gives an empty folder that becomes the one of a recording when all goes well.
+        """Gives an empty folder, which becomes the folder of a recording at the end of the block.
+
+        Args:
+          place: the folder, see `place`.
 
         Raises:
           WriteError: it cannot be given that name.
@@ -105,7 +126,7 @@ class SeparatedFolder:
             yield scratch
 
     def write_list(self, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Writes separated.json: what was made by whom, and what became of each recording.
+        """Writes separated.json: the settings, and the result for each recording.
 
         Args:
           entries: of this run; those of earlier runs whose channels are there stay.
@@ -122,7 +143,10 @@ class SeparatedFolder:
 
 
 def identity_of(recording: Path) -> dict[str, Any]:
-    """Returns by what a recording is known again: its path, its size and when it was changed.
+    """Returns what tells whether a recording has changed: its path, size and time of change.
+
+    Args:
+      recording: its path.
 
     Raises:
       SepconError: it is not there.
@@ -156,7 +180,20 @@ def _read_list(root: Path) -> dict[str, Any]:
                 raise ValueError(f"an entry says {printable(str(entry))}")
             if entry["status"] == "done":
                 path_inside(root, entry["folder"], source=path)
+                if not _is_record(entry):
+                    raise ValueError(f"an entry says {printable(str(entry))}")
     return content
+
+
+def _is_record(content: Mapping[str, Any]) -> bool:
+    """Whether all is there that is said of a recording that was separated."""
+    kinds = {name: type(content.get(name)) for name in _FIELDS}
+    channels = content.get("channels")
+    return (
+        all(kinds[name] in expected for name, expected in _FIELDS.items())
+        and isinstance(channels, list)
+        and all(isinstance(name, str) for name in channels)
+    )
 
 
 def _key(place: Path) -> str:

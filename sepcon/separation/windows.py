@@ -1,4 +1,4 @@
-"""Recordings of any length: separated in windows, whose channels are put in one order."""
+"""Separates recordings of any length in windows, whose channels are put into one order."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def separate_blocks(
     *,
     window_samples: int,
 ) -> Iterator[Waveform]:
-    """Separates a recording as it comes, in windows that overlap by half.
+    """Separates a recording block by block, in windows that overlap by half.
 
-    The channels of a window come in any order: each window's are put in the order in which they
-    agree best with what came before, over half a window, and faded over linearly. The two fades
-    sum to one, so channels that sum to the mixture in every window do so in the whole. One window
-    and its channels are in memory at a time, whatever the length of the recording.
+    A separator gives the channels of each window in any order. They are put into the order that
+    agrees best with the window before, over the half window that both share, and cross-faded
+    linearly. The two fades sum to one, so channels that sum to the mixture in every window do so in
+    the whole recording. Only one window and its channels are in memory at a time.
 
     Args:
       separate_window: [samples] -> [channel, samples], all float32.

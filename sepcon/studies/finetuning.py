@@ -11,25 +11,25 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sepcon.errors import SepconError
-from sepcon.finetuning.page import MEASURES, ensemble_accuracy, per_seed
 from sepcon.reports.comparison import SECONDS, mean_column
-from sepcon.reports.results import RESULTS_FILE, read_results
+from sepcon.reports.results import RESULTS_FILE, read_rows
 from sepcon.runs.jobs import Job
+from sepcon.startup import load_tensorflow
 from sepcon.studies.plan import Measure, Plan, Result, Study
 from sepcon.studies.rows import StudyRow
 
-_START = "finetune.start"
+START = "finetune.start"
 
 
 @dataclasses.dataclass(frozen=True)
 class FinetuningPlan(Plan):
-    """Rows are ways of finetuning, one command each, and what they are worth is accuracy.
+    """Rows are ways of finetuning, one command each, compared by accuracy.
 
     Seeds and folds are those of `sepcon finetune`, bound by the study's files or by a row.
     """
 
     verb: ClassVar[str] = "finetune"
-    asks: ClassVar[Sequence[str]] = (_START,)
+    asks: ClassVar[Sequence[str]] = (START,)
     measure: ClassVar[Measure] = Measure(
         mean_column("accuracy"),
         "accuracy, mean over folds",
@@ -56,10 +56,10 @@ class FinetuningPlan(Plan):
 
     def check(self, study: Study) -> None:
         for row in study.rows:
-            start = str(row.bound.get(_START) or "")
+            start = str(row.bound.get(START) or "")
             if start and not Path(start).expanduser().exists():
                 raise SepconError(
-                    f"row {row.name!r}: {_START}: {start} is not there; check the path"
+                    f"row {row.name!r}: {START}: {start} is not there; check the path"
                 )
 
     def jobs(self, study: Study) -> list[Job]:
@@ -74,7 +74,7 @@ class FinetuningPlan(Plan):
                 **study.told_of("finetune", row, study.root / _folder(row)),
             }
             for row in study.rows
-            for training in _trainings(study, row)
+            for training in trainings_in(study.root / _folder(row))
         ]
 
     def runs(self, results: Sequence[Result]) -> list[Result]:
@@ -90,8 +90,12 @@ class FinetuningPlan(Plan):
         del results
         if not final:
             return ""
-        trainings = [(study.root / _folder(row), _trainings(study, row)) for row in study.rows]
-        together = ensemble_accuracy(trainings)
+        # It loads TensorFlow, as in `_of_seeds`; nothing of a study needs that before its end.
+        load_tensorflow()
+        from sepcon.finetuning.page import ensemble_accuracy
+
+        folders = [study.root / _folder(row) for row in study.rows]
+        together = ensemble_accuracy([(folder, trainings_in(folder)) for folder in folders])
         return (
             f"Ensemble of all models of all rows (mean of probabilities): accuracy {together:.3f}"
         )
@@ -101,12 +105,19 @@ def _folder(row: StudyRow) -> Path:
     return Path("rows") / row.folder
 
 
-def _trainings(study: Study, row: StudyRow) -> list[dict[str, Any]]:
-    """What the row's command says of each training, see `sepcon.finetuning.fold`."""
-    return read_results(study.root / _folder(row) / RESULTS_FILE)["rows"]
+def trainings_in(folder: Path) -> list[dict[str, Any]]:
+    """What a run of `sepcon finetune` says of each training, see `sepcon.finetuning.fold`."""
+    load_tensorflow()
+    from sepcon.finetuning.page import MEASURES
+
+    path = folder / RESULTS_FILE
+    return read_rows(path, numbers=("seed", "seconds", "validation_accuracy", *MEASURES))
 
 
 def _of_seeds(name: str, trainings: Sequence[Result]) -> list[Result]:
+    load_tensorflow()
+    from sepcon.finetuning.page import MEASURES, per_seed
+
     measures = {
         measure: per_seed(trainings, measure) for measure in (*MEASURES, "validation_accuracy")
     }

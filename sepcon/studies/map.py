@@ -21,10 +21,15 @@ _ROLES = {
 def map_section(
     commands: PretrainingCommands, selection: Sequence[comparison.Summary]
 ) -> Section | None:
-    """Returns maps of the baseline, of the row that validation likes best, and of the supervised.
+    """Draws maps of the baseline, of the row with the best validation score, and of the supervised.
 
-    Of clean clips where these were measured, otherwise of scenes with one class; each row's first
-    run. None where there are too few of either, or the embeddings are not kept.
+    Args:
+      commands: of the finished study.
+      selection: summaries of the measure for selection.
+
+    Returns:
+      The section, with the first run of each row: clean clips where these were measured, otherwise
+      scenes with one class. None where there are too few of either, or no embeddings are kept.
     """
     names = _names(commands, selection)
     for role, words in _ROLES.items():
@@ -36,10 +41,10 @@ def map_section(
             return Section(
                 "A map of the embeddings",
                 [
-                    "For the eye alone. The rows are the baseline, the one with the highest "
-                    "validation mAP and, where there is one, the supervised; each by its first "
-                    "run. Near points have similar embeddings; distances between groups and their "
-                    "sizes mean nothing.",
+                    "An illustration, not a measurement. The rows are the baseline, the row with "
+                    "the highest validation mAP and, if there is one, the supervised row; of each "
+                    "the first run. Points that are close have similar embeddings; the distances "
+                    "between groups and the sizes of groups mean nothing.",
                 ],
                 figures=[map_figure(caption, panels, found[0].class_names)],
             )

@@ -18,7 +18,6 @@ def write_study_report(
     *,
     title: str,
     origin: str,
-    figures: Mapping[str, Sequence[str]],
     selection: Sequence[comparison.Summary],
     summaries: Sequence[comparison.Summary],
 ) -> None:
@@ -29,13 +28,12 @@ def write_study_report(
       study: what was run.
       title: of the page.
       origin: what means are over and what made them, see `sepcon.studies.results.provenance`.
-      figures: name of a figure -> the rows in it.
       selection: summaries of the measure for selection, one for each name.
       summaries: summaries of the test, one for each name; empty while settings are being chosen.
     """
     sections = []
     if summaries:
-        sections.append(_final_section(plan, study, summaries, figures))
+        sections.append(_final_section(plan, study, summaries))
         if plan.measure.further:
             sections.append(_further_section(plan.measure, summaries))
     sections.append(_selection_section(plan.selection, study, selection))
@@ -48,12 +46,7 @@ def write_study_report(
     )
 
 
-def _final_section(
-    plan: Plan,
-    study: Study,
-    summaries: Sequence[comparison.Summary],
-    figures: Mapping[str, Sequence[str]],
-) -> Section:
+def _final_section(plan: Plan, study: Study, summaries: Sequence[comparison.Summary]) -> Section:
     measure = plan.measure
     return Section(
         plan.heading,
@@ -64,7 +57,7 @@ def _final_section(
         table=comparison.table(
             summaries, comparison.compared_columns(measure.column, measure.beside)
         ),
-        figures=_figures(measure, summaries, figures),
+        figures=_figures(measure, summaries, study.figures),
     )
 
 
@@ -117,7 +110,7 @@ def _selection_section(
     return Section(
         "Selection",
         [
-            f"{words}: all that settings may be chosen by. "
+            f"{words}: choose settings by this table only. "
             f"{study.compared_with('what the table says')}, seed by seed.",
             *measure.paragraphs,
         ],

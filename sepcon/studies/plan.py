@@ -14,18 +14,19 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sepcon.errors import SepconError
 from sepcon.reports.comparison import Column, Summary
 from sepcon.reports.page import Section
+from sepcon.reports.results import Row
 from sepcon.runs import run_folder
 from sepcon.runs.jobs import Job
 from sepcon.runs.launch import Launch
 from sepcon.studies.rows import StudyRow
 
 # What one run yields: `name` (of its row), `seed`, and the numbers that were measured.
-Result = dict[str, Any]
+Result = Row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Measure:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """What a plan is given of the study that it is the plan of.
+    """A study as its plan sees it: rows that were checked, and where and how they run.
 
     Attributes:
       root: the study's run folder.
@@ -63,6 +64,7 @@ class Study:
       launch: how other verbs are started.
       baseline: name of the row that others are compared with.
       against: rows that are compared with another row -> its name, their own for none.
+      figures: figures of the page beside that of all rows: name -> names of the rows in it.
       threads: of each command.
       expected_seconds: verb -> seconds of a command on one core, for the time left.
     """
@@ -72,14 +74,15 @@ class Study:
     launch: Launch
     baseline: str = ""
     against: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    figures: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     threads: int = 1
     expected_seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def compared_with(self, others: str) -> str:
-        """Returns what differences are to, as a sentence without its full stop.
+        """Returns a sentence, without its full stop, that says what rows are compared with.
 
         Args:
-          others: where the row is named that another than the baseline is compared with.
+          others: words for where the rows of `against` are named, such as "the table".
         """
         others = f", or to {others}" if self.against else ""
         return f"Differences are to {self.baseline}{others}"
@@ -122,7 +125,7 @@ class Study:
     def told_of(
         self, verb: str, row: StudyRow | None, folder: Path, bindings: Sequence[str] = ()
     ) -> Result:
-        """Returns what a result is to say of the command that yielded it.
+        """Returns what a result says of the command that made it: commit, gin files, bindings.
 
         Args:
           verb: what was run.
@@ -176,7 +179,7 @@ def checked_row(
     asks: Sequence[str] = (),
     bindings: Sequence[str] = (),
 ) -> StudyRow:
-    """Returns a row with what the plan asks of its configuration.
+    """Reads the configuration of a row, and returns the row with what the plan asks of it.
 
     Args:
       verb: what the row's gin files and bindings are given to.
@@ -203,7 +206,7 @@ class Plan(abc.ABC):
       asks: what the plan wants to know of the configuration of a row, and finds in its `bound`:
         parameters, and macros with % before their names.
       measure: what rows are compared by in the end.
-      selection: what settings may be chosen by; nothing of it has seen the test.
+      selection: what settings are chosen by, which must not depend on the test.
       heading: of the first table on the page.
       expected_seconds: verb -> a first guess of the seconds of a command on one core; the display
         corrects it by how right it was so far.
@@ -213,7 +216,7 @@ class Plan(abc.ABC):
     asks: ClassVar[Sequence[str]] = ()
     measure: ClassVar[Measure]
     selection: ClassVar[Measure]
-    heading: ClassVar[str] = "What the rows are worth"
+    heading: ClassVar[str] = "Results of the rows"
     expected_seconds: ClassVar[Mapping[str, float]] = MappingProxyType({})
 
     def check(self, study: Study) -> None:
@@ -243,7 +246,13 @@ class Plan(abc.ABC):
         return "", ""
 
     def note(self, study: Study, results: Sequence[Result], *, final: bool) -> str:
-        """Returns a sentence for below the tables without its full stop, see `sections`."""
+        """Returns a sentence for below the tables, without its full stop.
+
+        Args:
+          study: is finished.
+          results: of the plan.
+          final: whether anything of the test may be shown.
+        """
         del study, results, final
         return ""
 

@@ -17,10 +17,11 @@ from sepcon.reports.comparison import (
     mean_column,
 )
 from sepcon.reports.page import Section
-from sepcon.reports.results import RESULTS_FILE, read_results
+from sepcon.reports.results import RESULTS_FILE, read_rows
 from sepcon.runs import run_folder
 from sepcon.runs.jobs import Job
-from sepcon.studies.map import map_section
+from sepcon.runs.json_file import told_if_damaged
+from sepcon.startup import load_tensorflow
 from sepcon.studies.plan import Measure, Plan, Result, Study
 from sepcon.studies.pretraining_commands import (
     ASKED_OF_ROWS,
@@ -29,19 +30,16 @@ from sepcon.studies.pretraining_commands import (
     World,
     is_supervised,
 )
-from sepcon.studies.pretraining_page import (
-    listening_section,
-    pretraining_section,
-    separation_section,
-)
 
 # What the benchmark calls the lower end of the scale.
+# What every row of a benchmark has.
+_NUMBERS = ("seed", "seconds")
 _UNTRAINED = "untrained encoder"
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingPlan(PretrainingSettings, Plan):
-    """Rows are ways of pretraining, and what they are worth is mAP of the shallow benchmark.
+    """Rows are ways of pretraining, compared by the mAP of the shallow benchmark.
 
     Every row is pretrained and measured with every seed, in every rotation of the data. Rows share
     scenes, separators and stored channels, which are made as far as rows name them (`CHANNELS`).
@@ -50,7 +48,7 @@ class PretrainingPlan(PretrainingSettings, Plan):
 
     verb: ClassVar[str] = "pretrain"
     asks: ClassVar[Sequence[str]] = ASKED_OF_ROWS
-    heading: ClassVar[str] = "What the embeddings are worth"
+    heading: ClassVar[str] = "Quality of the embeddings"
     # A further number of the benchmark takes a column here.
     measure: ClassVar[Measure] = Measure(
         mean_column("mAP"),
@@ -58,8 +56,8 @@ class PretrainingPlan(PretrainingSettings, Plan):
         paragraphs=(
             "A classifier with one hidden layer on frozen embeddings, tested once on scenes whose "
             "recordings occur nowhere else.",
-            "What a control gains too (random equalization, random masks, an untrained separator) "
-            "is not owed to separation.",
+            "What a control gains as well (random equalization, random masks, an untrained "
+            "separator) is not an effect of separation.",
         ),
         beside=(mean_column("d_prime", head="d-prime", decimals=2),),
         further=(
@@ -71,10 +69,11 @@ class PretrainingPlan(PretrainingSettings, Plan):
             SECONDS,
         ),
         further_paragraphs=(
-            "Of the way from the untrained encoder to supervised training on the same scenes, how "
-            "much is behind; a linear classifier on scenes; scenes ranked by their distance to an "
-            "example, which a random order brings to about a third; and, where there are clean "
-            "clips, how often a linear probe names the class of a recording that it hears alone.",
+            "Where a row is supervised: which share of the distance from the untrained encoder to "
+            "supervised training on the same scenes a row covers. Linear mAP is that of a linear "
+            "classifier on scenes. Retrieval mAP is that of scenes ranked by their distance to an "
+            "example; a random order has about 1/3. Clean clips, where there are any: the accuracy "
+            "of a linear probe on single recordings.",
         ),
     )
     selection: ClassVar[Measure] = Measure(
@@ -112,13 +111,18 @@ class PretrainingPlan(PretrainingSettings, Plan):
             folder = commands.baselines_dir(rotation, seed)
             told = study.told_of("benchmark", None, folder, self.rotations[rotation])
             told |= self._world(World(rotation))
-            results += [{**row, **told} for row in read_results(folder / RESULTS_FILE)]
+            results += [
+                {**row, **told} for row in read_rows(folder / RESULTS_FILE, numbers=_NUMBERS)
+            ]
         order = {row.name: place for place, row in enumerate(study.rows)}
         for run in sorted(commands.runs(), key=lambda run: order[run.row.name]):
             folder = commands.pretrain_dir(run)
-            trained = run_folder.read_record(folder)
-            (row,) = read_results(commands.benchmark_dir(run) / RESULTS_FILE)
-            seconds = round(float(trained["seconds"]) + float(row["seconds"]), 1)
+            trained = run_folder.read_numbers(folder, "seconds", "steps")
+            path = commands.benchmark_dir(run) / RESULTS_FILE
+            rows = read_rows(path, numbers=_NUMBERS)
+            with told_if_damaged(path, cure="remove the folder, then the same command goes on"):
+                (row,) = rows
+            seconds = round(trained["seconds"] + float(row["seconds"]), 1)
             told = study.told_of("pretrain", run.row, folder, self.rotations[run.world.rotation])
             told |= {"seconds": seconds, "steps": trained["steps"], **self._world(run.world)}
             results.append({**row, **told})
@@ -143,6 +147,15 @@ class PretrainingPlan(PretrainingSettings, Plan):
         return f"Pretraining of {', '.join(steps)} steps{differ}"
 
     def sections(self, study: Study, selection: Sequence[Summary], *, final: bool) -> list[Section]:
+        # They load TensorFlow, which nothing of a study needs before its end.
+        load_tensorflow()
+        from sepcon.studies.map import map_section
+        from sepcon.studies.pretraining_page import (
+            listening_section,
+            pretraining_section,
+            separation_section,
+        )
+
         commands = PretrainingCommands(self, study)
         sections = [map_section(commands, selection)] if final else []
         separators: dict[World, Path] = commands.separator_dirs

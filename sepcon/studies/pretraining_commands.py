@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sepcon.embeddings.benchmark import LOG_MEL_STATISTICS, UNTRAINED_ENCODER
 from sepcon.errors import SepconError
+from sepcon.reports.results import LOG_MEL_STATISTICS, UNTRAINED_ENCODER
 from sepcon.runs import run_folder
 from sepcon.runs.jobs import Job
-from sepcon.separation import controls
+from sepcon.separation.control_kinds import KINDS, RANDOM_MASKS, TRUE_SOURCES
 from sepcon.studies.plan import Study, checked_row, job_name
 from sepcon.studies.rows import StudyRow, folder_name
 
@@ -114,7 +114,7 @@ class PretrainingCommands:
     def check(self) -> None:
         """Raises a SepconError where rows do not fit the settings."""
         settings, rows = self.settings, self.study.rows
-        known = {*settings.states, *controls.KINDS}
+        known = {*settings.states, *KINDS}
         for row in rows:
             unknown = sorted(set(channels_of(row)) - known)
             if unknown:
@@ -126,7 +126,7 @@ class PretrainingCommands:
                 raise SepconError(
                     f"study.rows: {row.name!r} is taken by PretrainingPlan.baselines; rename it"
                 )
-        masks = any(controls.RANDOM_MASKS in channels_of(row) for row in rows)
+        masks = any(RANDOM_MASKS in channels_of(row) for row in rows)
         if masks and settings.loudness_of not in settings.states:
             raise SepconError(
                 f"PretrainingPlan.loudness_of is {settings.loudness_of!r}, expected one of "
@@ -147,7 +147,7 @@ class PretrainingCommands:
         ]
 
     def _worlds_of(self, row: StudyRow, rotation: str) -> list[World]:
-        without = {controls.TRUE_SOURCES}
+        without = {TRUE_SOURCES}
         if not self.settings.separator_seeds or set(channels_of(row)) <= without:
             return [World(rotation)]
         return [World(rotation, seed) for seed in self.settings.separator_seeds]
@@ -167,7 +167,7 @@ class PretrainingCommands:
         return {
             world: self._place(world, "separator")
             for world, names in self._named().items()
-            if set(names) - {controls.TRUE_SOURCES}
+            if set(names) - {TRUE_SOURCES}
         }
 
     def jobs(self) -> list[Job]:
@@ -198,7 +198,7 @@ class PretrainingCommands:
         """The separator and what it makes: as much of it as the rows ask for."""
         states = self.settings.states
         stored = [] if self.settings.on_the_fly else [name for name in named if name in states]
-        masks = controls.RANDOM_MASKS in named
+        masks = RANDOM_MASKS in named
         if masks and self.settings.loudness_of not in stored:
             stored.append(self.settings.loudness_of)
         jobs = []
@@ -250,7 +250,7 @@ class PretrainingCommands:
 
     def _control_job(self, world: World, kind: str) -> Job:
         bindings, needs = [f"KIND={kind!r}"], [self._prepared(world)]
-        if kind == controls.RANDOM_MASKS:
+        if kind == RANDOM_MASKS:
             reference = self._place(world, "channels") / self.settings.loudness_of
             bindings.append(f"REFERENCE={str(reference)!r}")
             needs = [self._name(reference)]

@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 
 from sepcon.reports.page import Clip, Section, audio_clip, line_figure
+from sepcon.runs.json_file import told_if_damaged
 from sepcon.studies.pretraining_commands import PretrainingCommands, World
 from sepcon.studies.rows import StudyRow
 from sepcon.training.logs import read_metric
@@ -26,16 +27,23 @@ _MEASURES = {
 
 
 def separation_section(separator: Path, world: World) -> Section:
-    """Returns what the separator of a run folder was measured to do, step by step."""
+    """Makes the section with the measures of a separator at each of its states.
+
+    Args:
+      separator: its run folder.
+      world: the rotation, and the seed of the separator where there are several.
+    """
     of_seed = "" if world.separator is None else f"separator of seed {world.separator}"
     where = ", ".join(part for part in (world.rotation, of_seed) if part)
-    measures = json.loads((separator / "separation.json").read_text())
-    # A handful of scenes may hold none with so many sources.
-    columns = {key: head for key, head in _MEASURES.items() if key in measures[0]}
-    table = [
-        [*columns.values()],
-        *[[_cell(row[key]) for key in columns] for row in measures],
-    ]
+    path = separator / "separation.json"
+    with told_if_damaged(path, cure="remove the folder, then the same command makes it again"):
+        measures = json.loads(path.read_text(encoding="utf-8"))
+        # A handful of scenes may hold none with so many sources.
+        columns = {key: head for key, head in _MEASURES.items() if key in measures[0]}
+        table = [
+            [*columns.values()],
+            *[[_cell(row[key]) for key in columns] for row in measures],
+        ]
     return Section(
         f"Separation by training step{f' ({where})' if where else ''}",
         [
@@ -94,7 +102,7 @@ def pretraining_section(commands: PretrainingCommands) -> Section:
             figures.append(line_figure(caption, curves, x_label="step", y_label=label))
     return Section(
         "Pretraining",
-        ["The loss does not rank the runs: harder views have a higher one."],
+        ["Do not compare rows by their losses: views that are harder have a higher loss."],
         figures=figures,
     )
 

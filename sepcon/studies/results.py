@@ -1,16 +1,15 @@
-"""The files that a study ends with: a line for each run, and tables of the rows."""
+"""The files that a study writes at its end: a line for each run, and tables of the rows."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sepcon.reports import comparison
 from sepcon.reports.results import RESULTS_FILE
 from sepcon.runs import run_folder
+from sepcon.runs.csv_text import csv_text
 from sepcon.studies.plan import Measure, Plan, Result, Study
 
 CSV_FILE = "study.csv"
@@ -25,7 +24,17 @@ _LAST_COLUMNS = ("seconds", "steps", "commit", "gin_files", "gin_bindings")
 def summarize(
     plan: Plan, study: Study, results: Sequence[Result], measure: Measure
 ) -> list[comparison.Summary]:
-    """Returns one summary for each name of the results, by one of the plan's measures."""
+    """Summarizes the results of each row, and compares it with another row.
+
+    Args:
+      plan: of the study.
+      study: which row is compared with which.
+      results: of the plan.
+      measure: one of the plan's two.
+
+    Returns:
+      One summary for each name of the results.
+    """
     untrained, supervised = plan.ends(study)
     return comparison.summarize(
         plan.runs(results),
@@ -38,13 +47,16 @@ def summarize(
 
 
 def provenance(plan: Plan, study: Study, results: Sequence[Result], *, final: bool) -> str:
-    """Returns one paragraph: what means are over, how they are compared, and what made them.
+    """Describes how the tables were made: over what means are taken, how rows are compared.
 
     Args:
       plan: of the study.
       study: is finished.
       results: of the plan.
       final: whether anything of the test may be told.
+
+    Returns:
+      One paragraph, which stands below the tables.
     """
     rotations = _values(results, "rotation")
     parts = [f"Seeds {_list(_values(results, 'seed'))}"]
@@ -62,11 +74,11 @@ def provenance(plan: Plan, study: Study, results: Sequence[Result], *, final: bo
         "of rows"
     )
     if len(study.rows) > 1:
-        parts.append(study.compared_with("what stands under 'against'"))
+        parts.append(study.compared_with("the row under 'against'"))
     if any(f"{plan.measure.key}_low" in result for result in results):
         parts.append(
-            "How much other test clips would change a figure is in study.csv, run by run: the "
-            "bootstrap's interval, which of a single seed is shown here"
+            "study.csv also has the bootstrap interval of each run, over test clips; with a single "
+            "seed it is the interval shown here"
         )
     parts.append(plan.note(study, results, final=final))
     parts.append(f"Commit {_list(_values(results, 'commit'))}")
@@ -92,11 +104,24 @@ def write_results(
     summaries: Sequence[comparison.Summary],
     origin: str,
 ) -> None:
-    """Writes the tables of a study, and with `summaries` of the test what has seen the test."""
+    """Writes study.csv, selection.md and, where there are `summaries`, table.md and results.json.
+
+    Args:
+      plan: of the study.
+      root: run folder of the study.
+      results: of the plan.
+      selection: summaries of the measure for selection, one for each name.
+      summaries: summaries of the test, one for each name; empty while settings are being chosen:
+        then nothing that was measured on the test is written.
+      origin: see `provenance`.
+
+    Raises:
+      WriteError: a file cannot be written.
+    """
     selected = comparison.compared_columns(plan.selection.column, plan.selection.beside)
     texts = {
         SELECTION_FILE: _table(selection, (*selected, *plan.selection.further), origin),
-        CSV_FILE: csv_text(plan, results, final=bool(summaries)),
+        CSV_FILE: csv_text(_cells(plan, results, final=bool(summaries))),
     }
     if summaries:
         compared = comparison.compared_columns(plan.measure.column, plan.measure.beside)
@@ -112,26 +137,20 @@ def _table(
     return f"{comparison.markdown(comparison.table(summaries, columns))}\n{origin}\n"
 
 
-def csv_text(plan: Plan, results: Sequence[Result], *, final: bool) -> str:
-    """Returns a line for each result; if not `final`, nothing that was measured on the test."""
+def _cells(plan: Plan, results: Sequence[Result], *, final: bool) -> Iterator[list[object]]:
+    """The table of all runs, its header first; if not `final`, nothing measured on the test."""
     present = {"row", *(key for result in results for key in result)}
     columns = _columns(plan, results) if final else _selection_columns(plan)
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text,
-        [name for name in columns if name in present],
-        extrasaction="ignore",
-        lineterminator="\n",
-    )
-    writer.writeheader()
+    header = [name for name in columns if name in present]
+    yield list(header)
     for result in results:
-        told = {
+        texts = {
             "row": result["name"],
             "gin_files": " ".join(result["gin_files"]),
             "gin_bindings": "; ".join(result["gin_bindings"]),
         }
-        writer.writerow({**result, **told})
-    return text.getvalue()
+        cells = {**result, **texts}
+        yield [cells.get(name, "") for name in header]
 
 
 def _selection_columns(plan: Plan) -> list[str]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sepcon.errors import SepconError
+from sepcon.errors import SepconError, nearest
 
 # Gin files and bindings, which hold a '='; a single one may stand by itself.
 Entries = Sequence[str] | str
@@ -123,7 +123,7 @@ def matching(setting: str, patterns: Entries, names: Iterable[str]) -> tuple[str
         if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
             raise SepconError(
                 f"{setting} names {pattern!r}, which is none of the rows: "
-                f"{', '.join(map(repr, names))}"
+                f"{', '.join(map(repr, names))}{nearest(pattern, names)}"
             )
     return tuple(
         name for name in names if any(fnmatch.fnmatchcase(name, each) for each in patterns)

@@ -9,7 +9,7 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
-from sepcon.data.examples import Examples
+from sepcon.data.examples import Examples, ExamplesInRows
 from sepcon.models.encoders import recalibrate_batch_norm
 from sepcon.training.task import Summaries
 from sepcon.views.sampler import Views
@@ -39,17 +39,25 @@ class BatchViews(Protocol):
           SepconError: the examples are not such that these views can be made of them.
         """
 
+    def drawn_from(self, examples: Examples, *, plain: bool = False) -> Examples | ExamplesInRows:
+        """What a stream reads of the examples to make these views; of many kinds the examples.
+
+        Args:
+          examples: what `opened` was given.
+          plain: whether for `plain` views alone; random numbers mean the same.
+        """
+
     def __call__(self, batch: dict[str, tf.Tensor]) -> Views:
         """Both views, [batch, ...] float32 each."""
 
     def single(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """The first view alone, the very one that both together have."""
+        """The first view alone, [batch, ...] float32: the same as that of both together."""
 
     def plain(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """A view without augmentation, such as evaluation will see, [batch, ...] float32."""
 
     def summaries(self, batch: dict[str, tf.Tensor]) -> Summaries:
-        """The first examples of a batch to look at and listen to."""
+        """The first examples of a batch [batch, ...] to look at and listen to."""
 
     def save_description(self, run_dir: str | Path, encoder: keras.Model) -> None:
         """Writes model.json: the encoder, and what it takes to feed it.
@@ -65,18 +73,19 @@ class BatchViews(Protocol):
 def recalibrate(
     encoder: keras.Model, views: BatchViews, batches: Iterable[dict[str, tf.Tensor]]
 ) -> int:
-    """Takes the encoder's batch normalisation statistics anew, on plain views.
+    """Computes the encoder's batch normalisation statistics anew, on views without augmentation.
 
-    To be called once after training, for evaluation sees nothing else. Runs outside of any strategy
-    and is a pure function of weights and batches.
+    To be called once after training, because evaluation sees only such views. Runs outside of any
+    strategy; the result depends on weights and batches only.
 
     Args:
       encoder: changed in place.
       views: makes the plain views.
-      batches: some dozens of batches of the training stream.
+      batches: some dozens of batches of the training stream, drawn for plain views, [batch, ...]
+        each.
 
     Returns:
-      the number of batches seen.
+      The number of batches seen.
     """
     plain = tf.function(views.plain, autograph=False)
     return recalibrate_batch_norm(encoder, map(plain, batches))

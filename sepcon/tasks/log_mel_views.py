@@ -9,15 +9,16 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from sepcon.audio.log_mel import LogMel
+from sepcon.audio.maps.log_mel_maps import FrontEnd
 from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import to_float
-from sepcon.data.examples import Examples
+from sepcon.data.examples import Examples, ExamplesInRows
 from sepcon.errors import SepconError
 from sepcon.models.encoder_files import save_encoder_config
 from sepcon.models.separator.network import load_separator
 from sepcon.training.task import Summaries
 from sepcon.views.augment import Augmentation, Chain, split_uniforms
+from sepcon.views.clip_patches import clip_patches
 from sepcon.views.example_mixing import ExampleMixing
 from sepcon.views.sampler import Views, ViewSampler
 from sepcon.views.separator_front_end import SeparatorFrontEnd
@@ -27,11 +28,13 @@ _MAX_SUMMARIES = 4
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class LogMelViews:
-    """Cuts two patches of each clip, mixes, transforms and augments them; see `BatchViews`.
+    """Two patches of each clip, mixed, transformed and augmented; see `BatchViews`.
 
-    A batch holds 'audio' int16 [batch, samples], 'uniforms' float32 [batch, num_uniforms], and
-    where the sampler needs channels 'channels' int16 [batch, channel, samples] or, for a front-end
-    to make them, 'state_uniform' float32 [batch].
+    A batch holds 'uniforms' float32 [batch, num_uniforms], and 'patches' int16 [batch, 2, patch
+    samples], as the sampler has drawn them where they were read. A front-end makes channels of
+    whole clips: then it holds 'audio' int16 [batch, samples] and 'state_uniform' float32 [batch],
+    and the sampler draws from them on the device, by the same rule. It may bring 'channels' int16
+    [batch, channel, samples] itself.
 
     Attributes:
       sampler: draws the pairs of patches.
@@ -48,7 +51,7 @@ class LogMelViews:
     """
 
     sampler: ViewSampler
-    log_mel: LogMel
+    log_mel: FrontEnd
     anchor_augmentations: Sequence[Augmentation] = ()
     positive_augmentations: Sequence[Augmentation] = ()
     waveform_augmentations: Sequence[Augmentation] = ()
@@ -69,9 +72,10 @@ class LogMelViews:
 
     @property
     def encoder_arguments(self) -> Mapping[str, int]:
-        """`num_frames` and `num_mels` of a patch."""
+        """`num_frames` and `num_mels` of a patch, and `num_maps` where there are several."""
         num_frames = self.log_mel.num_frames(self.sampler.patch_samples)
-        return {"num_frames": num_frames, "num_mels": self.log_mel.num_mels}
+        shape = {"num_frames": num_frames, "num_mels": self.log_mel.num_mels}
+        return shape if self.log_mel.num_maps == 1 else {**shape, "num_maps": self.log_mel.num_maps}
 
     def opened(self, examples: Examples) -> LogMelViews:
         """Checks that clips have what is needed, and loads the separators.
@@ -92,22 +96,30 @@ class LogMelViews:
         loaded = [load_separator(run, step) for run, step in self.separators]
         return dataclasses.replace(self, front_end=SeparatorFrontEnd(loaded))
 
+    def drawn_from(self, examples: Examples, *, plain: bool = False) -> Examples | ExamplesInRows:
+        """See `BatchViews`: patches, but for a front-end whole clips."""
+        assert isinstance(examples, ClipExamples), "see `opened`"
+        sampler = self._plain_sampler if plain else self.sampler
+        if sampler.needs_channels and self.front_end is not None:
+            return dataclasses.replace(examples, hop_samples=sampler.hop_samples)
+        return clip_patches(examples, sampler)
+
     def __call__(self, batch: dict[str, tf.Tensor]) -> Views:
         """The augmented log-mel patches of both views, each [batch, frames, mels] float32."""
         return Views(*self._log_mels(batch, 2))
 
     def single(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Those of the first view alone, at half the cost: what one draws, both together draw."""
+        """The first view alone, [batch, frames, mels] float32: the same as that of both together.
+
+        It costs half as much as both.
+        """
         return self._log_mels(batch, 1)[0]
 
     def _log_mels(self, batch: dict[str, tf.Tensor], count: int) -> list[tf.Tensor]:
         """The log-mel patches of the first `count` views."""
         to_sampler, to_anchor, to_positive, *rest = split_uniforms(batch["uniforms"], self._widths)
         to_mixing, to_waveform = rest[:2], rest[2:]
-        # What is read as int16 stays int16 until it is cut: that halves the memory to move.
-        mixture, channels = self._clips(batch)
-        views = self.sampler(mixture=mixture, channels=channels, uniforms=to_sampler)[:count]
-        waveforms = [_as_float(view) for view in views]
+        waveforms = list(self._patches(batch, self.sampler, to_sampler)[:count])
         augment_waveform, *augment = self._chains
         if augment_waveform.num_uniforms:
             waveforms = [
@@ -125,16 +137,20 @@ class LogMelViews:
         ]
 
     def summaries(self, batch: dict[str, tf.Tensor]) -> Summaries:
-        """The first examples of a batch: patches as pictures, mixture and channels as sound."""
+        """The first examples of a batch [batch, ...]: patches as pictures and as sounds.
+
+        The sounds are those before augmentation; of whole clips they are mixture and channels.
+        """
         batch = {name: value[:_MAX_SUMMARIES] for name, value in batch.items()}
         log_mels = self(batch)
-        mixture, channels = self._clips(batch)
-        sounds = {"mixture": _as_float(mixture)}
-        if channels is not None:
-            sounds |= {
-                f"channel_{number}": _as_float(channel)
-                for number, channel in enumerate(tf.unstack(channels, axis=1))
-            }
+        if "patches" in batch:
+            patches = to_float(batch["patches"])
+            sounds = {"anchor": patches[:, 0], "positive": patches[:, 1]}
+        else:
+            mixture, channels = self._clips(batch)
+            of_channels = [] if channels is None else tf.unstack(channels, axis=1)
+            sounds = {"mixture": mixture}
+            sounds |= {f"channel_{number}": each for number, each in enumerate(of_channels)}
         rate = self.log_mel.sample_rate_hz
         return Summaries(
             audio={name: (sound, rate) for name, sound in sounds.items()},
@@ -142,11 +158,12 @@ class LogMelViews:
         )
 
     def plain(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Unaugmented log-mel patches of the mixtures, where the anchors lie."""
-        sampler = dataclasses.replace(self.sampler, pairs=("mixture-mixture",))
+        """Log-mel patches of the mixtures without augmentation, [batch, frames, mels] float32.
+
+        They lie where the anchors of the views lie.
+        """
         uniforms = split_uniforms(batch["uniforms"], self._widths)[0]
-        views = sampler(mixture=batch["audio"], channels=None, uniforms=uniforms)
-        return self.log_mel(_as_float(views.anchor))
+        return self.log_mel(self._patches(batch, self._plain_sampler, uniforms).anchor)
 
     def save_description(self, run_dir: str | Path, encoder: keras.Model) -> None:
         """Writes model.json with the encoder, the log-mel front-end and the length of a patch."""
@@ -173,17 +190,30 @@ class LogMelViews:
         of_sampler = self.sampler.num_uniforms
         return [of_sampler, anchor, positive, mixing, mixing, waveform, waveform]
 
-    def _clips(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Mixture [batch, samples] and, if needed, channels [batch, channel, samples].
+    @property
+    def _plain_sampler(self) -> ViewSampler:
+        """Draws the anchors' places, and takes the mixture there."""
+        return dataclasses.replace(self.sampler, pairs=("mixture-mixture",))
 
-        Both are float32 if a front-end makes the channels, else int16 as they were read.
-        """
-        if not self.sampler.needs_channels:
-            return batch["audio"], None
-        if self.front_end is None:
-            return batch["audio"], batch.get("channels")
+    def _patches(
+        self, batch: dict[str, tf.Tensor], sampler: ViewSampler, uniforms: tf.Tensor
+    ) -> Views:
+        """The waveforms of both patches, [batch, patch samples] float32 each."""
+        if "patches" in batch:
+            return Views(*tf.unstack(to_float(batch["patches"]), axis=1))
+        mixture, channels = self._clips(batch, with_channels=sampler.needs_channels)
+        return sampler(mixture=mixture, channels=channels, uniforms=uniforms)
+
+    def _clips(
+        self, batch: dict[str, tf.Tensor], *, with_channels: bool = True
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Mixture [batch, samples] and, if needed, channels [batch, channel, samples], float32."""
         mixture = to_float(batch["audio"])
-        return mixture, self.front_end(mixture, batch["state_uniform"])
+        if not (with_channels and self.sampler.needs_channels):
+            return mixture, None
+        if self.front_end is not None:
+            return mixture, self.front_end(mixture, batch["state_uniform"])
+        return mixture, to_float(batch["channels"]) if "channels" in batch else None
 
 
 def _check_channels(views: LogMelViews, stored: Sequence[str]) -> None:
@@ -217,10 +247,6 @@ def _check_audio(views: LogMelViews, examples: ClipExamples) -> None:
             f"{clips.name}: clips of {examples.clip_samples} samples are shorter than a patch of "
             f"{patch}; take a shorter PATCH_SECONDS"
         )
-
-
-def _as_float(audio: tf.Tensor) -> tf.Tensor:
-    return to_float(audio) if audio.dtype == tf.int16 else audio
 
 
 def _cut_or_pad(waveform: tf.Tensor, length: int) -> tf.Tensor:

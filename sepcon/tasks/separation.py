@@ -24,6 +24,7 @@ from sepcon.models.separator.network import Separator
 from sepcon.replicas import num_replicas
 from sepcon.training.distribution import check_batch
 from sepcon.training.task import Summaries
+from sepcon.views.augment import crop, movable
 
 _NUM_UNIFORMS = 2  # where a clip is cut, and how loud it becomes
 _ACTIVE_DB = 20.0  # a source is active that is not further below the loudest
@@ -175,7 +176,7 @@ class SeparationTask:
         return values
 
     def summaries(self, batch: dict[str, tf.Tensor]) -> Summaries:
-        """Mixtures of mixtures and their sources, to listen to and as spectrograms."""
+        """Mixtures of mixtures of a batch [batch, ...] and their channels, as sound and picture."""
         mixture = tf.reduce_sum(self._references(batch)[:_NUM_EXAMPLES], axis=1)
         estimate = self._separator(mixture)
         tracks = tf.concat([mixture[:, tf.newaxis], estimate], axis=1)
@@ -225,11 +226,10 @@ class SeparationTask:
         """Cuts and scales int16 [batch, row, clip_samples] to float32 [batch, row, samples]."""
         clip_samples = audio.shape[2]
         segment_samples = min(self._segment_samples, clip_samples)
-        places = clip_samples - segment_samples + 1
-        start = tf.cast(uniforms[:, 0] * tf.cast(places, tf.float32), tf.int32)
-        start = tf.minimum(start, places - 1)  # a product that rounded up
-        index = start[:, tf.newaxis] + tf.range(segment_samples)
-        segment = to_float(tf.gather(audio, index, axis=2, batch_dims=1))
+        places = float(clip_samples - segment_samples + 1)
+        # A product may round up.
+        start = tf.minimum(tf.floor(uniforms[:, 0] * places), places - 1)
+        segment = to_float(crop(audio, start, segment_samples))
         gain_db = self._gain_range_db * (2.0 * uniforms[:, 1, tf.newaxis, tf.newaxis] - 1.0)
         return segment * 10.0 ** (gain_db / 20.0)
 
@@ -255,7 +255,10 @@ def supervised_pairs(num_pairs: int, share: float) -> list[int]:
 def _pairs_of(batch: dict[str, tf.Tensor], pairs: list[int]) -> dict[str, tf.Tensor]:
     """The rows of some pairs of a batch."""
     rows = [2 * pair + half for pair in pairs for half in (0, 1)]
-    return {name: tf.gather(value, rows) for name, value in batch.items()}
+    return {
+        name: tf.bitcast(tf.gather(movable(value), rows), value.dtype)
+        for name, value in batch.items()
+    }
 
 
 def _joined(parts: list[tf.Tensor]) -> tf.Tensor:

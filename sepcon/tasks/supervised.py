@@ -234,7 +234,7 @@ class SupervisedTask:
         per_view = tf.split(projected, self._objective.num_views, axis=0)
         return supervised_contrastive(
             projection=tf.stack(per_view, axis=1),  # [batch, views, dim]
-            label=tf.argmax(labels, axis=-1, output_type=tf.int32),
+            label=tf.argmax(labels, axis=-1),
             temperature=self._objective.temperature,
         )
 

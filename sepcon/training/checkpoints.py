@@ -11,8 +11,6 @@ import contextlib
 import json
 import re
 import sys
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +20,11 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.errors import SepconError, WriteError, one_line, write_error
+from sepcon.runs import run_folder
+from sepcon.runs.json_file import DAMAGE
 from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable, write_arrays
 
 _RECORD = "record"
-_UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -35,12 +34,20 @@ class Progressed:
     Attributes:
       step: steps done.
       seconds: time spent on them, in all starts together.
-      notes: what else the loop wants back, as JSON has it.
+      notes: what else the loop needs after a restart, as JSON can hold it.
     """
 
     step: int = 0
     seconds: float = 0.0
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def steps_done(run_dir: Path) -> int:
+    """How many steps of a training are saved in the folder of its run, by the files' names."""
+    record = run_folder.training_record(run_dir)
+    if record is not None:
+        return int(record["step"])
+    return max(Checkpoints(run_dir, {}).steps(), default=0)
 
 
 class Checkpoints:
@@ -103,7 +110,7 @@ class Checkpoints:
         for step in reversed(self.steps()):
             try:
                 record, arrays = _read(self.path(step))
-            except _UNREADABLE as error:
+            except DAMAGE as error:
                 damage = f"{self.path(step)} is damaged ({one_line(error)})"
                 print(f"warning: {damage}; trying an earlier checkpoint", file=sys.stderr)
                 continue
@@ -158,7 +165,15 @@ class Checkpoints:
 
 
 def named_variables(model: Any, optimizer: Any) -> dict[str, Any]:
-    """All variables of a model and its optimizer by unique names, in a fixed order."""
+    """Collects all variables of a model and its optimizer.
+
+    Args:
+      model: a Keras model or layer.
+      optimizer: a Keras optimizer, built.
+
+    Returns:
+      Name -> variable, in a fixed order; a name that occurs twice gets a prime (').
+    """
     named: dict[str, Any] = {}
     for kind, variables in (("model", model.variables), ("optimizer", optimizer.variables)):
         for variable in variables:
@@ -171,7 +186,15 @@ def named_variables(model: Any, optimizer: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def told_if_disk_fails(run_dir: Path, what: str) -> Iterator[None]:
-    """Turns what a full or broken disk raises, in Python or TensorFlow, into a SepconError."""
+    """Turns the errors of a full or broken disk, of Python or TensorFlow, into a SepconError.
+
+    Args:
+      run_dir: folder of the run.
+      what: the file in it that is written.
+
+    Raises:
+      WriteError: the block failed to write.
+    """
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
@@ -183,6 +206,8 @@ def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
     """The record and all arrays of a checkpoint; whatever is wrong with it raises."""
     with np.load(path, allow_pickle=False) as members:
         record = json.loads(members[_RECORD].tobytes())
+        # What every checkpoint says of itself.
+        int(record["step"]), float(record["seconds"]), dict(record["notes"]), list(record["names"])
         arrays = [members[_member(place)] for place in range(len(record["names"]))]
     return record, arrays
 

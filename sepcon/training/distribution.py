@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from sepcon.errors import SepconError, one_line
+from sepcon.replicas import first_gpu
 from sepcon.training.task import Stream
+from sepcon.training.waiting import Waiting
 
+# The jobs of TF_CONFIG whose processes train.
+_JOBS = ("chief", "worker")
 STRATEGIES = ("default", "mirrored", "multi_worker", "tpu")
 
 
@@ -33,7 +39,9 @@ def make_strategy(
       SepconError: unknown name, or the devices are not there.
     """
     if name == "default":
-        return tf.distribute.get_strategy()
+        gpu = first_gpu()
+        # Batches are then copied to the GPU ahead of their steps.
+        return tf.distribute.OneDeviceStrategy(gpu) if gpu else tf.distribute.get_strategy()
     if name == "mirrored":
         return _mirrored(num_devices)
     if name == "multi_worker":
@@ -44,15 +52,15 @@ def make_strategy(
 
 
 def _mirrored(num_devices: int | None) -> tf.distribute.Strategy:
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    wanted = len(devices) if num_devices is None else num_devices
-    if not 1 <= wanted <= len(devices):
-        found = ", ".join(device.name for device in devices)
+    seen = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    wanted = len(seen) if num_devices is None else num_devices
+    if not 1 <= wanted <= len(seen):
+        found = ", ".join(device.name for device in seen)
         raise SepconError(
-            f"strategy 'mirrored': num_devices is {wanted}, but TensorFlow sees {len(devices)} "
+            f"strategy 'mirrored': num_devices is {wanted}, but TensorFlow sees {len(seen)} "
             f"({found}); ask for at most that many"
         )
-    return tf.distribute.MirroredStrategy([device.name for device in devices[:wanted]])
+    return tf.distribute.MirroredStrategy([device.name for device in seen[:wanted]])
 
 
 def _multi_worker() -> tf.distribute.Strategy:
@@ -75,13 +83,22 @@ def _check_tf_config(text: str | None) -> None:
         )
     try:
         config = json.loads(text)
-        workers, index = config["cluster"]["worker"], config["task"]["index"]
-        good = len(workers) > index >= 0
-    except (ValueError, KeyError, TypeError):
+        cluster, task = config["cluster"], config["task"]
+        job, index = task.get("type", "worker"), task["index"]
+        good = any(cluster.get(name) for name in _JOBS) and (
+            job not in _JOBS or len(cluster[job]) > index >= 0
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
         good = False
     if not good:
         raise SepconError(
             f"strategy 'multi_worker': TF_CONFIG is {text!r}, expected something like {example}"
+        )
+    others = sorted({*cluster, job} - set(_JOBS))
+    if others:
+        raise SepconError(
+            f"strategy 'multi_worker': TF_CONFIG names {', '.join(others)}; every process here "
+            "trains and holds all weights: leave out parameter servers and evaluators"
         )
 
 
@@ -100,8 +117,13 @@ def _tpu(tpu: str) -> tf.distribute.Strategy:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes files."""
-    return _worker_index(strategy) == 0
+    """Whether this process is the one that writes files: the job `chief`, or else worker 0."""
+    if num_workers(strategy) == 1:
+        return True
+    resolver = strategy.cluster_resolver
+    if "chief" in resolver.cluster_spec().as_dict():
+        return resolver.task_type == "chief"
+    return resolver.task_id == 0
 
 
 def num_workers(strategy: tf.distribute.Strategy) -> int:
@@ -109,33 +131,65 @@ def num_workers(strategy: tf.distribute.Strategy) -> int:
     resolver = strategy.cluster_resolver
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
         return 1
-    return max(1, len(resolver.cluster_spec().as_dict().get("worker", ())))
+    cluster = resolver.cluster_spec().as_dict()
+    return max(1, sum(len(cluster.get(job, ())) for job in _JOBS))
 
 
-def _worker_index(strategy: tf.distribute.Strategy) -> int:
-    return strategy.cluster_resolver.task_id if num_workers(strategy) > 1 else 0
+def wait_for_chief(strategy: tf.distribute.Strategy) -> None:
+    """To be called by every worker at its very end: none leaves before the chief is done.
+
+    A worker that ends early is taken for lost, and then TensorFlow ends the chief, which perhaps is
+    still at what comes after training.
+    """
+    sum_over_workers(strategy, 0)
 
 
 def sum_over_workers(strategy: tf.distribute.Strategy, value: int) -> int:
-    """The sum of every worker's `value`; all workers must call it at the same point."""
+    """Sums a number over all workers, each of which must call this at the same point.
+
+    Args:
+      strategy: the one that the workers share.
+      value: this worker's number.
+
+    Returns:
+      The same sum on every worker.
+    """
     if num_workers(strategy) == 1:
         return value
     replicas_here = strategy.num_replicas_in_sync // num_workers(strategy)
+    return int(_adder(strategy)(tf.constant(value, tf.int64))) // replicas_here
+
+
+@functools.cache
+def _adder(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
+    """One function for all calls: a new one is traced anew and names its collectives anew."""
 
     @tf.function(autograph=False)
     def add(share: tf.Tensor) -> tf.Tensor:
         shares = strategy.run(lambda x: x, args=(share,))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
 
-    return int(add(tf.constant(value, tf.int64))) // replicas_here
+    return add
 
 
-def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute.Strategy) -> Any:
+def distributed_batches(
+    stream: Stream,
+    start_step: int,
+    strategy: tf.distribute.Strategy,
+    waiting: Waiting | None = None,
+) -> Any:
     """Batches from `start_step` on, shared among the replicas.
 
-    Replica r of R gets rows r * B / R ... (r + 1) * B / R of every global batch of B rows, whatever
-    the strategy, so that the data of a step do not depend on the devices. (Automatic sharding
-    would deal the examples out in an order of its own.)
+    Replica r of R gets the rows from r * B / R up to, not including, (r + 1) * B / R of every
+    global batch of B rows, under every strategy, so that the data of a step do not depend on the
+    devices. (Automatic sharding would deal the examples out in an order of its own.) A worker reads
+    only the rows of its own replicas.
+
+    Args:
+      stream: gives global batches.
+      start_step: steps done before.
+      strategy: whose replicas share every batch.
+      waiting: counts the time until this worker's rows of each batch are there; None for no clock.
 
     Returns:
       An iterable of what `strategy.run` takes; static shapes.
@@ -147,12 +201,15 @@ def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute
     replicas = strategy.num_replicas_in_sync
 
     def rows_of_this_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        dataset = stream.batches(start_step)
-        check_batch(dataset.element_spec, replicas)
+        size = check_batch(stream.batches(0).element_spec, replicas)
+        here = size // context.num_input_pipelines
+        first = context.input_pipeline_id * here
+        dataset = stream.batches(start_step, range(first, first + here))
+        if waiting is not None:
+            dataset = waiting.timed(dataset)
         if replicas > 1:
-            here = replicas // context.num_input_pipelines
-            first = context.input_pipeline_id * here
-            dataset = dataset.flat_map(lambda batch: _per_replica(batch, replicas, first, here))
+            replicas_here = replicas // context.num_input_pipelines
+            dataset = dataset.flat_map(lambda batch: _per_replica(batch, replicas_here))
         # An endless dataset has no last short batch: without this the strategy guards against one
         # and the shapes are no longer static.
         endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
@@ -162,24 +219,24 @@ def distributed_batches(stream: Stream, start_step: int, strategy: tf.distribute
     return strategy.distribute_datasets_from_function(rows_of_this_worker)
 
 
-def _per_replica(
-    batch: dict[str, tf.Tensor], replicas: int, first: int, count: int
-) -> tf.data.Dataset:
-    """Cuts a global batch into the parts of `count` replicas from `first` on, in order."""
+def _per_replica(batch: dict[str, tf.Tensor], replicas: int) -> tf.data.Dataset:
+    """Cuts the rows of a worker into those of each of its replicas, in order."""
 
     def cut(rows: tf.Tensor) -> tf.Tensor:
-        shape = [replicas, rows.shape[0] // replicas, *rows.shape[1:]]
-        return tf.reshape(rows, shape)[first : first + count]
+        return tf.reshape(rows, [replicas, rows.shape[0] // replicas, *rows.shape[1:]])
 
     return tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(cut, batch))
 
 
 def check_batch(spec: dict[str, tf.TensorSpec], replicas: int) -> int:
-    """Returns the number of rows of a batch, and refuses one that replicas cannot share.
+    """Checks that replicas can share a batch.
 
     Args:
-      spec: the parts of a global batch, each [rows, ...], all of them static.
+      spec: name -> shape and dtype of each part of a global batch: [rows, ...], all static.
       replicas: devices that share it.
+
+    Returns:
+      The number of rows.
 
     Raises:
       ValueError: a part has no static shape, or the parts differ in rows.

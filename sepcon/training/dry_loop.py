@@ -1,4 +1,4 @@
-"""In place of the training loop: looks at what would be trained, and trains nothing."""
+"""Stands in for the training loop in a dry run: examines what would be trained, trains nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Training:
     disk_bytes: int
 
     def rows(self) -> list[tuple[str, str]]:
-        """The rows of a table: what it is, and how much."""
+        """Returns the rows of a table to print: (name, value)."""
         epochs = ""
         if self.num_examples:
             share = self.num_steps * self.batch_size / self.num_examples
@@ -62,16 +62,16 @@ class Training:
 
 
 class TrainingChecked(Exception):  # noqa: N818 - it tells of no error
-    """Ends a verb where its training would begin, see `DryLoop`."""
+    """Raised where the training of a verb would begin, to end the verb; see `DryLoop`."""
 
 
 class DryLoop:
     """Takes the arguments of `fit`, checks them, and ends the verb by a `TrainingChecked`.
 
-    So the verb does what it does until its training begins.
+    Everything that the verb does before its training is done as usual.
 
     Args:
-      settings: arguments of `fit` that the run's own loop is bound to.
+      settings: arguments of `fit` that the configuration binds, such as periods in steps.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -89,7 +89,15 @@ class DryLoop:
         description: str = "training",
         **_: Any,
     ) -> NoReturn:
-        """Looks at one batch and at the graph of one step; see `fit` for the arguments.
+        """Looks at one batch and at the graph of one step.
+
+        Args:
+          task: see `fit`, as for all others.
+          stream: gives the batch.
+          optimizer: is built here.
+          num_steps: steps in all.
+          strategy: None is one device.
+          description: what the progress bar would say.
 
         Raises:
           SepconError: a period of the loop is wrong, or an example cannot be read.
@@ -136,5 +144,5 @@ class DryLoop:
 
 
 def size_text(num_bytes: float) -> str:
-    """A number of bytes for people."""
+    """Returns a number of bytes as text with a unit, such as "1.50 GB"."""
     return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: metrics.jsonl and TensorBoard."""
+"""Logs of a training: metrics.jsonl and TensorBoard."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from sepcon.runs.json_file import told_if_damaged
 from sepcon.runs.run_folder import write_text
 from sepcon.training.checkpoints import told_if_disk_fails
 from sepcon.training.step import StepValues
@@ -21,10 +22,25 @@ _MAX_EXAMPLES = 8
 
 
 def read_metric(run_dir: Path, name: str) -> tuple[list[int], list[float]]:
-    """Returns the steps and values of one metric of a run; none where it was not logged."""
-    lines = [json.loads(line) for line in (run_dir / METRICS_FILE).read_text().splitlines()]
-    points = [(line["step"], line[name]) for line in lines if name in line]
-    return [step for step, _ in points], [value for _, value in points]
+    """Reads one metric of a run from metrics.jsonl.
+
+    Args:
+      run_dir: folder of the run.
+      name: of the metric.
+
+    Returns:
+      The steps at which it was logged, and its values; both empty where it never was.
+
+    Raises:
+      SepconError: the log is missing or damaged.
+    """
+    path = run_dir / METRICS_FILE
+    with told_if_damaged(path, cure="remove the folder, then run the verb again"):
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        points = [(int(line["step"]), line[name]) for line in lines if name in line]
+        # A value that was not finite stands there as null.
+        values = [math.nan if value is None else float(value) for _, value in points]
+    return [step for step, _ in points], values
 
 
 class Averages:
@@ -37,20 +53,35 @@ class Averages:
     def __init__(self, state: Mapping[str, float] | None = None) -> None:
         self._sums = dict(state or {})
 
-    def add(self, values: StepValues, *, seconds: float) -> None:
-        """Takes in the steps of a call that took `seconds`."""
+    def add(self, values: StepValues, *, seconds: float, waiting: float) -> None:
+        """Adds the values of a call of several steps.
+
+        Args:
+          values: of the call.
+          seconds: that the call took.
+          waiting: seconds in which a batch was waited for.
+        """
         columns = values.values.astype(np.float64).sum(axis=0)
         additions = dict(zip(values.names, columns.tolist(), strict=True))
         additions |= {"#steps": len(values.values), "#seconds": seconds}
-        additions |= {"#waiting": values.seconds_waiting}
+        additions |= {"#waiting": waiting}
         for name, value in additions.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
 
     def state(self) -> dict[str, float]:
+        """Returns what a checkpoint has to hold."""
         return dict(self._sums)
 
     def take(self, *, batch_size: int) -> dict[str, float]:
-        """The means, examples per second and share of time without data; then starts anew."""
+        """Returns the means since the last call, and starts anew.
+
+        Args:
+          batch_size: of the global batch.
+
+        Returns:
+          The mean of each value; `examples_per_second`; `waiting_share`, the share of the time, 0
+          to 1, in which the devices waited for data. Empty if no step was added.
+        """
         sums, self._sums = self._sums, {}
         steps = sums.pop("#steps", 0)
         seconds, waiting = sums.pop("#seconds", 0.0), sums.pop("#waiting", 0.0)
@@ -84,7 +115,15 @@ class RunLog:
                     tf.summary.text("config", "    " + config_text.replace("\n", "\n    "))
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes one line and the scalars of a step."""
+        """Writes the metrics of a step to metrics.jsonl and TensorBoard.
+
+        Args:
+          step: steps done.
+          values: name -> value; one that is not finite is null in metrics.jsonl.
+
+        Raises:
+          WriteError: the disk is full or fails.
+        """
         if self._run_dir is None:
             return
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
@@ -97,7 +136,15 @@ class RunLog:
             self._writer.flush()
 
     def examples(self, step: int, summaries: Summaries) -> None:
-        """Writes sounds, each at full scale, and pictures."""
+        """Writes sounds, each scaled to a peak of 1, and pictures to TensorBoard.
+
+        Args:
+          step: steps done.
+          summaries: sounds and pictures; the first eight of each name are written.
+
+        Raises:
+          WriteError: the disk is full or fails.
+        """
         if self._run_dir is None:
             return
         with (
@@ -112,13 +159,21 @@ class RunLog:
             self._writer.flush()
 
     def close(self) -> None:
+        """Closes the files."""
         if self._run_dir is not None:
             with told_if_disk_fails(self._run_dir, METRICS_FILE):
                 self._writer.close()
 
 
 def peak_normalized(waveforms: tf.Tensor) -> tf.Tensor:
-    """Scales each waveform, [..., samples], to a peak of 1; silence stays silence."""
+    """Scales each waveform to a peak of 1; silence stays silence.
+
+    Args:
+      waveforms: [..., samples] float.
+
+    Returns:
+      The same shape and dtype.
+    """
     peak = tf.reduce_max(tf.abs(waveforms), axis=-1, keepdims=True)
     return tf.math.divide_no_nan(waveforms, peak)
 

@@ -33,6 +33,7 @@ from sepcon.training.preflight import check_setup, check_stream
 from sepcon.training.rhythm import Rhythm
 from sepcon.training.step import StepFunction, StepValues
 from sepcon.training.task import Stream, Task
+from sepcon.training.waiting import Waiting
 
 Validation = Callable[[], Mapping[str, float]]
 
@@ -74,12 +75,13 @@ def fit(
     validate_every_steps: int | None = None,
     config_text: str | None = None,
     description: str = "training",
+    on_start: Callable[[], object] = lambda: None,
 ) -> FitResult:
     """Trains a task up to `num_steps`, from where an earlier start has left off.
 
     The result does not depend on the number of replicas (within rounding), on `steps_per_call` or
     on where the run was stopped and started again (not by a bit, on the same machine after
-    `runtime.make_deterministic`).
+    `runtime.make_reproducible` where it says so).
 
     The folder of the run receives checkpoints/ (the last ones, to resume), states/ (weights of
     the task's product, for ever; always those of the last step), metrics.jsonl, tensorboard/,
@@ -105,6 +107,8 @@ def fit(
       validate_every_steps: steps between two calls of it; with None only in the end.
       config_text: shown in TensorBoard.
       description: what the progress bar says.
+      on_start: called once all checks have passed, before the first file is written, where the
+        chief of the workers trains.
 
     Returns:
       How it ended. The task's product then has the weights of `FitResult.step`.
@@ -145,6 +149,8 @@ def fit(
             gradient_clip_norm=gradient_clip_norm,
             jit_compile=jit_compile,
         )
+        if is_chief(strategy):
+            on_start()
         return run.train(steps, optimizer, validate, description)
 
 
@@ -193,6 +199,7 @@ class _Run:
         self._log = RunLog(
             run_dir if self._chief else None, start_step=self._step, config_text=config_text
         )
+        self._waiting = Waiting()
         self._examples: dict[str, tf.Tensor] | None = None
 
     def train(
@@ -207,7 +214,9 @@ class _Run:
         self._keep_state()  # the initial one, or one that was lost
         hint = "stopping soon; Ctrl-C again stops at once, without saving"
         with StopRequest(hint) as stop, self._progress(description) as progress:
-            batches = iter(distributed_batches(self._stream, self._step, self._strategy))
+            batches = iter(
+                distributed_batches(self._stream, self._step, self._strategy, self._waiting)
+            )
             while self._step < self._rhythm.num_steps and not self._anyone(bool(stop)):
                 self._advance(steps, batches, progress)
                 self._tell(optimizer, validate)
@@ -223,7 +232,8 @@ class _Run:
             values = steps(batches, count)
         self._stop_if_bad(values)
         self._step += count
-        self._averages.add(values, seconds=time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        self._averages.add(values, seconds=seconds, waiting=self._waiting.take())
         progress.advance(count, note=f"loss {values.values[-1, 0]:.4f}")
         if first_call and steps.untrained_names:
             names = ", ".join(steps.untrained_names[:3])
@@ -278,6 +288,7 @@ class _Run:
                 "averages": self._averages.state(),
                 "metrics": self._metrics,
                 "examples": self._stream.identity,
+                "examples_digest": getattr(self._stream, "digest", ""),
             }
             self._checkpoints.save(Progressed(self._step, self._seconds(), notes))
 
@@ -316,11 +327,22 @@ class _Run:
 
     def _check_same_examples(self, reached: Progressed) -> None:
         """A batch is found by its step: among other examples it would be another one."""
-        before = reached.notes.get("examples", self._stream.identity)  # Earlier runs say nothing.
+        if not reached.step:
+            return
+        # Early runs say nothing, and drew as they did then.
+        earlier = getattr(self._stream, "earlier_identity", self._stream.identity)
+        before = reached.notes.get("examples", earlier)
         if before != self._stream.identity:
             raise SepconError(
                 f"{self._run_dir} was trained on {before} up to step {reached.step}, but is given "
                 f"{self._stream.identity}; give those it began with, or another run_dir"
+            )
+        digests = [reached.notes.get("examples_digest"), getattr(self._stream, "digest", "")]
+        if all(digests) and digests[0] != digests[1]:
+            raise SepconError(
+                f"{self._run_dir} was trained on other {before} up to step {reached.step}: their "
+                "files have other names, sizes or labels now; bring those back that it began with, "
+                "or give another run_dir"
             )
 
     def _check_workers_agree(self, step: int) -> None:

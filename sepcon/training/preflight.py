@@ -1,4 +1,4 @@
-"""Checks before the first step of what else would go wrong silently, or late and obscurely."""
+"""Checks before the first step for mistakes that would give wrong results or unclear errors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ from sepcon.training.task import Task
 def check_setup(
     *, task: Task, optimizer: keras.optimizers.Optimizer, strategy: tf.distribute.Strategy
 ) -> None:
-    """Checks that task and optimizer train alike on any number of replicas; builds the optimizer.
+    """Checks that a training gives the same result on any number of replicas; builds the optimizer.
+
+    Args:
+      task: what is trained.
+      optimizer: built here if it is not yet.
+      strategy: in whose scope both must have been made.
 
     Raises:
-      ValueError: something in them does not.
+      ValueError: the model has no weights to train, draws random numbers of its own (dropout), or
+        has batch normalisation that replicas do not share; the optimizer clips or accumulates
+        gradients; or something was made outside of the strategy's scope.
     """
     trainable = list(task.model.trainable_variables)
     if not trainable:
@@ -34,7 +41,20 @@ def check_setup(
 
 
 def check_stream(*, task: Task, spec: Mapping[str, tf.TensorSpec], replicas: int) -> int:
-    """Checks the batches of a stream against what the task consumes; returns the batch size."""
+    """Checks the batches of a stream against what the task consumes.
+
+    Args:
+      task: what is trained.
+      spec: name -> shape and dtype of each part of a global batch; static shapes.
+      replicas: devices that share a batch.
+
+    Returns:
+      The global batch size.
+
+    Raises:
+      ValueError: the batches have no static shapes, or not as many uniforms as the task consumes.
+      SepconError: the batch cannot be divided equally among the replicas.
+    """
     batch_size = check_batch(dict(spec), replicas)
     width = spec["uniforms"].shape[-1] if "uniforms" in spec else 0
     if width != task.num_uniforms:

@@ -1,4 +1,4 @@
-"""When a run does what: after which steps it saves, logs and validates."""
+"""After which steps a training saves, logs and validates."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from sepcon.errors import SepconError
 
 @dataclass(frozen=True)
 class Rhythm:
-    """Periods in steps; see `loop.fit` for what each is for.
+    """The periods of a training, in steps; see `loop.fit` for what each is for.
 
     Raises:
-      SepconError: a number that is not whole or not positive, or a state that is never reached.
+      SepconError: a period is not a whole number above 0, or one of keep_state_steps lies outside
+        of 0 to num_steps.
     """
 
     num_steps: int
@@ -41,15 +42,20 @@ class Rhythm:
 
     @property
     def states(self) -> frozenset[int]:
-        """The steps whose weights are kept for ever; the last is always one of them."""
+        """The steps after which the weights are kept for ever, the last step included."""
         return frozenset({*self.keep_state_steps, self.num_steps})
 
     def due(self, period: int | None, step: int) -> bool:
-        """Whether something of this period is to be done now that `step` steps are done."""
+        """Whether it is time for something after `step` steps.
+
+        Args:
+          period: in steps; None for never.
+          step: steps done; everything is due after the last.
+        """
         return period is not None and (step % period == 0 or step == self.num_steps)
 
     def next_stop(self, step: int) -> int:
-        """The number of steps done at which the host has to look next."""
+        """The step at which the next call of the step function has to end, after `step` steps."""
         periods = (
             self.checkpoint_every_steps,
             self.log_every_steps,

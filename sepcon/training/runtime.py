@@ -9,13 +9,14 @@ import keras
 import tensorflow as tf
 
 from sepcon.errors import SepconError
+from sepcon.replicas import has_accelerator
 
 
 def configure_threads(num_threads: int | None = None) -> None:
-    """Sets the number of threads that one operation, and that independent ones, may use.
+    """Sets the number of threads of TensorFlow, within one operation and across operations.
 
     Args:
-      num_threads: of this process; None leaves the choice to TensorFlow (all cores).
+      num_threads: for each of the two; None leaves the choice to TensorFlow (all cores).
 
     Raises:
       SepconError: not a positive number.
@@ -29,14 +30,25 @@ def configure_threads(num_threads: int | None = None) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(num_threads)
 
 
-def make_deterministic(seed: int) -> None:
-    """Makes the process a pure function of its input: initial weights and every operation.
+def make_reproducible(seed: int, *, deterministic: bool | None = None) -> bool:
+    """Sets all seeds and, where that is asked for, lets no operation depend on chance.
 
-    On a CPU it costs nothing (a convolutional step takes the same time within 3 %); on a GPU some
-    operations have slower deterministic forms, and a few have none and raise.
+    Seeds decide initial weights, and batches are a pure function of seed and step: a resumed run
+    sees the same data everywhere. Operations on several threads of an accelerator may still add up
+    in another order. Without that freedom, a run is the same to the bit on the same machine, and a
+    GPU uses slower forms of some operations. On a CPU it costs nothing (a convolutional step takes
+    the same time within 3 %).
 
     Args:
       seed: of Python, numpy and Keras, and with them of all initial weights.
+      deterministic: whether operations are; None is yes on a CPU and no on accelerators.
+
+    Returns:
+      Whether they are.
     """
     keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
+    if deterministic is None:
+        deterministic = not has_accelerator()
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    return deterministic

@@ -23,14 +23,24 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         self._config = config
 
     def __call__(self, step: Any) -> tf.Tensor:
+        """Returns the learning rate after `step` steps, float32 []."""
         return self._function(tf.cast(step, tf.float32))
 
     def get_config(self) -> dict[str, Any]:
+        """Returns what describes the schedule, as Keras wants it."""
         return dict(self._config)
 
 
 def constant(*, rate: float, warmup_steps: int = 0) -> Schedule:
-    """`rate` throughout, after a linear warm-up."""
+    """A constant learning rate after a linear warm-up.
+
+    Args:
+      rate: the learning rate, above 0.
+      warmup_steps: the first of them has rate / warmup_steps, the last of them rate.
+
+    Raises:
+      ValueError: a value is out of range.
+    """
     _check_warmup(warmup_steps)
     config = {"rate": _positive("rate", rate), "warmup_steps": warmup_steps}
     return Schedule(lambda step: rate * _warmup(step, warmup_steps), config)
@@ -43,7 +53,10 @@ def cosine(*, peak: float, total_steps: int, warmup_steps: int = 0, final: float
       peak: the learning rate after the warm-up.
       total_steps: the step from which on it is `final`.
       warmup_steps: the first of them has peak / warmup_steps, the last of them peak.
-      final: the learning rate in the end.
+      final: the learning rate in the end, from 0 to `peak`.
+
+    Raises:
+      ValueError: a value is out of range.
     """
     _check_warmup(warmup_steps)
     if not warmup_steps < total_steps:
@@ -68,8 +81,11 @@ def step_decay(
     Args:
       initial: the learning rate after the warm-up.
       boundaries: numbers of steps done at which it is multiplied, ascending.
-      factor: above 0.
+      factor: above 0; below 1 the rate falls.
       warmup_steps: the first of them has initial / warmup_steps.
+
+    Raises:
+      ValueError: a value is out of range, or the boundaries do not ascend.
     """
     _check_warmup(warmup_steps)
     if list(boundaries) != sorted(set(boundaries)):
@@ -94,7 +110,7 @@ def by_epoch(
     first_share: float = 0.19,
     decay: float = 0.98,
 ) -> Schedule:
-    """A rate that changes from epoch to epoch, as SoundCLR (Nasiri and Hu, 2021) has it.
+    """A learning rate that changes from epoch to epoch, as in SoundCLR (Nasiri and Hu, 2021).
 
     It rises linearly from first_share * peak in the first epoch to peak in the last of the warm-up;
     in epoch e, counted from 0, after that it is peak * decay^(e - warmup_epochs).
@@ -103,8 +119,11 @@ def by_epoch(
       peak: the highest learning rate.
       steps_per_epoch: steps of one epoch, at least 1.
       warmup_epochs: epochs of the warm-up; 0 and 1 both mean none.
-      first_share: of the peak, in the first epoch.
+      first_share: the rate of the first epoch as a share of the peak, 0 to 1.
       decay: factor from one epoch to the next, above 0.
+
+    Raises:
+      ValueError: a value is out of range.
     """
     _check_warmup(warmup_epochs)
     for name, value in (("peak", peak), ("first_share", first_share), ("decay", decay)):

@@ -7,7 +7,6 @@ a tensor, so that a shorter last call does not compile anew.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.errors import SepconError
+from sepcon.replicas import has_accelerator
+from sepcon.training.flat_vectors import FlatVectors
+from sepcon.training.optimizers import FlatOptimizer
 from sepcon.training.task import Task
 
 GRADIENT_NORM = "gradient_norm"
@@ -29,12 +31,10 @@ class StepValues:
     Attributes:
       names: of the values; 'loss' comes first, then the task's others, then 'gradient_norm'.
       values: [step, name] float32, each summed over the replicas.
-      seconds_waiting: time in which the devices had no data.
     """
 
     names: tuple[str, ...]
     values: np.ndarray
-    seconds_waiting: float
 
     def first_bad_step(self) -> tuple[int, str, float] | None:
         """The first step whose loss or gradient is not finite: (index, name, value).
@@ -79,6 +79,8 @@ class StepFunction:
         self._strategy = strategy
         self._clip_norm = gradient_clip_norm
         self._variables = list(task.model.trainable_variables)
+        if jit_compile and strategy.num_replicas_in_sync > 1 and has_accelerator():
+            _refuse_compiled(strategy)
         self._gradients = _without_autograph(self._compute_gradients)
         if jit_compile and not isinstance(strategy, tf.distribute.TPUStrategy):
             # Only this inner part: XLA with the strategy's update around it fails. (On a TPU all
@@ -93,48 +95,30 @@ class StepFunction:
     def __call__(self, batches: Iterator[Any], num_steps: int) -> StepValues:
         """Takes `num_steps` batches from a distributed iterator and does a step on each."""
         with _told_if_compiled_across_replicas():
-            values, waiting = self._call(batches, tf.constant(num_steps, tf.int32))
+            values = self._call(batches, tf.constant(num_steps, tf.int32))
         self.called = True
-        return StepValues(self._names, values.numpy(), float(waiting))
+        return StepValues(self._names, values.numpy())
 
-    def _several_steps(self, batches: Any, num_steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        def one_more(
-            index: tf.Tensor, loss: tf.Tensor, waiting: tf.Tensor, history: tf.TensorArray
-        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.TensorArray]:
-            batch, waited = self._next_batch(batches, after=loss)
-            shares = self._strategy.run(self._replica_step, args=(batch,))
-            values = self._strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
-            return index + 1, values[0], waiting + waited, history.write(index, values)
+    def _several_steps(self, batches: Any, num_steps: tf.Tensor) -> tf.Tensor:
+        def one_more(index: tf.Tensor, history: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            values = self._strategy.run(self._replica_step, args=(next(batches),))
+            # All replicas have the same.
+            first = self._strategy.experimental_local_results(values)[0]
+            return index + 1, history.write(index, first)
 
         history = tf.TensorArray(tf.float32, size=num_steps)
-        start = (tf.constant(0), tf.constant(0.0), tf.constant(0.0, tf.float64), history)
-        _, _, waiting, history = tf.while_loop(lambda index, *_: index < num_steps, one_more, start)
-        return history.stack(), waiting
-
-    def _next_batch(self, batches: Any, *, after: tf.Tensor) -> tuple[Any, tf.Tensor]:
-        """Takes the next batch once `after` is there; returns it with the seconds waited for it."""
-        # The control dependencies put the clock between the end of a step and its next batch.
-        with tf.control_dependencies([after]):
-            asked = _clock()
-        with tf.control_dependencies([asked]):
-            batch = next(batches)
-        with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
-            arrived = _clock()
-        if self._strategy.num_replicas_in_sync == 1:
-            # On one thread the step would else run before the clock does. With more replicas a
-            # copy here could change the device.
-            with tf.control_dependencies([arrived]):
-                batch = tf.nest.map_structure(tf.identity, batch)
-        return batch, arrived - asked
+        start = (tf.constant(0), history)
+        _, history = tf.while_loop(lambda index, _: index < num_steps, one_more, start)
+        return history.stack()
 
     def _one_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """One step of one replica; returns its share of the values, [name]."""
+        """One step of one replica; returns the values of the global batch, [name]."""
         shares, gradients = self._gradients(batch)
-        norm = self._update(gradients)
-        shares = dict(shares) | {GRADIENT_NORM: norm / self._strategy.num_replicas_in_sync}
-        self._names = ("loss", *(name for name in sorted(shares) if name not in _ENDS))
-        self._names += (GRADIENT_NORM,)
-        return tf.stack([tf.cast(shares[name], tf.float32) for name in self._names])
+        names = ("loss", *(name for name in sorted(shares) if name != "loss"))
+        values = tf.stack([tf.cast(shares[name], tf.float32) for name in names])
+        values, norm = self._update(gradients, values)
+        self._names = (*names, GRADIENT_NORM)
+        return tf.concat([values, [norm]], axis=0)
 
     def _compute_gradients(
         self, batch: dict[str, tf.Tensor]
@@ -144,31 +128,56 @@ class StepFunction:
             _check_shares(shares)
         return shares, tape.gradient(shares["loss"], self._variables)
 
-    def _update(self, gradients: Sequence[tf.Tensor | None]) -> tf.Tensor:
-        """Applies the gradient of the global batch; returns its norm before clipping."""
+    def _update(
+        self, gradients: Sequence[tf.Tensor | None], shares: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Applies the gradient of the global batch.
+
+        Args:
+          gradients: this replica's shares, one for each variable.
+          shares: this replica's shares of what is logged, [name].
+
+        Returns:
+          the sums of these shares, [name], and the norm of the gradient before clipping, [].
+        """
         pairs = list(zip(gradients, self._variables, strict=True))
         # A weight that a task leaves out (the head of a loss of weight 0) has no gradient.
         self.untrained_names = tuple(v.path for g, v in pairs if g is None)
         variables = [v for g, v in pairs if g is not None]
         if not variables:
             raise ValueError("the loss depends on none of the model's trainable variables")
+        optimizer = self._optimizer
+        is_flat = isinstance(optimizer, FlatOptimizer)
+        flat = optimizer.flat_vectors(variables) if is_flat else _flat_vectors(variables)
+        vectors = flat.pack([g for g in gradients if g is not None])
         context = tf.distribute.get_replica_context()
-        summed = context.all_reduce(
-            tf.distribute.ReduceOp.SUM, [g for g in gradients if g is not None]
-        )
-        norm = tf.linalg.global_norm(summed)
-        scale = tf.constant(1.0)
+        if context.num_replicas_in_sync > 1:
+            *vectors, shares = context.all_reduce(tf.distribute.ReduceOp.SUM, [*vectors, shares])
+        norm = tf.linalg.global_norm(vectors)
         if self._clip_norm is not None:
             scale = self._clip_norm / tf.maximum(norm, self._clip_norm)
+            vectors = [vector * scale for vector in vectors]
+        if is_flat:
+            optimizer.apply_vectors(vectors, flat, variables)
+            return shares, norm
         # Keras sums over the replicas once more: give each an equal part of the sum.
-        scale /= self._strategy.num_replicas_in_sync
-        if self._clip_norm is not None or self._strategy.num_replicas_in_sync > 1:
-            summed = [gradient * scale for gradient in summed]
-        self._optimizer.apply(summed, variables)
-        return norm
+        if context.num_replicas_in_sync > 1:
+            vectors = [vector / context.num_replicas_in_sync for vector in vectors]
+        optimizer.apply(flat.unpack(vectors), variables)
+        return shares, norm
 
 
-_ENDS = frozenset({"loss", GRADIENT_NORM})
+def _flat_vectors(variables: Sequence[Any]) -> FlatVectors:
+    return FlatVectors(variables, [tf.as_dtype(variable.dtype) for variable in variables])
+
+
+def _refuse_compiled(strategy: tf.distribute.Strategy) -> None:
+    """On several GPUs TensorFlow would put collectives inside what XLA compiles."""
+    if not isinstance(strategy, tf.distribute.TPUStrategy):
+        raise SepconError(
+            f"jit_compile: cannot be had on {strategy.num_replicas_in_sync} GPUs that share a "
+            "batch; set jit_compile=False or use one device"
+        )
 
 
 @contextlib.contextmanager
@@ -182,12 +191,6 @@ def _told_if_compiled_across_replicas() -> Iterator[None]:
             "jit_compile: what this task exchanges between replicas (batch norm, negatives) cannot "
             "be compiled on these devices; set jit_compile=False or use one device"
         ) from error
-
-
-def _clock() -> tf.Tensor:
-    """Seconds, at the place that control dependencies give (determinism bars tf.timestamp)."""
-    now = tf.numpy_function(time.perf_counter, [], tf.float64, stateful=True)
-    return tf.ensure_shape(now, [])
 
 
 def _without_autograph(function: Any) -> Any:

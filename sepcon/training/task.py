@@ -1,4 +1,4 @@
-"""What the training loop knows of a task and of its data: two protocols and a record."""
+"""What the training loop expects of a task and of its data: the protocols `Task` and `Stream`."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Task(Protocol):
     def model(self) -> Any:
         """All weights that are trained and saved, built inside the strategy's scope.
 
-        `variables` and `trainable_variables` of this object must be complete and in an order that
-        depends on the configuration alone. A Keras model or layer keeps that; a `tf.Module` does
-        not find the weights of Keras layers that it holds.
+        `variables` and `trainable_variables` of this object must be complete, and their order must
+        depend on the configuration alone. That holds for a Keras model or layer; a `tf.Module`
+        does not find the weights of the Keras layers that it holds.
         """
 
     @property
@@ -57,7 +57,7 @@ class Task(Protocol):
         """
 
     def summaries(self, batch: dict[str, tf.Tensor]) -> Summaries:
-        """Examples to look at and listen to; runs eagerly, on a global batch, rarely."""
+        """Examples of a global batch [rows, ...] to look at and listen to; runs eagerly, rarely."""
 
 
 class Stream(Protocol):
@@ -67,8 +67,11 @@ class Stream(Protocol):
     def identity(self) -> str:
         """Tells what is trained on from other examples: a run goes on with the same alone."""
 
-    def batches(self, start_step: int) -> tf.data.Dataset:
-        """The global batches of steps `start_step`, `start_step + 1`, ...; static shapes."""
+    def batches(self, start_step: int, rows: range | None = None) -> tf.data.Dataset:
+        """The batches of steps `start_step`, `start_step + 1`, ...; static shapes.
+
+        With `rows` only these of each global batch.
+        """
 
     def describe(self, step: int) -> str:
         """Names the examples in the batch of `step`, for an error message."""

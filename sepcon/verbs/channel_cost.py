@@ -14,6 +14,7 @@ from sepcon.models.separator.network import load_separator
 from sepcon.reports.comparison import align
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
+from sepcon.verbs import resuming
 
 _BYTES_PER_SAMPLE = 2  # int16, see data/channels.py
 _REPEATS = 3
@@ -46,7 +47,7 @@ def channel_cost(
     num_stored: int = 1,
     config_text: str = "",
 ) -> ChannelCost:
-    """Times the separator on a batch and says what either way of having its channels would cost.
+    """Times the separator on a batch and estimates the cost of stored and of on-the-fly channels.
 
     Args:
       run_dir: receives the estimate.
@@ -70,9 +71,10 @@ def channel_cost(
             f"{clips.name}: clips differ in length, their channels cannot be stored; use "
             "SEPARATORS, or take clips of one length"
         )
-    if not run_folder.begin(Path(run_dir), config_text=config_text):
+    if not resuming.begin("channel_cost", Path(run_dir), config_text=config_text):
         return ChannelCost(**run_folder.read_record(Path(run_dir))["estimate"])
     network = load_separator(separator)
+    resuming.keep_configuration("channel_cost", Path(run_dir), config_text)
     timed = min(batch_size, clips.num_clips)
     mixture = next(iter(clips.build().batch(timed)))["audio"]
     estimate = cost(
@@ -99,7 +101,15 @@ def cost(
     num_clips: int,
     clips_on_the_fly: int,
 ) -> ChannelCost:
-    """Returns the estimate that follows from what a clip costs."""
+    """Computes the estimate from the time that one clip takes.
+
+    Args:
+      seconds_per_clip: of separating one clip.
+      clip_samples: length of every clip.
+      num_channels: of the separator.
+      num_clips: clips to separate for stored channels, over all states.
+      clips_on_the_fly: clips to separate for channels made in the training step, over all runs.
+    """
     return ChannelCost(
         stored_seconds=seconds_per_clip * num_clips,
         stored_bytes=_BYTES_PER_SAMPLE * clip_samples * num_channels * num_clips,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,8 @@ from sepcon.audio.decode import decode_file
 from sepcon.data.audio_folder import survey_audio
 from sepcon.data.clips import to_float
 from sepcon.errors import SepconError, one_line, printable
-from sepcon.models.classifier import load_classifier
-from sepcon.models.model_file import MODEL_FILE
-from sepcon.models.products.classification import ClassificationModel
-from sepcon.models.products.found_model import find_model
-from sepcon.models.products.saved_model import find_saved_model, load_serving_function
+from sepcon.inference.members import Member, common_names, load_members
+from sepcon.models.packaged import default_weights, tell_weights
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.csv_text import csv_text
@@ -29,26 +25,11 @@ from sepcon.runs.whole_file import told_if_unwritable
 CSV_FILE = "classes.csv"
 
 
-@dataclasses.dataclass(frozen=True)
-class Member:
-    """A classifier that was loaded.
-
-    Attributes:
-      function: waveform [1, samples] float32 -> outputs with 'probabilities' [1, classes].
-      sample_rate_hz: the rate of the waveform.
-      class_names: of the probabilities.
-    """
-
-    function: Callable[[tf.Tensor], dict[str, tf.Tensor]]
-    sample_rate_hz: int
-    class_names: tuple[str, ...]
-
-
 @claims_run_dir
 def classify(
     *,
     run_dir: str | Path,
-    model: str | Path | Sequence[str | Path],
+    model: str | Path | Sequence[str | Path] = (),
     files: Sequence[str | Path] = (),
     top: int = 5,
     config_text: str = "",
@@ -61,7 +42,7 @@ def classify(
       run_dir: receives classes.csv: file, seconds, and class and probability of the top ones.
       model: a run folder of `sepcon finetune`, whole (the mean of all its folds and seeds) or of
         one fold and seed; or what `sepcon export` made of one. Of several the mean probability
-        counts.
+        counts; by default the packaged weights.
       files: recordings, or folders of them.
       top: how many classes to name.
       config_text: not used: nothing but the table is written.
@@ -78,8 +59,11 @@ def classify(
     if top < 1:
         raise SepconError(f"top: got {top}, expected 1 or more")
     given = [model] if isinstance(model, str | Path) else list(model)
+    given = given or [default_weights("classifier")]
+    for name in given:
+        tell_weights(name)
     members = [member for each in given for member in load_members(each)]
-    names = _common_names(members)
+    names = common_names(members)
     rows: list[list[str]] = []
     faults: list[str] = []
     paths = list(_find(files, faults))
@@ -102,63 +86,6 @@ def classify(
     return rows
 
 
-def find_members(model: str | Path) -> list[Path]:
-    """Returns the models that a path means: itself, or all folds and seeds of a finetuning run.
-
-    Raises:
-      SepconError: there is none.
-    """
-    folder = Path(model).expanduser()
-    if find_saved_model(folder) is None and not (folder / MODEL_FILE).is_file():
-        folds = sorted(folder.glob(f"seed*/fold*/{MODEL_FILE}"))
-        finished = [path.parent for path in folds if run_folder.is_finished(path.parent)]
-        if finished:
-            return finished
-    return [find_model(folder, "classifier").folder]
-
-
-def load_members(model: str | Path) -> list[Member]:
-    """Loads all that `find_members` finds.
-
-    Raises:
-      SepconError: there is none, or one is another kind of model, or damaged.
-    """
-    return [load_member(path) for path in find_members(model)]
-
-
-def load_member(path: Path) -> Member:
-    """Loads a SavedModel, or the classifier of one fold and seed.
-
-    Raises:
-      SepconError: it is another kind of model, or damaged.
-    """
-    found = find_model(path, "classifier")
-    if found.card is None:
-        loaded = load_classifier(path)
-        names = loaded.config.class_names
-        module = ClassificationModel(
-            loaded.model,
-            loaded.log_mel,
-            patch_seconds=loaded.config.encoder.patch_seconds,
-            class_names=names,
-        )
-        return Member(module, loaded.log_mel.sample_rate_hz, names)
-    function = load_serving_function(found.folder)
-    return Member(function, found.card["sample_rate_hz"], tuple(found.card["class_names"]))
-
-
-def _common_names(members: Sequence[Member]) -> tuple[str, ...]:
-    names = members[0].class_names
-    for member in members:
-        if member.class_names != names:
-            different = sorted(set(names) ^ set(member.class_names))
-            raise SepconError(
-                f"the models differ in their classes ({', '.join(different[:3])}); give models of "
-                "one data set"
-            )
-    return names
-
-
 def _find(files: Sequence[str | Path], faults: list[str]) -> Iterator[Path]:
     """All recordings, each once."""
     seen: set[Path] = set()
@@ -172,7 +99,7 @@ def _find(files: Sequence[str | Path], faults: list[str]) -> Iterator[Path]:
             if not paths and not survey.faults:
                 faults.append(f"{given}: holds no audio; {unread or 'give a folder of recordings'}")
             elif unread:
-                print(f"sepcon: skipped {given}: passed over {printable(unread)}", file=sys.stderr)
+                print(printable(f"sepcon: skipped {given}: passed over {unread}"), file=sys.stderr)
         yield from (path for path in paths if path not in seen)
         seen.update(paths)
 

@@ -1,4 +1,4 @@
-"""`sepcon control_channels`: channels that tell separation from what merely looks like it."""
+"""`sepcon control_channels`: channels in place of separated ones, to see what separation adds."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from sepcon.errors import SepconError
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.progress import Progress
-from sepcon.separation.controls import KINDS, TRUE_SOURCES, random_masks, true_sources
+from sepcon.separation.control_kinds import KINDS, TRUE_SOURCES
+from sepcon.separation.controls import random_masks, true_sources
 from sepcon.separation.random_masks import RandomMasks
+from sepcon.verbs import resuming
 
 
 @claims_run_dir
@@ -27,15 +29,15 @@ def control_channels(
     batch_size: int = 8,
     config_text: str = "",
 ) -> Path:
-    """Stores channels that no separator made, in the place of a separator's.
+    """Stores controls: channels that no separator made, in the same form as separated ones.
 
     Args:
       run_dir: receives the channels, as `sepcon separate` would write them.
       clips: the data set; all clips of one length.
-      kind: 'true_sources', the sources that were mixed (the end of separation), or 'random_masks',
-        which split the mixture anyhow (see `RandomMasks`).
-      reference: for random masks, stored channels of the same clips, whose number and energies
-        they take over clip by clip.
+      kind: 'true_sources', the sources that were mixed, which is perfect separation; or
+        'random_masks', which split the mixture at random (see `RandomMasks`).
+      reference: for random masks, stored channels of the same clips; the masked channels get the
+        same number and, clip by clip, the same energies.
       masks: how smooth the random masks are.
       seed: of the random masks.
       batch_size: clips at a time.
@@ -51,7 +53,7 @@ def control_channels(
     folder = Path(run_dir)
     if kind not in KINDS:
         raise SepconError(f"control_channels.kind is {kind!r}, expected one of {', '.join(KINDS)}")
-    if not run_folder.begin(folder, config_text=config_text):
+    if not resuming.begin("control_channels", folder, config_text=config_text):
         return folder
     if kind == TRUE_SOURCES:
         signature = with_sources(clips).element_spec["sources"]
@@ -63,6 +65,7 @@ def control_channels(
         channels = random_masks(
             clips, reference, masks or RandomMasks(), seed, batch_size, writer.num_done
         )
+    resuming.keep_configuration("control_channels", folder, config_text)
     description = f"{kind.replace('_', ' ')} of {clips.name}"
     done = writer.num_done
     with writer, Progress(clips.num_clips, description, unit="clip", initial=done) as progress:

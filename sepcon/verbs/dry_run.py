@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -33,13 +32,13 @@ def dry_run(
     train: Callable[..., Any] | None,
     loop_settings: Mapping[str, Any],
 ) -> Rows:
-    """Checks what a verb would be called with, and leaves nothing behind.
+    """Checks the arguments that a verb would get, and leaves nothing behind.
 
-    Data sets that would be prepared first are named and not prepared; what depends on them is then
-    not checked.
+    Data sets that are not prepared yet are named and not prepared; what depends on them is then not
+    checked.
 
     Args:
-      run_dir: of the run that would be.
+      run_dir: folder of the run, which need not exist.
       arguments: makes the arguments of the verb's function, which opens the data.
       opened_by: argument -> module:name of the function that opens what it names.
       train: for a verb that trains, calls it with a `run_dir` and a `loop`; else None.
@@ -51,7 +50,7 @@ def dry_run(
     Raises:
       SepconError: something is not as it must be.
     """
-    rows: Rows = [("run folder", _state(run_dir))]
+    rows: Rows = []
     try:
         with only_open():
             if train is None:
@@ -64,22 +63,6 @@ def dry_run(
         )
         rows.append(("", "what depends on it was not checked"))
     return rows
-
-
-def _state(run_dir: Path) -> str:
-    """Says what a run folder holds, and checks that it can be written."""
-    folder = _existing(run_dir)
-    if not os.access(folder, os.W_OK):
-        raise SepconError(f"{run_dir}: no permission to write in {folder}; take another --run_dir")
-    if run_folder.is_finished(run_dir):
-        return f"{run_dir} holds a finished run: nothing would be done"
-    if run_dir.is_dir() and any(run_dir.iterdir()):
-        return f"{run_dir} holds an unfinished run, which would go on"
-    return f"{run_dir} would be made"
-
-
-def _existing(path: Path) -> Path:
-    return next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
 
 
 def _of_training(
@@ -104,7 +87,7 @@ def check_disk(run_dir: Path, needed: int) -> tuple[str, str]:
     Raises:
       SepconError: it is less than what is needed.
     """
-    folder = _existing(run_dir)
+    folder = run_folder.existing_parent(run_dir)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise SepconError(
@@ -120,10 +103,6 @@ def _of_arguments(
     rows: Rows = []
     needed = 0
     for name, value in arguments.items():
-        if name == "rows":
-            text = f"{len(value)}, not checked here: the study checks all before it starts any"
-            rows.append(("rows", text))
-            continue
         for label, each in _flat(name, value):
             if name in opened_by and isinstance(each, str | Path) and str(each):
                 opened = _opened(opened_by[name], each, arguments)

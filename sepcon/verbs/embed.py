@@ -8,8 +8,10 @@ from sepcon.data.clips import ClipDataset
 from sepcon.embeddings.embedders import Model, load_embedder
 from sepcon.embeddings.store import EmbeddingStore
 from sepcon.embeddings.write import write_embeddings
+from sepcon.models.packaged import default_weights, tell_weights
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
+from sepcon.verbs import resuming
 
 EMBEDDINGS_FOLDER = "embeddings"
 
@@ -18,7 +20,7 @@ EMBEDDINGS_FOLDER = "embeddings"
 def embed(
     *,
     run_dir: str | Path,
-    model: Model,
+    model: Model | None = None,
     clips: ClipDataset,
     batch_size: int = 32,
     shard_size: int = 1024,
@@ -29,7 +31,8 @@ def embed(
 
     Args:
       run_dir: where to write.
-      model: a SavedModel, a run folder of `sepcon export` or `sepcon pretrain`, or an embedder.
+      model: a SavedModel, a run folder of `sepcon export` or `sepcon pretrain`, a name of packaged
+        weights, which are the default, or an embedder.
       clips: what to embed.
       batch_size: clips of equal length embedded at a time.
       shard_size: clips per file.
@@ -44,9 +47,12 @@ def embed(
         cannot be written.
     """
     folder = Path(run_dir) / EMBEDDINGS_FOLDER
-    embedder = load_embedder(model)
-    if not run_folder.begin(Path(run_dir), config_text=config_text):
+    model = default_weights("encoder") if model is None else model
+    if isinstance(model, str | Path):
+        tell_weights(model)
+    if not resuming.begin("embed", Path(run_dir), config_text=config_text):
         return EmbeddingStore(folder)
+    embedder = load_embedder(model)
     store = write_embeddings(
         folder=folder,
         embedder=embedder,
@@ -55,6 +61,7 @@ def embed(
         shard_size=shard_size,
         patches=patches,
         description=f"embed {clips.name}",
+        on_start=lambda: resuming.keep_configuration("embed", Path(run_dir), config_text),
     )
     run_folder.finish(Path(run_dir), {"clips": len(store), "embedding_size": store.dim})
     print(f"{folder}: {len(store)} clips of {clips.name}, {store.dim} numbers each.")

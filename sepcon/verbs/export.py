@@ -15,11 +15,12 @@ def export(
     model: str | Path,
     step: int | None = None,
     hop_seconds: float | None = None,
+    licence: str = "",
     config_text: str = "",
 ) -> Path:
     """Writes run_dir/saved_model: waveform in, embeddings, class probabilities or sources out.
 
-    Which of them follows from the run (see `EmbeddingModel`, `ClassificationModel` and
+    What it gives depends on the kind of run (see `EmbeddingModel`, `ClassificationModel` and
     `SeparationModel`). Beside the graph it holds assets/model_card.json (rates, sizes, step, git
     revision, gin), assets/model.json (the architecture) and, of a classifier,
     assets/class_map.csv. It appears whole or not at all.
@@ -27,10 +28,11 @@ def export(
     Args:
       run_dir: where to write; may be the run itself.
       model: run folder of `sepcon pretrain` or `sepcon train_separator`, or of one fold and seed of
-        `sepcon finetune`.
+        `sepcon finetune`; or a name of packaged weights.
       step: which state to take; by default the last one, of a classifier that which validation has
         chosen.
       hop_seconds: time between patches of an encoder, half a patch by default.
+      licence: of the weights, for the model card, such as "CC-BY-4.0".
       config_text: the resolved configuration, kept in the model card.
 
     Returns:
@@ -41,5 +43,10 @@ def export(
         holds another SavedModel.
     """
     return write_saved_model(
-        run_dir=run_dir, model=model, step=step, hop_seconds=hop_seconds, config_text=config_text
+        run_dir=run_dir,
+        model=model,
+        step=step,
+        hop_seconds=hop_seconds,
+        licence=licence,
+        config_text=config_text,
     )

@@ -1,11 +1,12 @@
-"""`sepcon finetune`: classifiers of labelled clips by cross-validation, with an honest choice."""
+"""`sepcon finetune`: trains classifiers of labelled clips by cross-validation."""
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -13,18 +14,21 @@ from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.folds import FoldedClips, split_fold
 from sepcon.errors import SepconError
 from sepcon.finetuning.fold import FoldRun, Recipe
+from sepcon.finetuning.linear import LinearEvaluation
 from sepcon.finetuning.page import fold_table, seed_ensemble, summary, write_finetune_report
-from sepcon.models.encoder_files import load_encoder
+from sepcon.finetuning.start import open_start
 from sepcon.reports.comparison import align, markdown
 from sepcon.reports.page import require_libraries
 from sepcon.reports.results import RESULTS_FILE, Row, write_csv
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
+from sepcon.runs.names import path_inside
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.supervised import SupervisedObjective
-from sepcon.training.distribution import make_strategy
+from sepcon.training.distribution import make_strategy, wait_for_chief
 from sepcon.training.loop import FitResult, fit
 from sepcon.training.schedules import Schedule
+from sepcon.verbs import resuming
 
 CSV_FILE = "folds.csv"
 TABLE_FILE = "table.md"
@@ -52,8 +56,10 @@ def finetune(
     validation_share: float = 0.2,
     validate_every_epochs: int = 1,
     labels_per_class: int | None = None,
+    linear: LinearEvaluation | None = None,
     loop: Callable[..., FitResult] = fit,
     strategy: str = "default",
+    deterministic: bool | None = None,
     config_text: str = "",
 ) -> Row:
     """Trains a classifier for every test fold and seed, and says how well it does.
@@ -80,7 +86,8 @@ def finetune(
       batch_size: clips in the global batch.
       epochs: through the training clips; an epoch has as many steps with few labels as with all.
       start: a run of `sepcon pretrain` (or a fold's `contrastive` folder) whose encoder and
-        front-end are taken; none starts with what `encoder` makes.
+        front-end are taken, of an encoder of images the encoder alone; none starts with what
+        `encoder` makes.
       clip_seconds: what is read of each clip, the rest is cut off; needed where clips differ in
         length.
       classifier_learning_rate: that of the second stage, `learning_rate` by default.
@@ -91,8 +98,12 @@ def finetune(
       validation_share: of each class's clips in the training folds, held out by original recording.
       validate_every_epochs: how often the weights are looked at.
       labels_per_class: clips of each class to learn from; all by default. Validation stays whole.
+      linear: measures the start, frozen, by a linear classifier in place of training it; then what
+        is said of objective, optimizer, rates and epochs has no effect.
       loop: the training loop.
       strategy: `default`, `mirrored`, `multi_worker` or `tpu`.
+      deterministic: whether a resumed run is the same to the bit, not in its data alone; None is
+        yes on a CPU and no on accelerators, where some operations are slower so. Kept in run.json.
       config_text: the resolved configuration, kept in run_dir.
 
     Returns:
@@ -106,10 +117,20 @@ def finetune(
     if views.sampler.needs_channels:
         raise SepconError("finetune.views need separated channels; take views/mixture_mixture.gin")
     require_libraries()
-    run_folder.begin(root, config_text=config_text)
-    loaded = load_encoder(start) if str(start) else None
-    if loaded:
-        views = dataclasses.replace(views, log_mel=loaded.log_mel)
+    settings: dict[str, Any] = {
+        "verb": "finetune",
+        "run_dir": root,
+        "config_text": config_text,
+    }
+    begun, ended = _begun(root), any(root.glob("seed*/fold*/run.json"))
+    resuming.check(**settings, under_way=begun, finished=ended)
+
+    @functools.cache
+    def keep_configuration() -> None:
+        resuming.keep_configuration(**settings, under_way=begun or ended)
+
+    opened = open_start(start, encoder=encoder, views=views)
+    views = opened.views
     # What is wrong with the clips or the views is told before the first training.
     views.opened(ClipExamples(clips.clips, clip_seconds))
     recipe = Recipe(
@@ -123,11 +144,14 @@ def finetune(
         epochs=epochs,
         classifier_epochs=classifier_epochs or epochs,
         validate_every_epochs=validate_every_epochs,
-        start=loaded.encoder if loaded else None,
+        start=opened.encoder,
         clip_seconds=clip_seconds,
         loop=loop,
         strategy=make_strategy(strategy),
+        deterministic=deterministic,
         config_text=config_text,
+        on_start=keep_configuration,
+        linear=linear,
     )
     if max_folds is not None and max_folds < 1:
         raise SepconError(f"finetune.max_folds: got {max_folds}, expected 1 or more, or None")
@@ -145,7 +169,15 @@ def finetune(
     for run in runs:
         record = run.train()
         rows.append({**record, "folder": str(run.folder.relative_to(root))})
-    return _conclude(root, rows, clips, config_text)
+    keep_configuration()
+    results = _conclude(root, rows, clips, config_text)
+    wait_for_chief(recipe.strategy)
+    return results
+
+
+def _begun(root: Path) -> bool:
+    """Whether a step of any training is saved."""
+    return any(root.glob("seed*/fold*/**/checkpoints/step-*.npz"))
 
 
 def _runs(
@@ -181,7 +213,9 @@ def _runs(
                     split=limited,
                     steps_per_epoch=-(-len(whole.train) // recipe.batch_size),
                     seed=seed,
-                    folder=root / f"seed{seed}" / f"fold{fold}",
+                    folder=path_inside(
+                        root, f"seed{seed}/fold{fold}", source=Path(folded.clips.name)
+                    ),
                     title=f"[{len(runs) + 1}/{total}] test fold {fold}, seed {seed}",
                 )
             )

@@ -1,4 +1,4 @@
-"""`sepcon import`: recordings of any source become records of one form, and a manifest of all."""
+"""`sepcon import`: recordings or images of any source become records, and a manifest of all."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from sepcon.runs.beam import Runner, check_runner
 from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.progress import Progress
 from sepcon.runs.stop import leave_signals_to_parent, signals_wait
+from sepcon.verbs import resuming
 
 # The share of faults is looked at once this many clips have been tried, or all.
 _FAULTS_AFTER_CLIPS = 1000
@@ -46,14 +47,16 @@ def import_clips(
     pipeline_options: Sequence[str] = (),
     config_text: str = "",
 ) -> Counts:
-    """Imports every clip of a source as int16 mono at 16 kHz; a killed import goes on.
+    """Imports every clip of a source as int16 mono at 16 kHz, or every image of it as a square.
+
+    A killed import goes on.
 
     The result does not depend on the runner or the number of processes, nor on where it was
     stopped.
 
     Args:
       run_dir: receives shards of records, manifest.csv and classes.csv.
-      source: the clips.
+      source: the clips or images.
       processes: how many convert at once; by default as many as this process may use cores.
       clips_per_shard: clips of the source in each shard of records.
       max_fault_share: the import stops when more than this share of the recordings are damaged.
@@ -77,12 +80,13 @@ def import_clips(
             "least 1"
         )
     check_runner(runner)
-    if not run_folder.begin(root, config_text=config_text):
+    if not resuming.begin("import_clips", root, config_text=config_text):
         return import_folder.count_finished(root, import_folder.read_plan(root))
     to_read = [each for each in source.references if not each.reason]
     if not to_read:
         raise SepconError(_nothing(source))
     plan = import_folder.begin(root, source, clips_per_shard=clips_per_shard)
+    resuming.keep_configuration("import_clips", root, config_text)
     job = _Import(root, source, plan, max_fault_share)
     if runner == "beam":
         job.run_on_beam(pipeline_options)
@@ -97,7 +101,7 @@ def import_clips(
 def _nothing(source: ClipSource) -> str:
     reasons = sorted({reference.reason for reference in source.references})
     return (
-        f"{source.name}: not one of {len(source.references)} clips can be imported "
+        f"{source.name}: not one of {len(source.references)} {_items(source)} can be imported "
         f"({', '.join(reasons) or 'the list is empty'}); check the paths"
     )
 
@@ -122,7 +126,7 @@ class _Import:
         progress = Progress(
             self._plan.clips,
             f"import {self._source.name}",
-            unit="clip",
+            unit=_items(self._source).removesuffix("s"),
             initial=self._counts.clips,
         )
         with progress, contextlib.closing(self._converted(numbers, processes)) as converted:
@@ -176,8 +180,9 @@ class _Import:
         enough = tried >= _FAULTS_AFTER_CLIPS or self._counts.clips == self._plan.clips
         if enough and self._counts.faults > self._max_fault_share * tried:
             kinds = ", ".join(f"{count} {kind}" for kind, count in self._counts.left_out().items())
+            items = "images" if _is_of_images(self._source) else "recordings"
             raise SepconError(
-                f"{self._root}: {self._counts.faults} of {tried} recordings are damaged, more than "
+                f"{self._root}: {self._counts.faults} of {tried} {items} are damaged, more than "
                 f"the share of {self._max_fault_share:g} allowed by max_fault_share ({kinds}); "
                 "what is done is kept, and with a higher share the same command goes on"
             )
@@ -213,12 +218,21 @@ def _print_estimate(
     spent = (time.perf_counter() - start) * each / processes
     missing = sum(reference.reason == MISSING for reference in source.references)
     free = shutil.disk_usage(root).free
+    hours = "" if _is_of_images(source) else f"{seconds * each / 3600:.2f} hours of sound, "
     print(
-        f"import {source.name}: {clips} clips to convert, {missing} known to be missing; about "
-        f"{seconds * each / 3600:.2f} hours of sound, {_size(data_bytes * each)} on disk (free: "
-        f"{_size(free)}), {_clock(spent)} with {processes} processes",
+        f"import {source.name}: {clips} {_items(source)} to convert, {missing} known to be "
+        f"missing; about {hours}{_size(data_bytes * each)} on disk (free: {_size(free)}), "
+        f"{_clock(spent)} with {processes} processes",
         file=sys.stderr,
     )
+
+
+def _is_of_images(source: ClipSource) -> bool:
+    return source.content == "images"
+
+
+def _items(source: ClipSource) -> str:
+    return "images" if _is_of_images(source) else "clips"
 
 
 def _size(num_bytes: float) -> str:
@@ -231,15 +245,18 @@ def _clock(seconds: float) -> str:
 
 def _summarize(root: Path, source: ClipSource, counts: Counts) -> None:
     left_out = "; ".join(f"{count} {reason}" for reason, count in counts.left_out().items())
+    hours = "" if _is_of_images(source) else f"{counts.seconds / 3600:.2f} hours, "
     print(
-        f"{root}: {counts.clips} clips of {source.name}, {counts.kept} imported "
-        f"({counts.seconds / 3600:.2f} hours, {len(source.class_names)} classes), "
+        f"{root}: {counts.clips} {_items(source)} of {source.name}, {counts.kept} imported "
+        f"({hours}{len(source.class_names)} classes), "
         f"{counts.clips - counts.kept} left out{f': {left_out}' if left_out else ''}; "
         f"{MANIFEST} lists them all"
     )
     unknown = counts.unknown_labels
     if unknown:
         names = ", ".join(name for name, _ in itertools.islice(unknown.most_common(), 5))
-        print(f"{len(unknown)} labels are no classes, on {unknown.total()} clips: {names}")
+        print(
+            f"{len(unknown)} labels are no classes, on {unknown.total()} {_items(source)}: {names}"
+        )
     if source.note:
         print(source.note)

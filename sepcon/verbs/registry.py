@@ -16,15 +16,17 @@ class VerbFlag:
     """A flag that gives one argument of a verb's function; it comes before what gin says of it.
 
     Attributes: name, help, type, what it is chosen from if at all, the argument where that has
-    another name, and a former name of the flag, which scripts may still use.
+    another name, a former name of the flag, which scripts may still use, and its default where
+    files are given.
     """
 
     name: str
     help: str
-    type: Literal["string", "multi_string", "integer", "float", "enum"] = "string"
+    type: Literal["string", "multi_string", "integer", "float", "enum", "boolean"] = "string"
     choices: tuple[str, ...] = ()
     argument: str = ""
     former: str = ""
+    for_files: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Verb:
 
     Attributes: function; summary, example, details and positional, for the help; flags of its own;
     opened_by, argument -> module:name of what opens the path that it names, for --dry_run;
-    launches, whether it starts other verbs.
+    launches, whether it starts other verbs; checked_by, of a verb that does, module:name of what
+    checks its arguments for --dry_run and returns the table, without TensorFlow.
     """
 
     function: str
@@ -44,16 +47,32 @@ class Verb:
     flags: tuple[VerbFlag, ...] = ()
     opened_by: Mapping[str, str] = dataclasses.field(default_factory=dict)
     launches: bool = False
+    checked_by: str = ""
 
 
 VERBS = {
+    "doctor": Verb(
+        "sepcon.doctor.doctor:doctor",
+        "look at this machine: devices, libraries, a step of every task, speed",
+        "sepcon doctor --run_dir=/tmp/sepcon/doctor",
+        "The first thing to run on a new machine; needs no data. Each line says OK, SLOW or FAIL "
+        "and what to do. Every task is asked, operation by operation, whether a GPU and a TPU run "
+        "it, also where there is none; its step on each device is compared with the CPU's. The "
+        "exit code is 1 if a check failed. RUN_DIR/doctor.json is what to send with a report.",
+        flags=(
+            VerbFlag("tasks", "those whose name begins so; all by default", "multi_string"),
+            VerbFlag("quick", "one task of each kind, and no speed", "boolean"),
+            VerbFlag("json", "print each check as JSON", "boolean", argument="json_lines"),
+        ),
+    ),
     "import": Verb(
         "sepcon.verbs.import_clips:import_clips",
-        "decode recordings of any source into records, with a manifest of every clip",
+        "decode recordings, or images, of any source into records, with a manifest of them all",
         "sepcon import --gin_file=import/folder.gin "
         "--gin_bindings='SOURCE_DIR=\"path/to/recordings\"' --run_dir=/tmp/sepcon/imported",
         "One file of import/ says what is imported: audioset_segments, audioset_parquet, folder, "
-        "esc50, urbansound8k or tfds. Resumable, on all cores; data/imported.gin reads the result.",
+        "esc50, urbansound8k or tfds; of images image_folder, cifar10 or tfds_images. Resumable, "
+        "on all cores; data/imported.gin or data/images.gin reads the result.",
     ),
     "prepare": Verb(
         "sepcon.verbs.prepare:prepare",
@@ -70,7 +89,8 @@ VERBS = {
     "separate": Verb(
         "sepcon.verbs.separate:separate",
         "split recordings, or every clip of a dataset, into separated channels",
-        "sepcon separate path/to/recordings --separator=/tmp/sepcon/separator "
+        "sepcon separate song.wav\n"
+        "  sepcon separate path/to/recordings --separator=/tmp/sepcon/separator "
         "--out=/tmp/sepcon/separated\n"
         "  sepcon separate --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='SEPARATOR=\"/tmp/sepcon/separator\"' --run_dir=/tmp/sepcon/channels",
@@ -82,10 +102,16 @@ VERBS = {
         flags=(
             VerbFlag(
                 "separator",
-                "a run folder of train_separator, or what export made of it",
+                "a run folder of train_separator, what export made of it, or a name of packaged "
+                "weights, the default for files (`sepcon list weights`)",
                 former="checkpoint",
             ),
-            VerbFlag("out", "folder of the channels; the same as --run_dir", argument="run_dir"),
+            VerbFlag(
+                "out",
+                "folder of the channels, `separated` by default; the same as --run_dir",
+                argument="run_dir",
+                for_files="separated",
+            ),
             VerbFlag("step", "state of the run folder; the last by default", "integer"),
             VerbFlag(
                 "format",
@@ -143,13 +169,19 @@ VERBS = {
         flags=(
             VerbFlag(
                 "model",
-                "a run folder of finetune, of one of its folds, or an export",
+                "a run folder of finetune, of one of its folds, an export, or a name of packaged "
+                "weights, the default where there are some (`sepcon list weights`)",
                 "multi_string",
             ),
-            VerbFlag("out", "folder of the table; the same as --run_dir", argument="run_dir"),
+            VerbFlag(
+                "out",
+                "folder of the table, `classes` by default; the same as --run_dir",
+                argument="run_dir",
+                for_files="classes",
+            ),
             VerbFlag("top", "classes to name, 5 by default", "integer"),
         ),
-        opened_by={"model": "sepcon.verbs.classify:load_members"},
+        opened_by={"model": "sepcon.inference.members:load_members"},
     ),
     "export": Verb(
         "sepcon.verbs.export:export",
@@ -191,6 +223,7 @@ VERBS = {
         "study.plan is the kind of study, study.only picks some of its rows. The gin files given "
         "here reach all commands behind the rows' own, the bindings behind the rows' own.",
         launches=True,
+        checked_by="sepcon.studies.checks:dry_run",
     ),
 }
 
@@ -210,8 +243,12 @@ CONFIGURABLES = (
     "sepcon.datasets.folders:esc50_folder",
     "sepcon.datasets.folders:urbansound8k_folder",
     "sepcon.datasets.fuss:fuss",
+    "sepcon.datasets.images.cifar10:cifar10",
+    "sepcon.datasets.images.folder:image_folder",
+    "sepcon.datasets.images.tfds:tfds_images",
     "sepcon.importing.imported:imported",
     "sepcon.importing.imported:imported_folds",
+    "sepcon.importing.imported_images:imported_images",
     "sepcon.datasets.esc50.clips:esc50",
     "sepcon.datasets.esc50.clips:esc50_folds",
     "sepcon.scenes.prepared_scenes:sound_scenes",
@@ -219,11 +256,18 @@ CONFIGURABLES = (
     "sepcon.datasets.tfds:tfds_set",
     "sepcon.views.example_mixing:ExampleMixing",
     "sepcon.audio.log_mel:LogMel",
+    "sepcon.audio.maps.log_mel_maps:LogMelMaps",
+    "sepcon.audio.maps.log_mel_maps:ResizedLogMelMaps",
     "sepcon.embeddings.npy_folder:npy_folder",
+    "sepcon.embeddings.training_probe:TrainingProbe",
+    "sepcon.finetuning.linear:LinearEvaluation",
     "sepcon.models.encoders:efficientnet_b0",
+    "sepcon.models.encoders:efficientnet_lite0",
+    "sepcon.models.encoders:log_mel_statistics",
     "sepcon.models.encoders:mobilenet_v2",
     "sepcon.models.encoders:resnet50",
     "sepcon.models.encoders:small_cnn",
+    "sepcon.models.encoders:small_resnet",
     "sepcon.models.encoders:vggish",
     "sepcon.embeddings.foreign:hear_module",
     "sepcon.embeddings.foreign:python_function",
@@ -232,12 +276,15 @@ CONFIGURABLES = (
     "sepcon.embeddings.shallow:ShallowSettings",
     "sepcon.separation.random_masks:RandomMasks",
     "sepcon.data.clip_examples:ClipExamples",
+    "sepcon.tasks.image_views:ImageViews",
     "sepcon.tasks.log_mel_views:LogMelViews",
     "sepcon.tasks.pretraining:SimilarityAndCoincidence",
     "sepcon.studies.finetuning:FinetuningPlan",
     "sepcon.studies.pretraining:PretrainingPlan",
+    "sepcon.studies.transfer:TransferPlan",
     "sepcon.tasks.supervised:SupervisedObjective",
     "sepcon.tasks.supervised:supervised",
+    "sepcon.training.optimizers:lars",
     "sepcon.training.loop:fit",
     "sepcon.training.optimizers:adam",
     "sepcon.training.optimizers:adamw",
@@ -246,6 +293,10 @@ CONFIGURABLES = (
     "sepcon.training.schedules:constant",
     "sepcon.training.schedules:cosine",
     "sepcon.training.schedules:step_decay",
+    "sepcon.views.image_augment:ColourJitter",
+    "sepcon.views.image_augment:RandomBlur",
+    "sepcon.views.image_augment:RandomGrey",
+    "sepcon.views.image_augment:RandomResizedCrop",
     "sepcon.views.sampler:ViewSampler",
 )
 
@@ -253,12 +304,13 @@ CONFIGURABLES = (
 # refused.
 GIVEN_BY_CALLERS = {
     **{
-        path: ("num_frames", "num_mels")
+        path: ("num_frames", "num_mels", "num_maps", "image_size")
         for path in CONFIGURABLES
         if path.startswith("sepcon.models.encoders:")
     },
-    "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder",),
-    "sepcon.separation.benchmark:benchmark_separation": ("folder",),
+    "sepcon.models.encoders:log_mel_statistics": ("num_frames", "num_mels", "num_maps"),
+    "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder", "on_start"),
+    "sepcon.separation.benchmark:benchmark_separation": ("folder", "on_start"),
     "sepcon.training.loop:fit": (
         "task",
         "stream",
@@ -270,6 +322,7 @@ GIVEN_BY_CALLERS = {
         "validate_every_steps",
         "config_text",
         "description",
+        "on_start",
     ),
     "sepcon.training.schedules:by_epoch": ("steps_per_epoch",),
 }

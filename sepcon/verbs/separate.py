@@ -8,19 +8,21 @@ from pathlib import Path
 from sepcon.audio.encode import Format
 from sepcon.data.clips import ClipDataset
 from sepcon.errors import SepconError
+from sepcon.models.packaged import default_weights, tell_weights
 from sepcon.runs import run_folder
 from sepcon.runs.beam import Runner
 from sepcon.runs.claim import claims_run_dir
 from sepcon.separation.recording_separator import load_recording_separator
 from sepcon.separation.separate_dataset import separate_dataset
 from sepcon.separation.separate_files import separate_files
+from sepcon.verbs import resuming
 
 
 @claims_run_dir
 def separate(
     *,
     run_dir: str | Path,
-    separator: str | Path,
+    separator: str | Path | None = None,
     step: int | None = None,
     files: Sequence[str | Path] = (),
     format: Format = "same",
@@ -37,7 +39,8 @@ def separate(
     Args:
       run_dir: receives a folder of channels for each file, report.html and separated.json (see
         `separate_files`), or the stored channels of the data set.
-      separator: run folder of `sepcon train_separator`, or what `sepcon export` made of one.
+      separator: run folder of `sepcon train_separator`, what `sepcon export` made of one, or a name
+        of packaged weights; for files that is the default.
       step: which state of a run; the last by default.
       files: recordings, or folders of them; given, the data set is left alone.
       format: of the files: "wav", "flac", or "same": WAV for WAV and FLAC for all others.
@@ -60,9 +63,13 @@ def separate(
     if not files and clips is None:
         raise SepconError("nothing to separate: give files or folders, or bind separate.clips")
     if files:
+        separator = separator or default_weights("separator")
+        tell_weights(separator)
         opened = load_recording_separator(separator, step=step, window_seconds=window_seconds)
         separate_files(files, out=folder, separator=opened, format=format)
-    elif clips is not None and run_folder.begin(folder, config_text=config_text):
+    elif separator is None:
+        raise SepconError("separator: is missing; give the run folder of train_separator")
+    elif clips is not None and resuming.begin("separate", folder, config_text=config_text):
         separate_dataset(
             folder=folder,
             clips=clips,
@@ -72,6 +79,7 @@ def separate(
             shard_clips=shard_clips,
             runner=runner,
             pipeline_options=pipeline_options,
+            on_start=lambda: resuming.keep_configuration("separate", folder, config_text),
         )
         run_folder.finish(folder, {"separated": clips.num_clips})
     return folder

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sepcon.errors import SepconError
 from sepcon.reports import comparison
 from sepcon.reports.page import require_libraries
-from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
-from sepcon.runs.jobs import run_jobs
+from sepcon.runs.jobs import Job, run_jobs
 from sepcon.runs.launch import Launch
+from sepcon.studies.checks import checked_study
 from sepcon.studies.page import REPORT_FILE, write_study_report
-from sepcon.studies.plan import Plan, Result, Study, checked_row
+from sepcon.studies.plan import Plan, Result, Study
 from sepcon.studies.results import CSV_FILE, provenance, summarize, write_results
-from sepcon.studies.rows import Entries, StudyRow, matching, study_rows
+from sepcon.studies.rows import Entries
+from sepcon.verbs import resuming
+from sepcon.verbs.registry import VERBS
 
 
 @claims_run_dir
@@ -37,18 +38,17 @@ def study(
     expected_seconds: Mapping[str, float] | None = None,
     config_text: str = "",
 ) -> list[Result]:
-    """Runs the commands of every row, and says what the rows are worth.
+    """Runs the commands of every row, and compares the rows.
 
-    Each step is a `sepcon` command of its own, whose log stands under run_dir/logs; what is
-    finished is not done again, so a study goes on wherever it was stopped, and rows or seeds can be
-    added later.
+    Each step is a `sepcon` command of its own, with a log under run_dir/logs. Finished commands are
+    not run again: a study goes on where it was stopped, and rows or seeds can be added later.
 
-    A row is a name with gin files and bindings (what holds a '='). What is bound in the study's own
-    gin files and on its command line holds for every row: the study's files come after those of a
-    row, the bindings of the command line after those of a row.
+    A row is a name with gin files and bindings (an entry with a '=' is a binding). What is bound in
+    the study's own gin files and on its command line holds for every row: the study's files are
+    read after those of a row, and the bindings of the command line after those of a row.
 
-    Settings are to be chosen by the selection table, which holds validation scores alone; the test
-    is in the final table. Nothing of the study itself decides anything by the test.
+    Choose settings by the selection table, which holds validation scores only. The final table has
+    the test scores; nothing in a study is decided by them.
 
     Writes study.csv (a line for each run), results.json (the same with all that was measured),
     selection.md, table.md and report.html.
@@ -64,13 +64,15 @@ def study(
       baseline: name of the row that the others are compared with seed by seed; the first row by
         default.
       against: rows that are compared with another row than the baseline: names, in which * stands
-        for any text -> the name of that row, their own for none. The last that fits holds.
+        for any text -> the name of the other row; a row's own name for no comparison. If several
+        entries fit a row, the last one holds.
       figures: figures of the page beside that of all rows: name -> names of the rows in it, in
         which * stands for any text.
-      final: False leaves every test score out of all that is shown: for the time of choosing.
+      final: False leaves every test score out of everything that is shown, while settings are still
+        being chosen.
       title: of the report.
       workers: commands that run at once.
-      threads: of each command; two commands of one thread do more than one of two.
+      threads: of each command; two commands of one thread do more than one command of two.
       expected_seconds: verb -> seconds of a command on one core, for the time left before anything
         is measured.
       config_text: the resolved configuration, kept in run_dir.
@@ -79,86 +81,45 @@ def study(
       The rows of results.json.
 
     Raises:
-      SepconError: a row is not as it must be, told before anything is run; a command failed; the
-        libraries of the extra `report` are missing; or the folder cannot be written.
+      SepconError: a name or a row is wrong (see `checked_study`; nothing has been run then); a
+        command failed; the libraries of the extra `report` are missing; or the folder cannot be
+        written.
     """
-    _check_files(plan, launch)
-    all_rows = study_rows(rows or {}, grid)
-    drawn = _figures(all_rows, figures or {})
-    chosen = _chosen(all_rows, only)
-    planned = Study(
-        root=Path(run_dir).expanduser().resolve(),
-        rows=tuple(checked_row(plan.verb, row, launch, asks=plan.asks) for row in chosen),
+    planned = checked_study(
+        run_dir=run_dir,
+        plan=plan,
         launch=launch,
-        baseline=baseline or chosen[0].name,
-        against=_others(all_rows, against or {}),
+        rows=rows,
+        grid=grid,
+        only=only,
+        baseline=baseline,
+        against=against,
+        figures=figures,
         threads=threads,
-        expected_seconds={**plan.expected_seconds, **(expected_seconds or {})},
+        expected_seconds=expected_seconds,
     )
-    _check_compared(planned)
-    plan.check(planned)
     require_libraries()
-    run_folder.begin(planned.root, config_text=config_text)
-    _run(plan, planned, workers)
-    return _conclude(plan, planned, title=title, figures=drawn, final=final)
-
-
-def _check_files(plan: Plan, launch: Launch) -> None:
-    """Refuses what would undo the rows without a word: it comes before their files by itself."""
-    own = f"runs/{plan.verb}.gin"
-    for file in launch.gin_files:
-        if f"/{file}".endswith(f"/{own}"):
-            raise SepconError(
-                f"--gin_file={file}: every row has it already, and behind the rows' files it would "
-                "win over them; leave it out"
-            )
-
-
-def _figures(
-    rows: Sequence[StudyRow], figures: Mapping[str, Entries]
-) -> dict[str, tuple[str, ...]]:
-    names = [row.name for row in rows]
-    return {
-        figure: matching(f"study.figures: {figure!r}", patterns, names)
-        for figure, patterns in figures.items()
-    }
-
-
-def _chosen(rows: Sequence[StudyRow], only: Entries) -> Sequence[StudyRow]:
-    if not only:
-        return rows
-    names = matching("study.only", only, [row.name for row in rows])
-    return [row for row in rows if row.name in names]
-
-
-def _others(rows: Sequence[StudyRow], against: Mapping[str, str]) -> dict[str, str]:
-    """What each row is compared with that is not compared with the baseline."""
-    names = [row.name for row in rows]
-    return {
-        name: other
-        for pattern, other in against.items()
-        for name in matching("study.against", pattern, names)
-    }
-
-
-def _check_compared(planned: Study) -> None:
-    """Raises a SepconError if a row is compared with one that is not run."""
-    run = [row.name for row in planned.rows]
-    compared = {"study.baseline": planned.baseline}
-    compared |= {
-        f"study.against of {name!r}": other
-        for name, other in planned.against.items()
-        if name in run
-    }
-    for setting, name in compared.items():
-        if name not in run:
-            raise SepconError(
-                f"{setting} is {name!r}, expected the name of a row that is run: {', '.join(run)}"
-            )
-
-
-def _run(plan: Plan, planned: Study, workers: int) -> None:
     jobs = plan.jobs(planned)
+    _check_finished(jobs, launch)
+    resuming.keep_configuration("study", planned.root, config_text)
+    _run(jobs, planned, workers)
+    return _conclude(plan, planned, title=title, final=final)
+
+
+def _check_finished(jobs: Sequence[Job], launch: Launch) -> None:
+    """Refuses rows that are finished under settings other than those that they have now.
+
+    A finished command is not started again, and could not say so itself.
+    """
+    for job in jobs:
+        text = launch.text(job.arguments) if job.done() else ""
+        if text:
+            verb = VERBS[job.arguments[0]].function.partition(":")[2]
+            run_dir = next(w for w in job.arguments if w.startswith("--run_dir=")).partition("=")[2]
+            resuming.check(verb, Path(run_dir), config_text=text, finished=True)
+
+
+def _run(jobs: Sequence[Job], planned: Study, workers: int) -> None:
     print(f"sepcon: {len(jobs)} stages, {workers} at once, into {planned.root}", flush=True)
     command = planned.launch.command
     run_jobs(
@@ -171,14 +132,7 @@ def _run(plan: Plan, planned: Study, workers: int) -> None:
     )
 
 
-def _conclude(
-    plan: Plan,
-    planned: Study,
-    *,
-    title: str,
-    figures: Mapping[str, Sequence[str]],
-    final: bool,
-) -> list[Result]:
+def _conclude(plan: Plan, planned: Study, *, title: str, final: bool) -> list[Result]:
     results = plan.results(planned)
     selection = summarize(plan, planned, results, plan.selection)
     summaries = summarize(plan, planned, results, plan.measure) if final else []
@@ -190,7 +144,6 @@ def _conclude(
         planned,
         title=title,
         origin=origin,
-        figures=figures,
         selection=selection,
         summaries=summaries,
     )

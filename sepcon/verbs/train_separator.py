@@ -14,6 +14,7 @@ from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import ClipDataset
 from sepcon.data.stream import TrainingStream
 from sepcon.losses.overseparation import SparsityForm
+from sepcon.models.products.card import STATE_MEASURES_FILE
 from sepcon.models.separator.network import Separator, SeparatorConfig, load_separator
 from sepcon.models.separator.network import save_separator_config as save_config
 from sepcon.models.weights import list_states, read_weights, state_folder
@@ -22,11 +23,12 @@ from sepcon.runs.claim import claims_run_dir
 from sepcon.separation.evaluate import MeasuredSeparator, evaluate_separation
 from sepcon.separation.examples import example_scenes, write_example
 from sepcon.tasks.separation import SeparationTask
-from sepcon.training.distribution import is_chief, make_strategy
+from sepcon.training.checkpoints import steps_done
+from sepcon.training.distribution import is_chief, make_strategy, wait_for_chief
 from sepcon.training.loop import FitResult, fit
-from sepcon.training.runtime import make_deterministic
+from sepcon.training.runtime import make_reproducible
+from sepcon.verbs import resuming
 
-MEASURES_FILE = "separation.json"
 EXAMPLES_FOLDER = "examples"
 
 
@@ -51,12 +53,14 @@ def train_separator(
     loop: Callable[..., FitResult] = fit,
     strategy: str = "default",
     seed: int = 0,
+    deterministic: bool | None = None,
     config_text: str = "",
 ) -> Path:
-    """Trains a separator by MixIT; a stopped run goes on to the very step.
+    """Trains a separator by MixIT; a stopped run goes on from the step where it was.
 
-    Wisdom et al., 2020: sums of two clips are separated into channels that can be put together to
-    the two clips again. Needs no label, and no source unless a share of the batch is supervised.
+    Wisdom et al., 2020: the sum of two clips is separated into channels, from which sums are formed
+    that must equal the two clips. That needs no labels, and no sources unless a share of the batch
+    is supervised.
 
     Args:
       run_dir: receives everything; states/ holds the weights of the convergence states that the
@@ -67,7 +71,7 @@ def train_separator(
       optimizer: makes the optimizer.
       separator: the network; full TDCN++ by default.
       segment_seconds: what is taken of each clip.
-      gain_range_db: random gain of each clip.
+      gain_range_db: each clip gets a random gain of up to plus or minus so much; 0 for none.
       supervised_share: share of each batch that is trained on the known sources of the clips, 0
         to 1; see `SeparationTask`, also for the losses against over-separation that follow.
       sparsity_weight: of the sparsity of the estimates.
@@ -79,6 +83,8 @@ def train_separator(
       loop: the training loop.
       strategy: `default`, `mirrored`, `multi_worker` or `tpu`.
       seed: of weights, order and crops.
+      deterministic: whether a resumed run is the same to the bit, not in its data alone; None is
+        yes on a CPU and no on accelerators, where some operations are slower so. Kept in run.json.
       config_text: the resolved configuration, kept in run_dir.
 
     Returns:
@@ -89,10 +95,18 @@ def train_separator(
       SepconError: an argument, a file or the disk is not as it must be; what was saved stays.
     """
     folder, config = Path(run_dir), separator or SeparatorConfig()
-    if not run_folder.begin(folder, config_text=config_text):
+    done = steps_done(folder)
+    if not resuming.begin(
+        "train_separator",
+        folder,
+        config_text=config_text,
+        under_way=done > 0,
+        steps=num_steps,
+        steps_done=done,
+    ):
         return folder
-    make_deterministic(seed)
     scope = make_strategy(strategy)
+    deterministic = make_reproducible(seed, deterministic=deterministic)
     with scope.scope():
         network = Separator(config)
         task = SeparationTask(
@@ -112,8 +126,11 @@ def train_separator(
         num_uniforms=task.num_uniforms,
     )
     task.check_batch(stream.batches(0).element_spec, scope.num_replicas_in_sync)
-    if is_chief(scope):
+
+    def on_start() -> None:
         save_config(config, folder)
+        resuming.keep_configuration("train_separator", folder, config_text, under_way=done > 0)
+
     result = loop(
         task=task,
         stream=stream,
@@ -123,13 +140,17 @@ def train_separator(
         strategy=scope,
         config_text=config_text,
         description=f"separator on {clips.name}",
+        on_start=on_start,
     )
     if not is_chief(scope):
+        wait_for_chief(scope)
         return folder
     if measure_on is not None:
         _measure(folder, measure_on, max_measured_clips)
         _write_examples(folder, measure_on, num_examples)
-    run_folder.finish(folder, {"steps": result.step, "seconds": result.seconds})
+    record = {"steps": result.step, "seconds": result.seconds, "deterministic": deterministic}
+    run_folder.finish(folder, record)
+    wait_for_chief(scope)
     return folder
 
 
@@ -148,7 +169,7 @@ def _measure(folder: Path, clips: ClipDataset, max_clips: int) -> None:
         read_weights(separator, state_folder(folder, step))
         rows.append({"step": step, **evaluate_separation(measured, clips, max_clips=max_clips)})
         print(_line(rows[-1]), flush=True)
-    run_folder.write_text(folder / MEASURES_FILE, json.dumps(rows, indent=2) + "\n")
+    run_folder.write_text(folder / STATE_MEASURES_FILE, json.dumps(rows, indent=2) + "\n")
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -161,5 +182,5 @@ def _write_examples(folder: Path, clips: ClipDataset, num_examples: int) -> None
     separator = load_separator(folder)
     for scene in example_scenes(clips, num_examples):
         channels = separator(scene.mixture[np.newaxis]).numpy()[0]  # [channel, samples]
-        place = folder / EXAMPLES_FOLDER / scene.id
-        write_example(place, scene, {"channel": channels}, clips.sample_rate_hz)
+        examples = folder / EXAMPLES_FOLDER
+        write_example(examples, scene, {"channel": channels}, clips.sample_rate_hz)

@@ -50,11 +50,12 @@ class ExampleMixing:
         """
         # Strangers come from the global batch: how many replicas share it makes no difference.
         everyone, first = gather_global(patches)
-        rows = tf.shape(patches)[0]
+        # Whole numbers in float32 to the end: accelerators have no arithmetic of int32.
+        rows = tf.cast(tf.shape(patches)[0], tf.float32)
         total = rows * num_replicas()
-        others = tf.cast(total - 1, tf.float32)
-        step = 1 + tf.minimum(tf.cast(uniforms[:, 0] * others, tf.int32), total - 2)
-        stranger = tf.gather(everyone, (first + tf.range(rows) + step) % total)
+        step = 1 + tf.minimum(tf.floor(uniforms[:, 0] * (total - 1)), total - 2)
+        stranger = (tf.cast(first, tf.float32) + tf.range(rows) + step) % total
+        stranger = tf.gather(everyone, tf.cast(stranger, tf.int32))
         share = self.max_share * uniforms[:, 1:]  # [batch, 1]
         level = tf.math.divide_no_nan(share * _energy(patches), _energy(stranger))
         return tf.sqrt(1.0 - share) * patches + tf.sqrt(level) * stranger

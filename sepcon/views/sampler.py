@@ -7,12 +7,14 @@ same rules written as loops over single examples, and tells whether the two stil
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
 from sepcon.audio.samples import SAMPLE_RATE_HZ
-from sepcon.views.augment import crop, split_uniforms
+from sepcon.data.stored.frames import HOP_SAMPLES
+from sepcon.views.augment import split_uniforms
+from sepcon.views.whole_clips import WholeClips
 
 # Which of anchor and positive is a separated channel. What is not one is the mixture.
 PAIRS: dict[str, tuple[bool, bool]] = {
@@ -31,17 +33,61 @@ class Views(NamedTuple):
     positive: tf.Tensor
 
 
+class ViewPlan(NamedTuple):
+    """Which two patches of each clip are taken, [batch] whole numbers in float32 each.
+
+    Attributes:
+      anchor_row: 0 for the mixture, 1 + c for channel c.
+      anchor_start: the frame of the clip that the patch begins with.
+      positive_row: the same of the positive.
+      positive_start: the same.
+    """
+
+    anchor_row: tf.Tensor
+    anchor_start: tf.Tensor
+    positive_row: tf.Tensor
+    positive_start: tf.Tensor
+
+
+class PatchEnergies(Protocol):
+    """Tells the energies of patches; asked for no more than a choice depends on."""
+
+    def of_mixture(self, starts: tf.Tensor) -> tf.Tensor:
+        """Those of patches of the mixture.
+
+        Args:
+          starts: [batch, n] float32 of whole numbers, the frames that they begin with.
+
+        Returns:
+          [batch, n] float.
+        """
+
+    def of_channels(self, start: tf.Tensor) -> tf.Tensor:
+        """Those of all channels in one place.
+
+        Args:
+          start: [batch] float32 of whole numbers, the frame that the patches begin with.
+
+        Returns:
+          [batch, channel] float.
+        """
+
+
 @dataclass(frozen=True)
 class ViewSampler:
     """Draws a pair of patches from each clip.
 
+    What is drawn depends on the energies of patches and not on their samples: of clips and channels
+    that are stored with the energies of their frames, the drawn patches alone are read. `plan`
+    decides for them as for clips that are there as a whole.
+
     In this order, each step uniformly:
 
     1. the kind of pair, one of `pairs`;
-    2. where each patch lies. `position_candidates` places are drawn; one is taken among those
-       where the mixture has at least 1/1000 of the energy that it has at the loudest of them.
-       More than one candidate helps with clips that are partly silent. The channels have no say
-       in it: all kinds of pairs see the same places;
+    2. where each patch lies: at a multiple of `hop_samples`. `position_candidates` places are
+       drawn; one is taken among those where the mixture has at least 1/1000 of the energy that it
+       has at the loudest of them. More than one candidate helps with clips that are partly silent.
+       The channels have no say in it: all kinds of pairs see the same places;
     3. which channel, for a patch of a channel: one of those whose energy inside the patch is at
        least `min_relative_energy` of the loudest channel's there. A silent channel is thus never
        drawn beside an audible one. The positive of a channel-channel pair is another channel than
@@ -60,6 +106,8 @@ class ViewSampler:
         the validation scenes of ESC-50.
       position_candidates: see above, at least 1.
       sample_rate_hz: samples per second of the clips.
+      hop_samples: patches begin at multiples of it. The energy of a patch is that of the whole
+        frames of so many samples in it. Stored energies are of 400.
     """
 
     pairs: tuple[str, ...] = ("mixture-channel",)
@@ -68,13 +116,17 @@ class ViewSampler:
     min_relative_energy: float = 1e-3
     position_candidates: int = 1
     sample_rate_hz: int = SAMPLE_RATE_HZ
+    hop_samples: int = HOP_SAMPLES
 
     def __post_init__(self) -> None:
         unknown = [pair for pair in self.pairs if pair not in PAIRS]
         if unknown or not self.pairs:
             raise ValueError(f"pairs must be some of {sorted(PAIRS)}, got {self.pairs}")
-        if self.patch_samples < 1:
-            raise ValueError(f"patch_seconds={self.patch_seconds} is less than a sample")
+        if not 1 <= self.hop_samples <= self.patch_samples:
+            raise ValueError(
+                f"patch_seconds={self.patch_seconds} is {self.patch_samples} samples, expected "
+                f"hop_samples={self.hop_samples} or more, and these 1 or more"
+            )
         if not 0 <= self.min_relative_energy <= 1:
             raise ValueError(f"min_relative_energy={self.min_relative_energy} is not in [0, 1]")
         if self.position_candidates < 1:
@@ -83,6 +135,15 @@ class ViewSampler:
     @property
     def patch_samples(self) -> int:
         return round(self.patch_seconds * self.sample_rate_hz)
+
+    @property
+    def patch_frames(self) -> int:
+        """Whole frames of a patch, by which its energy is measured."""
+        return self.patch_samples // self.hop_samples
+
+    def num_places(self, samples: int | tf.Tensor) -> int | tf.Tensor:
+        """Places where a patch can begin in a clip of so many samples."""
+        return (samples - self.patch_samples) // self.hop_samples + 1
 
     @property
     def needs_channels(self) -> bool:
@@ -116,6 +177,24 @@ class ViewSampler:
           ValueError: channels are needed and missing, or a clip is shorter than a patch.
         """
         self._check(mixture, channels)
+        clips = WholeClips(mixture, channels, self.patch_samples, self.hop_samples)
+        places = self.num_places(tf.shape(mixture)[-1])
+        plan = self.plan(energies=clips, num_places=places, uniforms=uniforms)
+        return Views(
+            clips.cut(plan.anchor_row, plan.anchor_start),
+            clips.cut(plan.positive_row, plan.positive_start),
+        )
+
+    def plan(
+        self, *, energies: PatchEnergies, num_places: int | tf.Tensor, uniforms: tf.Tensor
+    ) -> ViewPlan:
+        """Decides which two patches are taken of each clip.
+
+        Args:
+          energies: of the clips; those of channels are asked for if a pair needs channels.
+          num_places: where a patch can begin, see `num_places`.
+          uniforms: [batch, num_uniforms] float32 in [0, 1).
+        """
         kind, at_anchor, at_positive, of_anchor, of_positive = split_uniforms(
             uniforms, self._widths
         )
@@ -123,22 +202,19 @@ class ViewSampler:
         anchor_is_channel, positive_is_channel = (
             tf.gather([PAIRS[name][side] for name in self.pairs], pair) for side in (0, 1)
         )  # [batch] bool each
-        anchor_start = self._place(mixture, at_anchor)
+        anchor_start = self._place(energies, num_places, at_anchor)
         positive_start = anchor_start
         if self.temporal_proximity:
-            positive_start = self._place(mixture, at_positive)
-
-        anchor = crop(mixture, anchor_start, self.patch_samples)
-        positive = crop(mixture, positive_start, self.patch_samples)
-        taken = tf.zeros_like(pair) - 1  # the anchor's channel, none so far
-        if channels is not None and any(PAIRS[name][0] for name in self.pairs):
-            patch, drawn = self._channel(channels, anchor_start, of_anchor[:, 0], taken)
-            anchor = tf.where(anchor_is_channel[:, tf.newaxis], patch, anchor)
-            taken = tf.where(anchor_is_channel, drawn, taken)
-        if channels is not None and any(PAIRS[name][1] for name in self.pairs):
-            patch, _ = self._channel(channels, positive_start, of_positive[:, 0], taken)
-            positive = tf.where(positive_is_channel[:, tf.newaxis], patch, positive)
-        return Views(anchor, positive)
+            positive_start = self._place(energies, num_places, at_positive)
+        # Whole numbers in float32: accelerators do not compare int32.
+        anchor_row = positive_row = tf.zeros(tf.shape(pair))
+        if any(PAIRS[name][0] for name in self.pairs):
+            drawn = self._channel(energies, anchor_start, of_anchor[:, 0], anchor_row)
+            anchor_row = tf.where(anchor_is_channel, drawn, anchor_row)
+        if any(PAIRS[name][1] for name in self.pairs):
+            drawn = self._channel(energies, positive_start, of_positive[:, 0], anchor_row)
+            positive_row = tf.where(positive_is_channel, drawn, positive_row)
+        return ViewPlan(anchor_row, anchor_start, positive_row, positive_start)
 
     def _check(self, mixture: tf.Tensor, channels: tf.Tensor | None) -> None:
         if channels is None and self.needs_channels:
@@ -150,46 +226,53 @@ class ViewSampler:
                 f"patch_seconds={self.patch_seconds} = {self.patch_samples} samples"
             )
 
-    def _place(self, mixture: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-        """Draws where the patch of each example begins, [batch] int32."""
-        room = tf.shape(mixture)[-1] - self.patch_samples + 1
-        starts = uniform_index(uniforms[:, : self.position_candidates], room)  # [batch, candidates]
+    def _place(
+        self, energies: PatchEnergies, num_places: int | tf.Tensor, uniforms: tf.Tensor
+    ) -> tf.Tensor:
+        """Draws the frame that the patch of each example begins with, [batch] float32."""
+        starts = uniform_index(uniforms[:, : self.position_candidates], num_places)
+        starts = tf.cast(starts, tf.float32)  # [batch, candidates]
         if self.position_candidates == 1:
             return starts[:, 0]
-        energies = tf.stack(
-            [
-                _energy(crop(mixture, start, self.patch_samples))
-                for start in tf.unstack(starts, axis=-1)
-            ],
-            axis=-1,
-        )  # [batch, candidates]
-        audible = _audible(energies, _SILENT_SHARE)
+        audible = _audible(energies.of_mixture(starts), _SILENT_SHARE)  # [batch, candidates]
         return tf.gather(starts, _draw(audible, uniforms[:, -1]), batch_dims=1)
 
     def _channel(
-        self, channels: tf.Tensor, start: tf.Tensor, uniform: tf.Tensor, taken: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Draws a channel audible in its patch, if possible not the one that is taken.
+        self, energies: PatchEnergies, start: tf.Tensor, uniform: tf.Tensor, taken: tf.Tensor
+    ) -> tf.Tensor:
+        """Draws the row of a channel audible in its patch, if possible not the one taken.
+
+        Args:
+          energies: of the clips.
+          start: [batch] float32, where the patch begins.
+          uniform: [batch] float32 in [0, 1).
+          taken: [batch] float32, the row of the other patch; 0 where that is no channel.
 
         Returns:
-          its patch [batch, patch samples] and its index [batch] int32.
+          [batch] float32 row, 1 for the first channel.
         """
-        patches = crop(channels, start, self.patch_samples)  # [batch, channel, patch samples]
-        audible = _audible(_energy(patches), self.min_relative_energy)  # [batch, channel]
-        others = audible & (tf.range(tf.shape(patches)[1]) != taken[:, tf.newaxis])
+        of_patch = energies.of_channels(start)  # [batch, channel]
+        audible = _audible(of_patch, self.min_relative_energy)
+        rows = 1.0 + tf.range(tf.cast(tf.shape(of_patch)[1], tf.float32))
+        others = audible & (rows != taken[:, tf.newaxis])
         any_other = tf.reduce_any(others, axis=-1, keepdims=True)
-        index = _draw(tf.where(any_other, others, audible), uniform)
-        return tf.gather(patches, index, batch_dims=1), index
+        drawn = _draw(tf.where(any_other, others, audible), uniform)
+        return 1.0 + tf.cast(drawn, tf.float32)
 
 
 def uniform_index(uniform: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
-    """Carries uniforms in [0, 1) to 0 .. count - 1, int32."""
-    scaled = tf.cast(uniform * tf.cast(count, tf.float32), tf.int32)
-    return tf.minimum(scaled, count - 1)  # the product may round up to count
+    """Turns random numbers into random indices.
 
+    Args:
+      uniform: [...] float32 in [0, 1).
+      count: number of indices, [] or broadcast against `uniform`.
 
-def _energy(audio: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.square(tf.cast(audio, tf.float32)), axis=-1)
+    Returns:
+      [...] int32, from 0 to count - 1.
+    """
+    count = tf.cast(count, tf.float32)
+    # The product may round up to count. (In float32: accelerators do not compare int32.)
+    return tf.cast(tf.minimum(tf.floor(uniform * count), count - 1), tf.int32)
 
 
 def _audible(energy: tf.Tensor, share: float) -> tf.Tensor:
@@ -207,7 +290,9 @@ def _draw(allowed: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     Returns:
       [batch] int32 column.
     """
-    rank = tf.cumsum(tf.cast(allowed, tf.int32), axis=-1)  # 1 for the first allowed, and so on
-    wanted = uniform_index(uniform, rank[:, -1]) + 1
+    # Whole numbers in float32: accelerators do not compare int32.
+    rank = tf.cumsum(tf.cast(allowed, tf.float32), axis=-1)  # 1 for the first allowed, and so on
+    wanted = tf.cast(uniform_index(uniform, rank[:, -1]), tf.float32) + 1
     chosen = allowed & (rank == wanted[:, tf.newaxis])
-    return tf.argmax(tf.cast(chosen, tf.int32), axis=-1, output_type=tf.int32)
+    # Of floats: there is no kernel for integers on a GPU.
+    return tf.argmax(tf.cast(chosen, tf.float32), axis=-1, output_type=tf.int32)

@@ -155,8 +155,8 @@ FAULTS = [
     ("au", damage(lambda data: data[: len(data) // 2]), "is cut off"),
     ("rf64", damage(lambda data: data[: len(data) // 2]), "is cut off"),
     ("w64", damage(lambda data: data[: len(data) // 2]), "is cut off"),
-    ("caf", damage(lambda data: data[: len(data) // 2]), "file is malformed"),
-    ("wav", damage(lambda data: data[:20]), "is not audio"),
+    ("caf", damage(lambda data: data[: len(data) // 2]), "is cut off"),
+    ("wav", damage(lambda data: data[:20]), "is cut off, it ends before the audio begins"),
     ("wav", damage(lambda data: b""), r"is empty \(0 bytes\)"),
     (
         "wav",
@@ -173,7 +173,7 @@ FAULTS = [
     (
         "wav",
         damage(lambda data: data[:24] + (4_000_000_000).to_bytes(4, "little") + data[28:]),
-        "its header claims an impossible sample rate",
+        "its header is damaged, or claims an impossible sample rate",
     ),
 ]
 

@@ -140,7 +140,7 @@ def test_missing_data_are_told_with_the_files_that_give_them(tmp_path, capsys):
 
 
 def test_a_missing_model_is_told_with_both_ways_to_give_it(capsys):
-    code, _, err = run(capsys, "embed", "--gin_file=data/builtin_scenes.gin", "--run_dir=r")
+    code, _, err = run(capsys, "benchmark", "--gin_file=data/builtin_scenes.gin", "--run_dir=r")
     assert code == 1
     assert "give it as --gin_bindings='MODEL=...'" in err
     assert "  embedders/yamnet.gin" in err

@@ -8,6 +8,7 @@ from sepcon import cli
 from sepcon.cli.configuration import read_configuration
 from sepcon.cli.gin_files import project_files
 from sepcon.cli.signatures import read_source
+from sepcon.models.packaged import packaged_names
 from sepcon.verbs.registry import VERBS
 
 
@@ -21,7 +22,8 @@ def test_everything_is_listed_with_a_sentence(capsys):
     rows = re.findall(r"^  (\S+) +(\S.*)$", out, flags=re.MULTILINE)
     names = [name for name, _ in rows]
     assert len(names) == len(set(names))
-    assert set(names) == {*VERBS, *(file.name for file in project_files())}
+    files = {file.name for file in project_files()}
+    assert set(names) == {*VERBS, *files, *packaged_names()}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,21 @@ def test_one_kind_is_listed_alone(kind, name, capsys):
     assert out.startswith(f"{kind}:\n")
     assert f"  {name} " in out
     assert "\n\n" not in out
+
+
+def test_every_file_with_rows_is_listed_as_a_study_unless_others_include_it(capsys):
+    out = shown(capsys, "list", "studies")
+    studies = set(re.findall(r"^  (\S+)", out, flags=re.MULTILINE))
+    files = {file.name: file for file in project_files()}
+    with_rows = {
+        name for name, file in files.items() if {"study.rows", "study.grid"} & {*file.bound}
+    }
+    included = {part for file in files.values() for part in file.includes}
+    assert with_rows - studies <= included
+    # Others get their rows from what they include.
+    assert all(name in with_rows or files[name].includes for name in studies)
+    assert {"quickstart/builtin.gin", "papers/soundclr2021/esc10.gin"} <= studies
+    assert "quickstart/study.gin" not in studies
 
 
 def test_a_wrong_kind_is_told(capsys):

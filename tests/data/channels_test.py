@@ -13,7 +13,7 @@ from sepcon.data.channels import stored_channels
 from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import ClipDataset, from_reader
 from sepcon.data.stream import TrainingStream
-from sepcon.errors import SepconError
+from sepcon.errors import SepconError, raised_in_graph
 
 NUM_CLIPS, LENGTH = 11, 60
 
@@ -178,6 +178,26 @@ def test_unfinished_missing_and_damaged_folders_are_named(tmp_path: Path) -> Non
     index.write_text("{")
     with pytest.raises(SepconError, match=r"index\.json: is damaged or of another version"):
         stored_channels(paths=[str(tmp_path / "a")])
+
+
+def test_channels_that_were_overwritten_end_the_stream_with_their_record(tmp_path: Path) -> None:
+    write(tmp_path / "a")
+    stream = TrainingStream(
+        examples=ClipExamples(CLIPS, channels=[str(tmp_path / "a")]),
+        batch_size=NUM_CLIPS,
+        seed=0,
+        num_uniforms=0,
+    )
+    shard = shard_path(tmp_path / "a", 1)
+    data = bytearray(shard.read_bytes())
+    data[-200:-100] = bytes(100)  # in clip 7, the last of its shard, while a run reads
+    shard.write_bytes(data)
+    with pytest.raises(tf.errors.OpError) as error:
+        next(iter(stream.batches(0)))
+    assert str(raised_in_graph(error.value)) == (
+        f"{shard}: record 3 is damaged, it does not have the checksum of what was written; delete "
+        "it and run.json beside it, and the same `sepcon separate` writes it again"
+    )
 
 
 def test_states_of_different_clips_do_not_mix(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sepcon.data.example_bytes import serialize_example, write_record
+from sepcon.data.example_bytes import bytes_span, integers, serialize_example, write_record
 from sepcon.data.records import RecordFiles
 
 NUMBERS = st.lists(st.integers(0, 2**63 - 1), max_size=5)
@@ -24,6 +24,26 @@ def test_tensorflow_reads_what_was_serialized(features: dict[str, bytes | list[i
         else:
             assert parsed[name].WhichOneof("kind") == "int64_list"
             assert list(parsed[name].int64_list.value) == value
+
+
+@settings(deadline=None, max_examples=60)
+@given(FEATURES, st.booleans())
+def test_features_are_found_where_they_lie(
+    features: dict[str, bytes | list[int]], by_tensorflow: bool
+) -> None:
+    data = serialize_example(features)
+    if by_tensorflow:  # in an order of its own
+        data = tf.train.Example.FromString(data).SerializeToString()
+    for name, value in features.items():
+        if isinstance(value, bytes):
+            assert data[slice(*bytes_span(data, name))] == value
+            assert integers(data, name) == []
+        else:
+            assert integers(data, name) == value
+            with pytest.raises(ValueError, match="holds 0 strings of bytes, expected one"):
+                bytes_span(data, name)
+    with pytest.raises(ValueError, match="there is no feature 'absent feature'"):
+        integers(data, "absent feature")
 
 
 def test_one_feature_is_what_tensorflow_serializes() -> None:

@@ -338,3 +338,31 @@ def test_a_file_name_that_occurs_twice_needs_its_folder(audio: Path, tmp_path: P
     table.write_text("d.wav,dog\n")
     with pytest.raises(SepconError, match=r"more than once: deep/d\.wav or deep/er/d\.wav"):
         read_labels(table, find_audio(audio), audio)
+
+
+def test_other_files_of_the_same_name_and_number_are_told_apart(tmp_path):
+    digests = []
+    for number, (names, seconds) in enumerate([("ab", 0.1), ("ab", 0.1), ("ac", 0.1), ("ab", 0.2)]):
+        root = tmp_path / str(number) / "recordings"
+        root.mkdir(parents=True)
+        for name in names:
+            noise = np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * 16000))
+            soundfile.write(root / f"{name}.wav", noise, 16000)
+        digests.append(folder(path=str(root)).digest)
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+    table = tmp_path / "labels.csv"
+    table.write_text("filename,label\na.wav,dog\nb.wav,cat\n")
+    labelled = folder(path=str(tmp_path / "0" / "recordings"), labels_csv=str(table)).digest
+    assert labelled != digests[0]
+    assert labelled.partition(".")[0] == digests[0].partition(".")[0]
+
+
+def test_files_are_left_out_by_name(tmp_path, capsys):
+    for name in "abc":
+        noise = np.random.default_rng(0).uniform(-0.5, 0.5, 1600)
+        soundfile.write(tmp_path / f"{name}.wav", noise, 16000)
+    clips = folder(path=str(tmp_path), exclude=("b.wav", "d.wav"))
+    assert [each["id"] for each in clips.build().as_numpy_iterator()] == [b"a.wav", b"c.wav"]
+    told = capsys.readouterr().err
+    assert "1 clips are left out by name; 1 names match no clip: 'd.wav'" in told

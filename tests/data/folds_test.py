@@ -1,5 +1,7 @@
 """Cross-validation's splits: nothing on two sides, classes shared out, few labels nested."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -112,3 +114,23 @@ def test_lists_of_other_lengths():
     clips = folded()
     with pytest.raises(ValueError, match="as many as the 144 clips"):
         FoldedClips(clips.clips, clips.labels[1:], clips.folds, clips.groups)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_clips_that_are_left_out_move_no_other_clip(seed):
+    clips = folded(seed)
+    number = clips.clips.num_clips
+    excluded = np.random.default_rng(seed).choice(number, 20, replace=False)
+    without = dataclasses.replace(clips, excluded=excluded)
+    for fold in clips.fold_names:
+        before, after = (
+            split_fold(each, fold, validation_share=0.25, seed=seed) for each in (clips, without)
+        )
+        for role in ("train", "validation", "test"):
+            kept = np.setdiff1d(getattr(before, role), excluded)
+            np.testing.assert_array_equal(getattr(after, role), kept)
+        few = split_fold(without, fold, validation_share=0.25, seed=seed, labels_per_class=3)
+        assert not np.isin(few.train, excluded).any()
+        assert np.isin(few.train, before.train).all()
+        assert [np.sum(clips.labels[few.train] == label) for label in range(CLASSES)] == [3] * 4

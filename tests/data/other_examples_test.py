@@ -71,3 +71,74 @@ def test_a_resumed_stream_of_pictures_goes_on_to_the_bit() -> None:
 def test_what_the_stream_adds_itself_an_example_must_not_hold() -> None:
     with pytest.raises(ValueError, match="examples of pictures hold position, which the stream"):
         stream(0, 1, extra="position")
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched(Pictures):
+    """Pictures, read one by one or in rows, that note which of them were read."""
+
+    read: list[int] = dataclasses.field(default_factory=list)
+
+    def reader(self) -> ReadExample:
+        read = super().reader()
+
+        def watched(position: tf.Tensor, uniforms: tf.Tensor) -> Example:
+            seen = tf.numpy_function(self._note, [position], tf.int64)
+            return read(tf.ensure_shape(seen, position.shape), uniforms)
+
+        return watched
+
+    def _note(self, positions: np.ndarray) -> np.ndarray:
+        self.read.extend(np.ravel(positions).tolist())
+        return positions
+
+
+@dataclasses.dataclass(frozen=True)
+class WatchedRows:
+    """The same examples, many by one call."""
+
+    one: Watched = dataclasses.field(default_factory=Watched)
+    num_examples: int = 6
+    name: str = "pictures"
+    class_names: tuple[str, ...] = ()
+    num_uniforms: int = 1
+
+    def row_reader(self) -> ReadExample:
+        pixels = tf.constant(self.one.pixels())
+
+        def read(positions: tf.Tensor, uniforms: tf.Tensor) -> Example:
+            seen = tf.numpy_function(self.one._note, [positions], tf.int64)
+            pictures = tf.gather(pixels, tf.ensure_shape(seen, [None]))
+            mirrored = (uniforms[:, 0] < 0.5)[:, tf.newaxis, tf.newaxis]
+            return {
+                "id": tf.strings.as_string(positions),
+                "picture": tf.where(mirrored, pictures[..., ::-1], pictures),
+                "all_uniforms": uniforms,
+            }
+
+        return read
+
+
+@pytest.mark.parametrize("batch_size", [6, 198])
+def test_workers_read_their_own_rows_alone_and_together_all_of_a_batch(batch_size: int) -> None:
+    """One by one and in rows, of which 198 take several calls: the same to the bit."""
+    made = {"batch_size": batch_size, "seed": 1, "num_uniforms": 3, "prefetch": 0, "threads": 1}
+    of_kind: list[list[dict[str, np.ndarray]]] = []
+    for kind in (Watched, WatchedRows):
+        whole = TrainingStream(examples=kind(), **made)
+        expected = next(iter(whole.batches(2).take(1).as_numpy_iterator()))
+        parts, share = [], batch_size // 3
+        for worker in range(3):
+            examples = kind()
+            log = examples.read if isinstance(examples, Watched) else examples.one.read
+            stream = TrainingStream(examples=examples, **made)
+            rows = range(worker * share, (worker + 1) * share)
+            parts.append(next(iter(stream.batches(2, rows).take(1).as_numpy_iterator())))
+            read = expected["position"][rows.start : rows.stop].tolist()
+            assert log[:share] == read
+            assert len(log) <= share + 64  # It may be a call ahead.
+        for name, value in expected.items():
+            np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), value)
+        of_kind.append([expected])
+    for name, value in of_kind[0][0].items():
+        np.testing.assert_array_equal(of_kind[1][0][name], value)

@@ -102,7 +102,7 @@ def test_without_locks_nobody_is_disturbed_and_whoever_is_first_wins(
     theirs.mkdir()
     with monkeypatch.context() as patch:
         patch.setattr(fcntl, "flock", no_locks)
-        made = prepare_once(lambda: Toy(tmp_path, somebody_is_first=True))
+        made = prepare_once(lambda: Toy(tmp_path, somebody_is_first=True), data_dir=tmp_path)
     assert made == tmp_path / "1.0.0"
     assert theirs.exists()
 
@@ -113,7 +113,9 @@ def test_one_prepares_and_the_other_waits(tmp_path: Path, capsys: pytest.Capture
     with open(tmp_path / ".1.0.0.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made: list[Path] = []
-        thread = threading.Thread(target=lambda: made.append(prepare_once(lambda: Toy(tmp_path))))
+        thread = threading.Thread(
+            target=lambda: made.append(prepare_once(lambda: Toy(tmp_path), data_dir=tmp_path))
+        )
         thread.start()
         while "Waiting for another process" not in capsys.readouterr().err:
             time.sleep(0.01)

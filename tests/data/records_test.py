@@ -46,13 +46,38 @@ def test_a_file_cut_anywhere_in_a_record_is_named(paths: list[Path], kept: int) 
         RecordFiles(paths)
 
 
+def read_all(path: Path, expected: list[bytes]) -> None:
+    files = RecordFiles([path], cure="make it anew")
+    for position in range(len(files)):
+        assert files.bytes_at(position) == expected[position]
+
+
+def test_no_byte_of_a_file_changes_unnoticed(paths: list[Path]) -> None:
+    """Lengths, data and checksums: what is read is what was written, or the record is named."""
+    path, records = paths[0], [b"one", b"", b"three" * 8]
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records:
+            writer.write(record)
+    written = path.read_bytes()
+    ends = np.cumsum([12 + len(record) + 4 for record in records])
+    for offset in range(len(written)):
+        for bits in (0x01, 0xFF):
+            changed = bytearray(written)
+            changed[offset] ^= bits
+            path.write_bytes(changed)
+            damaged = int(np.searchsorted(ends, offset, side="right"))
+            said = f"{path}: record {damaged} is damaged, it does not have the checksum of what "
+            with pytest.raises(SepconError, match=f"^{said}was written; make it anew$"):
+                read_all(path, records)
+
+
 def test_another_process_need_not_scan_the_files(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = RecordFiles(paths)
     expected = [files.bytes_at(position) for position in range(len(files))]
     sent = pickle.dumps(files)  # with its files open
-    monkeypatch.setattr(records, "_scan", None)
+    monkeypatch.setattr(records, "find_records", None)
     received = pickle.loads(sent)
     assert (received.paths, received.counts) == (files.paths, files.counts)
     assert [received.bytes_at(position) for position in range(len(received))] == expected

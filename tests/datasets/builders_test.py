@@ -77,7 +77,7 @@ def build(builder: Any, root: Path, data_dir: Path, **settings: Any) -> Any:
             setattr(made, name, value)
         return made
 
-    return tfds.builder_from_directory(prepare_once(make, manual_dir=root))
+    return tfds.builder_from_directory(prepare_once(make, data_dir=data_dir, manual_dir=root))
 
 
 def expected(source: ClipSource) -> list[tuple[str, tuple[int, ...], np.ndarray]]:

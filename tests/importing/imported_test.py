@@ -1,5 +1,7 @@
 """What was imported, read as training, validation and test clips."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +166,7 @@ def test_names_tell_different_clips_apart(urbansound8k: Path) -> None:
         ({"validation_share": 0.6, "test_share": 0.4}, "leave nothing to train on"),
         ({"folds": (11, 12)}, "has no fold 11, 12; it has the folds 1, 10, 2"),
         ({"test_folds": ("x",)}, "has no fold x"),
-        ({"part": "test"}, "no clip is in test"),
+        ({"part": "test"}, "nothing is in test"),
         ({"clip_seconds": 0.0}, "clip_seconds is 0.0, expected more than 0"),
     ],
 )
@@ -187,8 +189,104 @@ def test_lost_records_are_told(tmp_path: Path) -> None:
         write_audio(tmp_path / "audio" / f"{number}.wav", number, seconds=0.02)
     run = run_import(tmp_path / "run", audio_folder(path=str(tmp_path / "audio")))
     (run / "clips-00001.tfrecord").write_bytes(b"")
+    with pytest.raises(SepconError, match=r"clips-00001.tfrecord: is not what was written there"):
+        imported(path=str(run))
+    (run / "seals.json").unlink()  # as versions before have left it
     with pytest.raises(SepconError, match=r"holds 7 records.*expected 12"):
         imported(path=str(run))
+
+
+def edited(name: str, change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
+    def edit(run: Path) -> None:
+        lines = (run / name).read_text().splitlines(keepends=True)
+        (run / name).write_text("".join(change(lines)))
+
+    return edit
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("manifest.csv", lambda lines: lines[:3] + lines[4:]),
+        ("manifest.csv", lambda lines: [*lines[:2], lines[3], lines[2], *lines[4:]]),
+        ("manifest.csv", lambda lines: [*lines, lines[-1]]),
+        ("manifest.csv", lambda lines: [lines[0], lines[1].replace(",1,", ",2,", 1), *lines[2:]]),
+        ("classes.csv", lambda lines: [lines[0], lines[2], lines[1], *lines[3:]]),
+    ],
+    ids=["deleted", "swapped", "appended", "changed", "classes"],
+)
+def test_an_edited_table_is_never_believed(
+    urbansound8k: Path, tmp_path: Path, name: str, change: Callable, sealed: bool
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(urbansound8k, run)
+    imported(path=str(run))
+    if not sealed:
+        (run / "seals.json").unlink()
+    edited(name, change)(run)
+    with pytest.raises(SepconError, match=rf"{name}: .*import again") as told:
+        imported(path=str(run), part="train")
+    assert "\n" not in str(told.value)
+
+
+def test_names_of_classes_that_were_exchanged_are_told(urbansound8k: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(urbansound8k, run)
+    text = (run / "classes.csv").read_text()
+    exchanged = text.replace("car_horn", "x").replace("dog_bark", "car_horn")
+    (run / "classes.csv").write_text(exchanged.replace("x", "dog_bark"))
+    with pytest.raises(SepconError, match=r"classes.csv: is not what was written"):
+        imported(path=str(run))
+
+
+def test_records_of_another_import_are_told(audioset: Path, urbansound8k: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    shutil.copytree(urbansound8k, run)
+    shutil.copy(run / "clips-00001.tfrecord", run / "clips-00000.tfrecord")
+    with pytest.raises(SepconError, match=r"clips-00000.tfrecord: is not what was written"):
+        imported(path=str(run))
+
+
+def test_clips_that_are_left_out_move_no_other_clip(urbansound8k: Path, tmp_path: Path, capsys):
+    shares = {"validation_share": 0.3, "test_share": 0.3}
+    parts = ("train", "validation", "test")
+    before = {
+        part: elements(imported(path=str(urbansound8k), part=part, **shares))  # type: ignore[arg-type]
+        for part in parts
+    }
+    chosen = sorted(before["train"])[:2] + sorted(before["test"])[:1]
+    listed = tmp_path / "excluded.csv"
+    listed.write_text("filename\n" + "\n".join([*chosen, "no_such_clip.wav"]) + "\n")
+    capsys.readouterr()
+    names = set()
+    for part in parts:
+        clips = imported(path=str(urbansound8k), part=part, exclude=str(listed), **shares)  # type: ignore[arg-type]
+        names.add(clips.name)
+        after = elements(clips)
+        assert set(after) == set(before[part]) - set(chosen)
+        for name, each in after.items():
+            np.testing.assert_array_equal(each["audio"], before[part][name]["audio"])
+            np.testing.assert_array_equal(each["labels"], before[part][name]["labels"])
+        told = capsys.readouterr().err
+        assert "3 clips are left out by name; 1 names match no clip: 'no_such_clip.wav'" in told
+    assert len(names) == 3
+
+
+def test_folds_without_some_clips_are_else_the_same(urbansound8k: Path) -> None:
+    whole = imported_folds(path=str(urbansound8k))
+    clip_ids = [each["id"].decode() for each in whole.clips.build().as_numpy_iterator()]
+    left_out = {clip_ids[number] for number in (0, 7, 30)}
+    part = imported_folds(path=str(urbansound8k), exclude=sorted(left_out))
+    assert {clip_ids[position] for position in part.excluded} == left_out
+    assert (part.folds, part.groups, part.clips.name) == (
+        whole.folds,
+        whole.groups,
+        whole.clips.name,
+    )
+    only = imported_folds(path=str(urbansound8k), folds=(1, 2), exclude=[clip_ids[7]])
+    ids_of_two = [each["id"].decode() for each in only.clips.build().as_numpy_iterator()]
+    assert [ids_of_two[position] for position in only.excluded] == [clip_ids[7]]
 
 
 def test_gtzan_as_tfds_has_it(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sepcon.losses import contrastive
 from sepcon.losses.contrastive import nt_xent
 
 
@@ -66,6 +67,27 @@ def test_views_and_pairs_are_symmetric_and_length_is_irrelevant(
     order = np.random.default_rng(seed).permutation(num_pairs)
     moved = nt_xent(anchor=anchor[order], positive=positive[order], temperature=temperature).loss
     np.testing.assert_allclose(moved, loss.numpy()[order], rtol=1e-4, atol=1e-4)
+
+
+def test_many_pairs_at_once_are_the_same(monkeypatch):
+    """Values and gradients of the form for large batches, against float64 step by step."""
+    anchor, positive = views(num_pairs=17)
+    weights = np.linspace(0.5, 1.5, 17)
+
+    def values(dtype):
+        inputs = [tf.constant(each, dtype) for each in (anchor, positive)]
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            result = nt_xent(anchor=inputs[0], positive=inputs[1], temperature=0.1)
+            total = tf.reduce_sum(result.loss * tf.constant(weights, dtype))
+        return [*result, *tape.gradient(total, inputs)]
+
+    exact = values(tf.float64)
+    monkeypatch.setattr(contrastive, "_MANY_COSINES", 1)
+    for found, expected in zip(values(tf.float32), exact, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
+    equal = tf.ones([5, 3])
+    assert np.all(nt_xent(anchor=equal, positive=equal).accuracy == 0)
 
 
 @pytest.mark.parametrize("num_pairs", [2, 8, 100])

@@ -13,6 +13,8 @@ from sepcon.losses import assignment
 from sepcon.losses.assignment import exact_mixing_matrix, least_squares_mixing_matrix
 from sepcon.losses.mixit import mixit_loss, remix
 from sepcon.losses.snr import log_mse
+from sepcon.models.graph_operations import called_graphs
+from sepcon.replicas import assumed
 
 GOLDEN = ["tdcn_stft_small", "tdcn_stft_skip_small", "tdcn_stft_magsq_small", "tdcn_learned_small"]
 
@@ -283,6 +285,42 @@ def test_float64_decides_where_float32_cannot():
     np.testing.assert_allclose(loss(None), expected, atol=1e-4)
     np.testing.assert_allclose(loss(tf.float64), expected, atol=1e-4)
     assert np.max(loss(tf.float32) - expected) > 1
+
+
+def test_the_search_of_accelerators_multiplies_no_matrices_and_finds_the_same():
+    """They would round the factors: whatever decides must be a sum of products."""
+    reference, estimate = scene(np.random.default_rng(2), num_sources=5, samples=3000, batch=3)
+
+    def products(dtype):
+        waveforms = tf.constant(reference), tf.constant(estimate)
+        return assignment._inner_products(*waveforms, dtype)
+
+    search = tf.function(lambda x, s: exact_mixing_matrix(reference=x, estimate=s))
+    with assumed(accelerator=True):
+        # Not a quarter of the error that the search allows for.
+        for found, exact in zip(products(tf.float32), products(tf.float64), strict=True):
+            scale = 8e-6 * np.sum(np.square(estimate), axis=2).max()
+            np.testing.assert_allclose(found, exact, atol=scale)
+        specs = [tf.TensorSpec(each.shape) for each in (reference, estimate)]
+        traced = search.get_concrete_function(*specs)
+        inexact = [
+            operation.name
+            for graph in [traced.graph, *(g for _, g in graphs_below(traced.graph))]
+            for operation in graph.get_operations()
+            if "MatMul" in operation.type and operation.outputs[0].dtype == tf.float32
+        ]
+        assert inexact == []
+        found = traced(tf.constant(reference), tf.constant(estimate))
+    np.testing.assert_array_equal(
+        found, exact_mixing_matrix(reference=reference, estimate=estimate)
+    )
+
+
+def graphs_below(graph):
+    for operation in graph.get_operations():
+        for name, called in called_graphs(graph, operation):
+            yield name, called
+            yield from graphs_below(called)
 
 
 @pytest.mark.parametrize("snr_db", [10.0, 30.0, 60.0])

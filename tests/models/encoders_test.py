@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sepcon.doctor.kernel_audit import audit_graph
 from sepcon.errors import SepconError
 from sepcon.models import encoders
+from sepcon.models.batch_norm import plain_json
 
 FACTORIES = [
     encoders.small_cnn,
@@ -33,11 +35,13 @@ def encoder(request) -> keras.Model:
 
 
 def test_json_rebuilds_the_model(encoder):
-    copy = keras.models.model_from_json(encoder.to_json())
+    text = plain_json(encoder)
+    copy = keras.models.model_from_json(text)
     copy.set_weights(encoder.get_weights())
     log_mel = patches(2)
     np.testing.assert_array_equal(copy(log_mel), encoder(log_mel))
-    assert {type(layer).__module__.partition(".")[0] for layer in encoder.layers} == {"keras"}
+    assert {type(layer).__module__.partition(".")[0] for layer in copy.layers} == {"keras"}
+    assert copy.to_json() == text
 
 
 def test_shapes_and_names(encoder):
@@ -77,6 +81,20 @@ def test_recalibrated_on_one_batch_evaluation_equals_training(encoder):
     outputs = encoder(log_mel, training=False).numpy()
     assert outputs.std() > 0.01
     np.testing.assert_allclose(outputs, in_training, atol=1e-2 * np.abs(in_training).max())
+
+
+def test_a_gpu_runs_every_operation(encoder):
+    """Among the first layers is one of each kind; the whole would take seconds to trace."""
+    model = keras.Model(encoder.inputs, encoder.layers[min(30, len(encoder.layers) - 1)].output)
+
+    def step(log_mel):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(log_mel, training=True))
+        return tape.gradient(loss, model.trainable_variables)
+
+    traced = tf.function(step, autograph=False)
+    graph = traced.get_concrete_function(tf.TensorSpec([2, FRAMES, 64])).graph
+    assert audit_graph(graph).findings == []
 
 
 @pytest.mark.parametrize("factory", [encoders.small_cnn, encoders.vggish])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sepcon.models import heads
 from sepcon.models.heads import CoincidenceHead, projection_head
 
 
@@ -54,6 +55,30 @@ def test_coincidence_equals_a_network_on_the_concatenated_pair():
             hidden = relu(hidden @ pair.kernel.numpy() + pair.bias.numpy())
             expected = hidden @ head.logit_layer.kernel.numpy() + head.logit_layer.bias.numpy()
             assert logits[i, j] == pytest.approx(expected[0], abs=1e-4)
+
+
+@pytest.mark.parametrize("hidden_sizes", [(8, 4), (8,)])
+def test_many_pairs_in_blocks_give_the_same_logits_and_gradients(monkeypatch, hidden_sizes):
+    head, rng = CoincidenceHead(hidden_sizes=hidden_sizes), np.random.default_rng(1)
+    inputs = [tf.constant(rng.normal(size=(size, 6)), tf.float32) for size in (11, 7)]
+    upstream = tf.constant(rng.normal(size=(11, 7)), tf.float32)
+    head(*inputs)
+    for variable in head.variables:
+        variable.assign(rng.normal(size=variable.shape))
+    monkeypatch.setattr(heads, "_ANCHORS_OF_A_BLOCK", 4)
+
+    @tf.function(autograph=False)
+    def step(*inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            logits = head(*inputs)
+        return [logits, *tape.gradient(logits, [*inputs, *head.trainable_variables], upstream)]
+
+    expected = step(*inputs)
+    monkeypatch.setattr(heads, "_LARGEST_AT_ONCE", 1)
+    found = tf.function(step.python_function, autograph=False)(*inputs)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_coincidence_needs_a_hidden_layer():

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from sepcon.errors import SepconError
+from sepcon.models.compact_weights import write_compact
 from sepcon.models.weights import list_states, read_weights, state_folder, write_weights
 
 
@@ -108,3 +109,41 @@ def test_a_model_that_tensorflow_sees_only_in_part_is_refused(tmp_path):
     with pytest.raises(ValueError, match="finds 0 of its 4 variables"):
         write_weights(Stack(), tmp_path / "w")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_half_precision_is_read_like_a_checkpoint(tmp_path):
+    written, read = model(units=50), model(units=50)
+    file = write_compact(written, state_folder(tmp_path, 3))
+    assert file.stat().st_size < 1400  # 200 weights of 2 bytes, 50 of 4, and the archive
+    read_weights(read, file.parent)
+    for a, b in zip(written.weights, read.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3)
+    np.testing.assert_array_equal(written.weights[1], read.weights[1])
+
+
+def test_half_precision_of_another_model_is_named_by_its_first_variable(tmp_path):
+    write_compact(model(), tmp_path)
+    other = model(units=5)
+    before = other.get_weights()
+    with pytest.raises(SepconError, match=r"kernel has shape \[4, 3\], expected \[4, 5\]"):
+        read_weights(other, tmp_path)
+    assert all((a == b).all() for a, b in zip(before, other.get_weights(), strict=True))
+    with pytest.raises(SepconError, match=r"shape nothing, expected \[3, 3\]"):
+        read_weights(model(layers=2), tmp_path)
+    write_compact(model(layers=2), tmp_path)
+    with pytest.raises(SepconError, match=r"has shape \[3, 3\], expected nothing"):
+        read_weights(model(), tmp_path)
+
+
+def test_half_precision_that_cannot_be(tmp_path):
+    loud = model()
+    loud.weights[0].assign(np.full((4, 3), 1e5))
+    with pytest.raises(ValueError, match="beyond float16, up to 100000"):
+        write_compact(loud, tmp_path)
+    assert not (tmp_path / "weights.npz").exists()
+    file = write_compact(model(), tmp_path)
+    whole = file.read_bytes()
+    for cut in (whole[:200], b"", whole[:60] + b"\xff" * 20 + whole[80:]):
+        file.write_bytes(cut)
+        with pytest.raises(SepconError, match=r"weights\.npz: is damaged"):
+            read_weights(model(), tmp_path)

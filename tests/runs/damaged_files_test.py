@@ -1,25 +1,29 @@
 """Files that were cut off or edited: one line that names the file, or the right result."""
 
 import dataclasses
+import hashlib
 import json
 import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sepcon.data.channel_shards import read_index
-from sepcon.embeddings.store import _read_index
+from sepcon.embeddings.store import EmbeddingStore, EmbeddingWriter, StoreLayout, _read_index
 from sepcon.errors import SepconError
 from sepcon.finetuning.predictions import Predictions
 from sepcon.importing.import_folder import open_import
 from sepcon.models.encoder_files import load_encoder_config
 from sepcon.models.products.found_model import find_model
 from sepcon.models.separator.network import SeparatorConfig, load_separator_config
-from sepcon.reports.results import read_results
+from sepcon.reports.results import read_results, read_rows
 from sepcon.runs import run_folder
 from sepcon.runs.names import path_inside
+from sepcon.runs.seals import check_seals, write_seals
 from sepcon.separation.separated_folder import SeparatedFolder
+from sepcon.training.logs import read_metric
 
 LOG_MEL = {"sample_rate_hz": 16000, "num_mels": 64}
 CARD = {"kind": "encoder", "fingerprint": "f", "sample_rate_hz": 16000}
@@ -49,7 +53,15 @@ STORE = {
 LIST = {
     "made_by": {"separator": "s"},
     "recordings": [
-        {"recording": "/x/a.wav", "status": "done", "folder": "a.wav"},
+        {
+            "recording": "/x/a.wav",
+            "status": "done",
+            "folder": "a.wav",
+            "sample_rate_hz": 16000,
+            "averaged_channels": 1,
+            "seconds": 1.0,
+            "channels": ["channel_0.wav"],
+        },
         {"recording": "/x/b.wav", "status": "failed", "reason": "bad"},
     ],
 }
@@ -62,7 +74,10 @@ def open_separated(folder: Path) -> None:
 def write_import(folder: Path) -> None:
     (folder / "plan.json").write_text(json.dumps(PLAN))
     (folder / "classes.csv").write_text("index,display_name\n0,dog\n1,cat\n")
-    (folder / "run.json").write_text(json.dumps({"manifest": "m", "imported": 3}))
+    manifest = b"id,source,seconds,labels,group,fold,unknown_labels,reason,detail\n"
+    (folder / "manifest.csv").write_bytes(manifest)
+    digest = hashlib.sha256(manifest).hexdigest()[:8]
+    (folder / "run.json").write_text(json.dumps({"manifest": digest, "imported": 3}))
 
 
 def write_model(folder: Path, content: dict) -> None:
@@ -73,6 +88,15 @@ def write_card(folder: Path) -> None:
     (folder / "assets").mkdir()
     (folder / "saved_model.pb").write_bytes(b"graph")
     (folder / "assets" / "model_card.json").write_text(json.dumps(CARD))
+
+
+def write_store(folder: Path) -> None:
+    layout = StoreLayout("a", "m", ("x",), num_clips=2, shard_size=2)
+    writer = EmbeddingWriter(folder, layout)
+    arrays = {"ids": np.array(["a", "b"]), "embedding": np.ones((2, 3)), "labels": np.ones((2, 1))}
+    writer.write_shard(0, **arrays)
+    writer.finish()
+    (folder / "seals.json").unlink()  # Without it, as versions before have left stores.
 
 
 ENCODER = {"kind": "encoder", "encoder": "{}", "log_mel": LOG_MEL, "patch_seconds": 1.0}
@@ -115,6 +139,31 @@ CASES: dict[str, tuple[str, Callable, Callable]] = {
         lambda f: (find_model(f, "separator"), load_separator_config(f)),
     ),
     "card": ("assets/model_card.json", write_card, lambda f: find_model(f, "encoder")),
+    "log of a training": (
+        "metrics.jsonl",
+        lambda f: (f / "metrics.jsonl").write_text('{"step": 1, "loss": 2.5}\n' * 3),
+        lambda f: read_metric(f, "loss"),
+    ),
+    "rows": (
+        "results.json",
+        lambda f: (f / "results.json").write_text('{"rows": [{"seed": 1, "seconds": 2.0}]}'),
+        lambda f: read_rows(f / "results.json", numbers=("seed", "seconds")),
+    ),
+    "seals": (
+        "seals.json",
+        lambda f: ((f / "a").write_text("x"), write_seals(f, ["a"])),
+        lambda f: check_seals(f, cure="make it again"),
+    ),
+    "predictions": (
+        "selected.npz",
+        lambda f: Predictions(("a",), np.zeros(1, int), np.ones((1, 2))).save(f / "selected.npz"),
+        lambda f: Predictions.load(f / "selected.npz"),
+    ),
+    "shard of embeddings": (
+        "embeddings-00000-of-00001.npz",
+        write_store,
+        lambda f: EmbeddingStore(f).load(),
+    ),
     "results": (
         "results.json",
         lambda f: (f / "results.json").write_text('[{"mAP": 0.5}]'),

@@ -13,7 +13,7 @@ import pytest
 
 from sepcon.errors import SepconError
 from sepcon.runs.claim import CLAIM_FILE
-from sepcon.runs.jobs import Job, pace_so_far, run_jobs
+from sepcon.runs.jobs import Job, pace_so_far, run_jobs, visible_gpus
 
 PYTHON = (sys.executable, "-c")
 
@@ -35,6 +35,32 @@ def test_a_job_waits_for_those_it_needs(tmp_path):
     ]
     run(jobs, tmp_path)
     assert file.read_text().split() == ["first", "slow", "last"]
+
+
+@pytest.mark.parametrize(
+    "named, there, expected",
+    [
+        (None, ["nvidia0", "nvidia1", "nvidia10", "nvidiactl", "nvidia-uvm"], ["0", "1", "10"]),
+        (None, [], []),
+        ("2,GPU-8f", ["nvidia0"], ["2", "GPU-8f"]),
+        ("-1", ["nvidia0"], []),
+        ("", ["nvidia0"], []),
+    ],
+)
+def test_gpus_are_those_that_are_named_or_there(tmp_path, named, there, expected):
+    for name in there:
+        (tmp_path / name).touch()
+    environment = {} if named is None else {"CUDA_VISIBLE_DEVICES": named}
+    assert visible_gpus(environment, tmp_path) == expected
+
+
+def test_each_job_has_one_gpu(tmp_path):
+    show = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES']); time.sleep(0.3)"
+    jobs = [Job(name, (show,)) for name in ("first", "second")]
+    named = {"CUDA_VISIBLE_DEVICES": "3,5"}
+    run_jobs(jobs, log_dir=tmp_path / "logs", workers=2, environment=named, command=PYTHON)
+    logs = [(tmp_path / "logs" / f"{job.name}.log").read_text() for job in jobs]
+    assert {log.splitlines()[-1] for log in logs} == {"3", "5"}
 
 
 def test_a_finished_job_is_not_started_again(tmp_path):

@@ -9,25 +9,22 @@ from sepcon.runs import run_folder
 from sepcon.runs.revision import running_revision
 
 
-def test_a_finished_run_says_so_and_nothing_is_written(tmp_path, capsys):
-    assert run_folder.begin(tmp_path / "run", config_text="a = 1\n")
+def test_a_finished_run_says_so(tmp_path, capsys):
     run_folder.finish(tmp_path / "run", {"steps": 3})
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
-    assert not run_folder.begin(tmp_path / "run", config_text="a = 2\n")
+    run_folder.tell_finished(tmp_path / "run")
     assert "finished run; nothing to do" in capsys.readouterr().err
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == before
     record = run_folder.read_record(tmp_path / "run")
     assert record == {"steps": 3, "commit": str(running_revision())}
 
 
-def test_going_on_under_another_configuration_names_the_lines(tmp_path, capsys):
-    run_folder.begin(tmp_path, config_text="# x\na = 1\nb = 2\n")
-    run_folder.begin(tmp_path, config_text="# y\na = 1\nb = 3\n")
-    message = capsys.readouterr().err
-    assert "b = 2; b = 3" in message
-    assert "a = 1" not in message
-    assert (tmp_path / "config.gin").read_text() == "# y\na = 1\nb = 3\n"
+def test_an_earlier_configuration_is_kept(tmp_path):
+    assert run_folder.configuration(tmp_path) == ""
+    run_folder.write_configuration(tmp_path, "# x\na = 1\nb = 2\n")
+    run_folder.write_configuration(tmp_path, "# y\na = 1\nb = 3\n")
+    assert run_folder.configuration(tmp_path) == "# y\na = 1\nb = 3\n"
     assert (tmp_path / "config.0.gin").read_text() == "# x\na = 1\nb = 2\n"
+    run_folder.write_configuration(tmp_path, "# z\na = 1\nb = 3\n")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_the_description_of_a_model_is_never_replaced(tmp_path):
@@ -44,7 +41,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_in_one_line(tmp_path):
     with pytest.raises(
         SepconError, match=r"file.run: cannot be written .*take another --run_dir"
     ) as error:
-        run_folder.begin(tmp_path / "file" / "run", config_text="")
+        run_folder.write_configuration(tmp_path / "file" / "run", "")
     assert "\n" not in str(error.value)
 
 
@@ -68,12 +65,12 @@ TRAINING = {"step": 7, "seconds": 1.5, "metrics": {}}
 def test_a_training_that_is_over_is_no_finished_run(tmp_path):
     assert run_folder.training_record(tmp_path) is None
     run_folder.note_training(tmp_path, TRAINING)
-    assert run_folder.begin(tmp_path, config_text="")
+    assert not run_folder.is_finished(tmp_path)
     assert run_folder.training_record(tmp_path) == TRAINING
     with pytest.raises(SepconError, match="holds no finished run"):
         run_folder.read_record(tmp_path)
     run_folder.finish(tmp_path, {"steps": 7})
-    assert not run_folder.begin(tmp_path, config_text="")
+    assert run_folder.is_finished(tmp_path)
     assert run_folder.training_record(tmp_path) == TRAINING
     assert run_folder.read_record(tmp_path).keys() == {"steps", "commit"}
 

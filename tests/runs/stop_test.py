@@ -17,8 +17,8 @@ from sepcon.runs.progress import Progress
 from sepcon.runs.stop import StopRequest, interruptible
 
 ROOT = Path(__file__).resolve().parents[2]
-NUMBERS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
-CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
+CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
+NUMBERS = pytest.mark.parametrize("number", list(CODES), ids=["TERM", "INT", "HUP"])
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,43 @@ def test_a_signal_ends_what_runs_at_once(number):
         end_in_the_middle(number)
     assert caught.value.exit_code == CODES[number]
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+# In the place of the command line: a signal comes before it takes any, and after it has ended.
+SIGNALLED = """
+import os, runpy, signal, sys, types
+signal.signal(signal.SIGINT, signal.default_int_handler)
+moment, number = sys.argv[1], int(sys.argv[2])
+cli = types.ModuleType("sepcon.cli")
+cli.main = lambda: 0
+if moment == "before":
+    def main():
+        os.kill(os.getpid(), number)
+        return 0
+    cli.main = main
+else:
+    import atexit
+    atexit.register(lambda: os.kill(os.getpid(), number))
+sys.modules["sepcon.cli"] = cli
+import sepcon
+sepcon.cli = cli
+runpy.run_module("sepcon", run_name="__main__")
+"""
+
+
+@NUMBERS
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_signals_are_heeded_before_the_imports_and_after_the_end(number, moment):
+    ended = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, moment, str(int(number))],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    name = number.name
+    line = f"sepcon: interrupted by {name}; the same command goes on from here\n"
+    expected = (CODES[number], line) if moment == "before" else (0, "")
+    assert (ended.returncode, ended.stderr) == expected
 
 
 def end_in_the_middle(number):

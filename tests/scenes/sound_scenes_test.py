@@ -9,12 +9,14 @@ import soundfile
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from esc50_stub import tone, write_esc50
+from import_fixtures import write_gtzan
 
 from sepcon.data.clips import with_sources
 from sepcon.datasets.esc50 import layout
 from sepcon.errors import SepconError
 from sepcon.scenes.prepared_scenes import sound_scenes
 from sepcon.scenes.recipe import SPLITS, SceneRecipe
+from sepcon.scenes.recordings import open_recordings
 from sepcon.scenes.sound_scenes import sound_scenes_dataset_builder as scenes
 
 TINY = SceneRecipe(
@@ -174,6 +176,16 @@ def test_scenes_of_another_tfds_set(tmp_path: Path) -> None:
     recipe = SceneRecipe(scene_seconds=0.2, num_train=3, num_validation=0, num_test=1)
     with pytest.raises(SepconError, match="its labels have no class names"):
         sound_scenes(data_dir=str(tmp_path), clips="again", clips_dir=str(folder), recipe=recipe)
+
+
+def test_recordings_of_another_set_that_were_overwritten_are_named(tmp_path: Path) -> None:
+    folder = write_gtzan(tmp_path)
+    shard = next(folder.glob("*.tfrecord-*"))
+    data = bytearray(shard.read_bytes())
+    data[200] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(SepconError, match=r"a record of train is damaged .*; delete the folder"):
+        open_recordings("gtzan", clips_dir=str(folder), recipe=TINY)
 
 
 def test_missing_recordings_are_named(tmp_path: Path) -> None:

@@ -15,10 +15,18 @@ from sepcon.separation.separated_folder import (
     is_output,
 )
 
+# What is said of a recording that was separated, beside who it is.
+SOUND = {
+    "sample_rate_hz": 16000,
+    "averaged_channels": 1,
+    "seconds": 1.0,
+    "channels": ["channel_0.wav"],
+}
+
 
 def fill(folder, place, recording):
     with folder.filling(place) as scratch:
-        (scratch / RECORD_FILE).write_text(json.dumps(identity_of(recording)))
+        (scratch / RECORD_FILE).write_text(json.dumps({**identity_of(recording), **SOUND}))
 
 
 @pytest.fixture
@@ -62,7 +70,12 @@ def test_a_record_is_that_of_the_recording_as_it_is(tmp_path, recording):
     assert folder.record(recording, place) is None
     fill(folder, place, recording)
     assert is_output(tmp_path / "out" / place)
-    assert folder.record(recording, place) == identity_of(recording)
+    assert folder.record(recording, place) == {**identity_of(recording), **SOUND}
+    text = (tmp_path / "out" / place / RECORD_FILE).read_text()
+    for name in ("channels", "sample_rate_hz", "seconds"):
+        (tmp_path / "out" / place / RECORD_FILE).write_text(text.replace(name, "other"))
+        assert folder.record(recording, place) is None, name
+    (tmp_path / "out" / place / RECORD_FILE).write_text(text)
     recording.write_bytes(b"more sound")
     assert folder.record(recording, place) is None
     fill(folder, place, recording)  # In place of the old one.
@@ -88,8 +101,8 @@ def test_the_list_keeps_what_is_there_and_who_made_it(tmp_path, recording):
     made_by = {"separator": "s", "window_seconds": 10.0}
     folder = SeparatedFolder(tmp_path / "out", made_by)
     fill(folder, Path("a.wav"), recording)
-    done = {"recording": str(recording), "status": "done", "folder": "a.wav"}
-    gone = {"recording": "/gone", "status": "done", "folder": "gone.wav"}
+    done = {"recording": str(recording), "status": "done", "folder": "a.wav", **SOUND}
+    gone = {"recording": "/gone", "status": "done", "folder": "gone.wav", **SOUND}
     failed = {"recording": "/bad", "status": "failed", "reason": "bad"}
     folder.write_list([done, gone, failed])
     later = SeparatedFolder(tmp_path / "out", made_by)

@@ -152,7 +152,7 @@ def test_the_table_is_that_of_scipy(finished):
         assert line[6] == f"{stats.ttest_rel(of[name], of[baseline]).pvalue:.3f}"
         assert line[7] == told
     assert lines[0][4:8] == ["", "", "", ""]
-    assert "Differences are to plain, or to what stands under 'against'." in table
+    assert "Differences are to plain, or to the row under 'against'." in table
     page = (finished / "run" / "report.html").read_text()
     assert all(name in page for name in ROWS)
 

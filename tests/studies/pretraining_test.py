@@ -154,7 +154,7 @@ def test_means_intervals_and_p_values_are_those_of_scipy(finished):
         zip(*(line.strip("| ").split(" | ") for line in (lines[0], lines[5])), strict=True)
     )
     assert lines[-1].startswith("Seeds 0, 1. Intervals and p are Student's t over seeds, of diff")
-    assert "of rows. Differences are to mixture-mixture. How much" in lines[-1]
+    assert "of rows. Differences are to mixture-mixture. study.csv" in lines[-1]
     assert "Pretraining of 2 steps. Commit abc;" in lines[-1]
     values = [score("several", seed) for seed in (0, 1)]
     base = [score("mixture-mixture", seed) for seed in (0, 1)]

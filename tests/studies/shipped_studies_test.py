@@ -20,7 +20,7 @@ from sepcon.verbs.registry import VERBS
 GIN = Path(cli.gin_folders()[0])
 PAPER = GIN / "papers" / "fonseca2021"
 STUDIES = sorted(path.stem for path in PAPER.glob("*.gin") if path.stem != "common")
-BINDINGS = ("ESC50_DIR='x'", "PRETRAINED='x'")
+BINDINGS = ("ESC50_DIR='x'", "PRETRAINED='x'", "CIFAR10_DIR='x'", "IMPORTED_IMAGES='x'")
 BOUND: dict[tuple[str, ...], tuple[tuple[StudyRow, ...], dict[str, Any], Launch]] = {}
 
 
@@ -179,3 +179,21 @@ def test_what_is_bound_of_the_study_itself_is_not_handed_on():
         "--gin_bindings=pretrain.shuffle_buffer=1",
     )
     assert started.gin_bindings == bindings
+
+
+@pytest.mark.parametrize("files", [("small",), ("paper", "esc50")], ids=lambda files: files[0])
+def test_the_rows_from_images_to_sound_can_be_read_and_fit_the_study(files, tmp_path):
+    first, *others = files
+    rows, bound, started = read(
+        f"papers/shin2021/{first}.gin", *(f"data/{other}.gin" for other in others)
+    )
+    names = [row.name for row in rows]
+    assert other_names(bound, names) <= set(names)
+    study = Study(tmp_path, rows, started, baseline=names[0])
+    plan = bound["plan"]
+    plan.check(study)
+    jobs = {job.name: job for job in plan.jobs(study)}
+    for row in rows:
+        needs = jobs[f"rows-{row.folder}-seed0"].needs
+        assert needs == (("starts-simclr-seed0",) if "self-supervised" in row.name else ())
+    assert ("import" in jobs) == (first == "small")

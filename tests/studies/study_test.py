@@ -187,7 +187,7 @@ def test_its_page_has_its_words_and_sections(finished):
         assert text in page
     assert "<figcaption>All rows: height in m." in page
     assert "<figcaption>By material: height in m." in page
-    assert "Length of the shadow in m: all that settings may be chosen by." in page
+    assert "Length of the shadow in m: choose settings by this table only." in page
 
 
 def test_only_some_rows_can_be_run(tmp_path):
@@ -195,7 +195,8 @@ def test_only_some_rows_can_be_run(tmp_path):
     results = run(tmp_path, only=("low thing*",), against={}, figures=arguments["figures"])
     assert {result["name"] for result in results} == {"low thing", "low thing, stretched"}
     with pytest.raises(
-        SepconError, match=r"study\.against of 'low thing' is 'Tall thing', expected"
+        SepconError,
+        match=r"study\.against of 'low thing' is 'Tall thing', which study\.only leaves out",
     ):
         run(tmp_path, only="low thing*", **arguments)
     before = len(calls(tmp_path))
@@ -214,7 +215,7 @@ def test_only_some_rows_can_be_run(tmp_path):
         ({"rows": {"...": ()}}, "the name '...' needs a letter or a digit"),
         ({"rows": {"a": ("wrong.gin",)}}, "row 'a': configuration: wrong.gin: no such gin file"),
         ({"rows": {"a": ("STRETCH=-1",)}}, "a thing cannot be stretched below nothing"),
-        ({"baseline": "x"}, "study.baseline is 'x', expected the name of a row that is run: Tall"),
+        ({"baseline": "x"}, "study.baseline is 'x', expected the name of a row that is run: 'Ta"),
         ({"against": {"low thing": "x"}}, "study.against of 'low thing' is 'x', expected the name"),
         ({"against": {"x": "low thing"}}, "study.against names 'x', which is none of the rows"),
         ({"only": ("x*",)}, "study.only names 'x*', which is none of the rows: 'Tall thing', 'low"),

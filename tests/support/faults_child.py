@@ -5,7 +5,7 @@ import json
 import sys
 
 from sepcon.errors import Interrupted, SepconError
-from sepcon.training.runtime import configure_threads, make_deterministic
+from sepcon.training.runtime import configure_threads, make_reproducible
 
 configure_threads(1)  # before anything else uses TensorFlow
 
@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--num_steps", type=int, default=240)
     parser.add_argument("--seconds_per_batch", type=float, default=0.0)
     arguments = parser.parse_args()
-    make_deterministic(0)
+    make_reproducible(0)
     task, optimizer = toy_setup()
     try:
         result = fit(

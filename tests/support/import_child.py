@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from sepcon.datasets.folders import audio_folder
-from sepcon.importing.clip_source import AudioReader, ClipReference, Loaded
+from sepcon.importing.clip_source import ClipReader, ClipReference, Loaded
 from sepcon.verbs.import_clips import import_clips
 
 
@@ -14,7 +14,7 @@ from sepcon.verbs.import_clips import import_clips
 class SlowReader:
     """Another reader, with a pause before every clip."""
 
-    reader: AudioReader
+    reader: ClipReader
     seconds: float
 
     def __call__(self, references: Sequence[ClipReference]) -> Iterator[Loaded]:

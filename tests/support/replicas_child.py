@@ -13,6 +13,7 @@ import tensorflow as tf
 from toy_training import LocalTask, ToyStream, ToyTask, toy_setup, values_of
 
 from sepcon.errors import SepconError
+from sepcon.replicas import assumed
 from sepcon.training.distribution import distributed_batches, make_strategy
 from sepcon.training.loop import fit
 from sepcon.training.optimizers import sgd
@@ -73,17 +74,9 @@ def message(function):
     return "nothing was raised"
 
 
-def unsynchronized(run_dir, strategy):
-    with strategy.scope():
-        task, optimizer = ToyTask(synchronized=False), keras.optimizers.Adam()
-    fit(
-        task=task,
-        stream=ToyStream(),
-        optimizer=optimizer,
-        num_steps=1,
-        run_dir=run_dir,
-        strategy=strategy,
-    )
+def compiled_on_gpus(run_dir, strategy):
+    with assumed(accelerator=True):
+        train(run_dir, strategy, kind=LocalTask, jit_compile=True)
 
 
 def main(folder):
@@ -104,7 +97,7 @@ def main(folder):
     results["messages"] = {
         "batch_size": message(lambda: train(folder / "a", two, stream=ToyStream(batch_size=7))),
         "scope": message(lambda: train(folder / "b", two, optimizer=keras.optimizers.Adam())),
-        "batch_norm": message(lambda: unsynchronized(folder / "c", two)),
+        "gpus": message(lambda: compiled_on_gpus(folder / "e", two)),
         "compiled": message(lambda: train(folder / "d", two, jit_compile=True)),
         "tpu": message(lambda: make_strategy("tpu")),
         "devices": message(lambda: make_strategy("mirrored", num_devices=3)),

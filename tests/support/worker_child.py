@@ -4,9 +4,10 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
-from sepcon.training.distribution import is_chief, make_strategy
+from sepcon.training.distribution import _adder, is_chief, make_strategy, wait_for_chief
 
 strategy = make_strategy("multi_worker")  # before anything else uses TensorFlow
 
@@ -45,7 +46,19 @@ def main(run_dir: Path) -> None:
         except Interrupted as error:
             results.append(str(error))
     weights = [value.tolist() for value in values_of(task.model)]
-    print(json.dumps({"results": results, "weights": weights, "chief": is_chief(strategy)}))
+    if is_chief(strategy):
+        time.sleep(1.0)  # as if it exported what was trained
+    chief_done = time.time()
+    wait_for_chief(strategy)
+    values = {
+        "results": results,
+        "weights": weights,
+        "chief": is_chief(strategy),
+        "done": chief_done,
+        "left": time.time(),
+        "traces": _adder(strategy).experimental_get_tracing_count(),
+    }
+    print(json.dumps(values))
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ import pytest
 import tensorflow as tf
 
 from sepcon.audio.log_mel import LogMel
+from sepcon.doctor.graph_lint import lint_task
 from sepcon.models.encoders import small_cnn
 from sepcon.models.separator.network import Separator, SeparatorConfig
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.pretraining import PretrainingTask, SimilarityAndCoincidence
 from sepcon.tasks.separation import SeparationTask
 from sepcon.tasks.supervised import SupervisedObjective, SupervisedTask
-from sepcon.training.graph_lint import lint_task
 from sepcon.views.augment import RandomEqualization, RandomPadCrop, RandomSpeed, SpecAugment
 from sepcon.views.example_mixing import ExampleMixing
 from sepcon.views.sampler import ViewSampler
@@ -70,16 +70,21 @@ def test_supervised(weight):
     assert lint_task(task, spec(task.num_uniforms, **labels)) == []
 
 
-@pytest.mark.parametrize("share, causal", [(0.0, False), (0.5, True), (1.0, False)])
-def test_separation(share, causal):
-    config = SeparatorConfig(
-        num_sources=3,
-        bottleneck=8,
-        conv_channels=8,
-        num_repeats=1,
-        num_dilations=2,
-        causal=causal,
-    )
+@pytest.mark.parametrize(
+    "share, more",
+    [
+        (0.0, {}),
+        (0.0, {"num_sources": 18}),  # too many for the exact search
+        (0.0, {"basis": "learned", "causal": True, "norm": "global", "matmul_dtype": "bfloat16"}),
+        (0.5, {"causal": True}),
+        (1.0, {}),
+    ],
+)
+def test_separation(share, more):
+    if "basis" in more:
+        more = more | {"window_seconds": 0.0025, "hop_seconds": 0.00125}
+    small = {"num_sources": 3, "bottleneck": 8, "conv_channels": 8, "num_dilations": 2}
+    config = SeparatorConfig(**{**small, "num_repeats": 1, **more})
     weights = {} if share == 1.0 else {"sparsity_weight": 0.1, "covariance_weight": 0.1}
     task = SeparationTask(Separator(config), segment_seconds=0.5, supervised_share=share, **weights)
     # What is traced for unknown shapes elsewhere in the process must not serve the training step.

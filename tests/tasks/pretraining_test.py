@@ -59,6 +59,11 @@ def batch_for(task: PretrainingTask, size: int = 8, seed: int = 0) -> dict[str, 
     }
 
 
+def start_of(uniform: float) -> int:
+    """Where a patch of 4800 samples begins, a multiple of 400."""
+    return 400 * int(uniform * ((SAMPLES - 4800) // 400 + 1))
+
+
 def softplus(x):
     return np.logaddexp(0.0, x)
 
@@ -85,12 +90,12 @@ def test_losses_equal_formulas_on_patches_cut_by_hand():
     task = task_for(similarity_weight=0.5, coincidence_weight=2.0, temperature=0.3)
     batch = batch_for(task)
     uniforms = batch["uniforms"].numpy()
-    length, room = 4800, SAMPLES - 4800 + 1
+    length = 4800
     patches = {"anchor": [], "positive": []}
     for i, row in enumerate(uniforms):
         mixture = batch["audio"].numpy()[i] / 32768.0
         channels = batch["channels"].numpy()[i] / 32768.0
-        first, second = int(row[1] * room), int(row[2] * room)
+        first, second = start_of(row[1]), start_of(row[2])
         patches["anchor"].append(mixture[first : first + length])
         cut = channels[:, second : second + length]
         energy = np.square(cut).sum(axis=-1)
@@ -205,8 +210,7 @@ def test_recalibration_takes_statistics_of_unaugmented_mixtures():
     task = task_for(anchor_augmentations=(RandomEqualization(max_level_drop=9.0),))
     batch = batch_for(task)
     assert recalibrate(task.model.encoder, task.views, [batch]) == 1
-    room = SAMPLES - 4800 + 1
-    starts = [int(u * room) for u in batch["uniforms"].numpy()[:, 1]]
+    starts = [start_of(uniform) for uniform in batch["uniforms"].numpy()[:, 1]]
     cut = [
         clip[start : start + 4800] / np.float32(32768)
         for clip, start in zip(batch["audio"].numpy(), starts, strict=True)
@@ -232,7 +236,7 @@ def test_training_lowers_the_loss():
         return results
 
     history = [step(batch_for(task, size=16, seed=seed)) for seed in range(60)]
-    for name, share in (("similarity_loss", 0.8), ("coincidence_loss", 0.92)):
+    for name, share in (("similarity_loss", 0.85), ("coincidence_loss", 0.92)):
         first, last = (np.mean([h[name] for h in part]) for part in (history[:5], history[-5:]))
         assert last < share * first, name
     accuracy = [float(h["contrastive_accuracy"]) for h in history]

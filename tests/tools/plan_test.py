@@ -47,13 +47,14 @@ MEASURED = {
         "pretraining_step": 20.0,
         "embed": 25.0,
         "import": 10.0,
-        "read": 400.0,
+        "records": 400.0,
+        "patches": 5000.0,
         "classifier": 1000.0,
     },
     "seconds": dict.fromkeys(
         ("gemm", "separator_forward", "separator_step", "pretraining_step", "embed"), 1.0
     )
-    | {"import": 0.5, "read": 2.0, "classifier": 0.25},
+    | {"import": 0.5, "records": 2.0, "patches": 0.5, "classifier": 0.25},
     "processor_share": {"gemm": 1.9},
 }
 
@@ -158,7 +159,11 @@ def test_bytes_of_every_stage(planned):
     assert result["steps"]["SEPARATOR_STEPS"] == 2500
     assert result["steps"]["STEPS"] == 12500
     assert stages["separator training"]["bytes_read"] == 10 * clips * record
-    assert stages["pretraining"]["bytes_read"] == 100 * clips * (record + channels)
+    # Two patches of 80 frames and the checksums around them; of 80 frames the energies and
+    # checksums of four channels, and a guard.
+    patches = 2 * (2 * 32_000 + 8) + 80 * 4 * (2 * 4 + 1)
+    assert stages["pretraining"]["bytes_read"] == 100 * clips * patches
+    assert stages["pretraining"]["reads"] == 100 * clips * 4
     fly = stages["or pretraining with 3 separators on the fly"]
     assert fly["bytes_read"] == 100 * clips * record
     more = 100 * clips * states * result["costs"]["separate_flops"]
@@ -179,6 +184,7 @@ def test_hours_are_those_of_the_slowest_part(planned):
         "--accelerator_tflops=10",
         "--utilisation=0.5",
         "--cores=4",
+        "--read_megabytes=200",
     )
     rows = {row["name"]: row for row in result["stages"]}
     # 10 clips in half a second on one core.
@@ -186,8 +192,9 @@ def test_hours_are_those_of_the_slowest_part(planned):
     assert rows["import"]["bound"] == ["processors"]
     # 9 embeddings a clip, 1000 in a quarter of a second on two threads.
     assert rows["benchmark"]["hours"][0] == pytest.approx(9 * 20e6 / (2000 * 4) / 3600)
-    # 400 MB in two seconds.
+    # 200 MB a second from the disk; 5,000 examples in half a second of one of four cores.
     read = rows["pretraining"]["bytes_read"] / 200e6
+    assert read > 1e8 / (10_000 * 4)
     # 10 TFLOP/s, of which 20 of 100 are reached here and half of that there.
     products = rows["pretraining"]["flops"] / (10e12 * 0.2 * 0.5)
     assert rows["pretraining"]["hours"][0] == pytest.approx(max(read, products) / 3600)
@@ -238,8 +245,9 @@ def test_more_accelerators_help_what_they_can_help(networks, costs):
         call_gflops=dict.fromkeys(
             ("separator_forward", "separator_step", "pretraining_step", "embed"), 50.0
         ),
-        per_core={"import": 20.0, "classifier": 1000.0},
+        per_core={"import": 20.0, "classifier": 1000.0, "records": 1e9, "patches": 1e9},
         read_megabytes=1e9,
+        reads_per_second=1e12,
     )
 
     def hours(name: str, number: int, **settings) -> float:
@@ -252,11 +260,18 @@ def test_more_accelerators_help_what_they_can_help(networks, costs):
     assert hours("import", 8) == hours("import", 1) == pytest.approx(8 * hours("import", 64))
     assert hours("benchmark", 64) == hours("benchmark", 1)
     assert hours("embedding", 64) == hours("embedding", 1)
-    # Every host of a training reads all, those that separate share it.
-    slow = {"read_megabytes": 1e-3}
-    assert hours("pretraining", 64, **slow) == hours("pretraining", 1, **slow)
-    storage = "channel storage, 1 states"
-    assert hours(storage, 64, **slow) == pytest.approx(hours(storage, 1, **slow) / 8)
+    # Every host reads its share, whatever reading waits for.
+    for slow in (
+        {"read_megabytes": 1e-3},
+        {"reads_per_second": 1.0},
+        {"per_core": {"import": 20.0, "classifier": 1e3, "records": 1e-3, "patches": 1.0}},
+    ):
+        assert hours("pretraining", 64, **slow) == pytest.approx(
+            hours("pretraining", 1, **slow) / 8
+        )
+    for slow in ({"read_megabytes": 1e-3}, {"per_core": dict.fromkeys(rates.per_core, 1e-3)}):
+        for name in ("channel storage, 1 states", "separator training"):
+            assert hours(name, 64, **slow) == pytest.approx(hours(name, 1, **slow) / 8)
 
 
 def test_mixtures_alone_need_no_channels(costs):

@@ -14,7 +14,14 @@ import warm_python
 from toy_training import ToyStream, toy_setup, values_of
 
 from sepcon.errors import SepconError
-from sepcon.training.distribution import check_batch, distributed_batches, make_strategy
+from sepcon.runs.claim import _is_chief
+from sepcon.training.distribution import (
+    check_batch,
+    distributed_batches,
+    is_chief,
+    make_strategy,
+    num_workers,
+)
 from sepcon.training.loop import fit
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
@@ -35,6 +42,12 @@ def last_line(process):
     output, errors = process.communicate()
     assert process.returncode == 0, errors[-3000:]
     return json.loads(output.splitlines()[-1])
+
+
+def config(job: str, index: int, **more: list[str]) -> str:
+    """TF_CONFIG of a process of a cluster with two workers."""
+    cluster = {"worker": ["b:2", "c:3"], **more}
+    return json.dumps({"cluster": cluster, "task": {"type": job, "index": index}})
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +114,8 @@ def test_each_replica_gets_contiguous_rows(replicas):
     [
         ("batch_size", "SepconError: batch_size: got 7, which 2 replicas cannot share equally"),
         ("scope", "ValueError: variable .* was made outside the strategy's scope"),
-        ("batch_norm", "ValueError: layer norm: BatchNormalization needs synchronized=True"),
         ("compiled", "SepconError: jit_compile: what this task exchanges between replicas"),
+        ("gpus", "SepconError: jit_compile: cannot be had on 2 GPUs that share a batch"),
         ("tpu", "SepconError: strategy 'tpu': no TPU answers as 'local': .* run on a TPU VM"),
         ("devices", "SepconError: strategy 'mirrored': num_devices is 3, but TensorFlow sees 2"),
     ],
@@ -133,6 +146,31 @@ def test_two_workers_train_like_one_device(workers, tmp_path):
     assert_same_weights(chief["weights"], [v.tolist() for v in values_of(task.model)])
 
 
+def test_no_worker_leaves_before_the_chief_is_done(workers):
+    _, (chief, other) = workers
+    assert other["left"] >= chief["done"]
+    # What is summed over the workers is traced once, whatever the number of calls.
+    assert chief["traces"] == other["traces"] == 1
+
+
+@pytest.mark.parametrize(
+    "job, index, more, workers, chief",
+    [
+        ("worker", 0, {}, 2, True),
+        ("worker", 1, {}, 2, False),
+        ("chief", 0, {"chief": ["a:1"]}, 3, True),
+        ("worker", 0, {"chief": ["a:1"]}, 3, False),
+    ],
+)
+def test_one_process_is_the_chief(monkeypatch, job, index, more, workers, chief):
+    monkeypatch.setenv("TF_CONFIG", config(job, index, **more))
+    strategy = object.__new__(tf.distribute.MultiWorkerMirroredStrategy)
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    monkeypatch.setattr(type(strategy), "cluster_resolver", resolver)
+    assert (num_workers(strategy), is_chief(strategy)) == (workers, chief)
+    assert _is_chief() == chief  # who claims the folder of the run
+
+
 def test_only_the_chief_writes(workers):
     run_dir, _ = workers
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
@@ -151,6 +189,27 @@ def test_one_device_gets_the_batch_as_it_is():
         np.testing.assert_array_equal(batch[name], value)
 
 
+def test_a_gpu_gets_its_batches_ahead_and_trains_alike(monkeypatch, tmp_path):
+    """The strategy that a GPU is given, here on the CPU, has the bits of that without any."""
+    trained = []
+    for place, device in (("plain", None), ("ahead", "/device:CPU:0")):
+        monkeypatch.setattr("sepcon.training.distribution.first_gpu", lambda device=device: device)
+        strategy = make_strategy("default")
+        assert isinstance(strategy, tf.distribute.OneDeviceStrategy) == (device is not None)
+        task, optimizer = toy_setup(strategy)
+        fit(
+            task=task,
+            stream=ToyStream(),
+            optimizer=optimizer,
+            num_steps=3,
+            run_dir=tmp_path / place,
+            strategy=strategy,
+        )
+        trained.append(values_of(task.model))
+    for one, other in zip(*trained, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(
     "name, environment, message",
     [
@@ -158,6 +217,9 @@ def test_one_device_gets_the_batch_as_it_is():
         ("multi_worker", None, "TF_CONFIG is not set; give every worker one like {"),
         ("multi_worker", "{", "TF_CONFIG is '{', expected something like {"),
         ("multi_worker", '{"cluster": {"worker": []}, "task": {"index": 0}}', "expected something"),
+        ("multi_worker", config("worker", 0, ps=["d:4"]), "TF_CONFIG names ps; every process here"),
+        ("multi_worker", config("evaluator", 0), "TF_CONFIG names evaluator"),
+        ("multi_worker", config("chief", 0), "expected something like"),
     ],
 )
 def test_strategies_that_cannot_be_had(monkeypatch, name, environment, message):

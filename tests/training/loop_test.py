@@ -63,7 +63,7 @@ class LinearStream:
         self.x = rng.normal(size=(7, 4, 3)).astype(np.float32)
         self.y = rng.normal(size=(7, 4)).astype(np.float32)
 
-    def batches(self, start_step):
+    def batches(self, start_step, rows=None):
         data = tf.data.Dataset.from_tensor_slices({"x": self.x, "y": self.y})
         return data.repeat().skip(start_step)
 

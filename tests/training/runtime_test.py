@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from sepcon.errors import SepconError
-from sepcon.training.runtime import configure_threads, make_deterministic
+from sepcon.training.runtime import configure_threads, make_reproducible
 
 
 @pytest.fixture
@@ -32,16 +32,38 @@ def test_no_threads(asked):
     assert asked == {}
 
 
-def test_seed_gives_the_same_initial_weights(monkeypatch):
+@pytest.fixture
+def enabled(monkeypatch):
     enabled = []
     # The real one would hold for all tests after this one.
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: enabled.append(1))
+    return enabled
+
+
+def test_seed_gives_the_same_initial_weights(enabled):
     kernels = []
     for seed in (1, 1, 2):
-        make_deterministic(seed)
+        make_reproducible(seed)
         layer = keras.layers.Dense(4)
         layer.build((None, 3))
         kernels.append(layer.kernel.numpy())
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert np.any(kernels[0] != kernels[2])
     assert enabled == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "accelerator, asked, expected",
+    [
+        (False, None, True),
+        (True, None, False),
+        (True, True, True),
+        (False, False, False),
+    ],
+)
+def test_operations_are_deterministic_on_a_cpu_or_where_that_is_asked_for(
+    enabled, monkeypatch, accelerator, asked, expected
+):
+    monkeypatch.setattr("sepcon.replicas._assumed", accelerator)
+    assert make_reproducible(1, deterministic=asked) == expected
+    assert enabled == [1] * expected

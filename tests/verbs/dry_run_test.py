@@ -81,6 +81,56 @@ def test_models_are_opened_and_clips_read(prepared, common, capsys):
     assert "nowhere holds no separator" in err
 
 
+STUDY = ["--gin_file=quickstart/study.gin", "--gin_file=data/builtin_scenes.gin"]
+
+
+def test_a_study_is_checked_to_the_last_row_and_not_begun(tmp_path, capsys):
+    words = [*STUDY, f"--run_dir={tmp_path / 'run'}", "--gin_bindings=PretrainingPlan.seeds=(0, 1)"]
+    code, rows, _ = dry(capsys, "study", *words)
+    assert code == 0
+    assert rows["rows"].startswith("4, ")
+    assert rows["row 2"] == "mixture-channel, trained separator"
+    assert rows["compared with"] == "mixture-mixture"
+    # prepare, train_separator, channel_cost, separate; 4 rows and 2 seeds of pretrain and
+    # benchmark, and a benchmark of the baselines for each seed.
+    assert rows["commands"] == f"{4 + 4 * 2 * 2 + 2}, 0 of them finished"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "binding, message",
+    [
+        ("study.baseline='mixture-mixtur'", "study.baseline is 'mixture-mixtur', expected"),
+        ("study.only='mixture-mixtur'", "study.only names 'mixture-mixtur', which is none"),
+        ("study.against={'mixture-channel*': 'mixture-mixtur'}", "is 'mixture-mixtur', expected"),
+        ("study.figures={'pairs': 'mixture-mixtur'}", "names 'mixture-mixtur', which is none"),
+    ],
+)
+def test_a_wrong_name_in_a_study_is_told_with_the_nearest(binding, message, tmp_path, capsys):
+    words = [*STUDY, f"--run_dir={tmp_path / 'run'}", f"--gin_bindings={binding}"]
+    for dry_run in (["--dry_run"], []):
+        assert cli.main(["study", *words, *dry_run]) == 1
+        err = capsys.readouterr().err
+        assert message in err
+        assert err.endswith("did you mean mixture-mixture?\n")
+    # The folder of a study that never began is not left behind.
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "entries, message",
+    [
+        ("'views/mixture_mixtur.gin'", "row 'a': views/mixture_mixtur.gin: no such gin file"),
+        ("'BATCH_SIZ=8'", "row 'a': configuration: command line: nothing reads BATCH_SIZ"),
+    ],
+)
+def test_a_row_that_its_command_would_refuse_is_told(entries, message, tmp_path, capsys):
+    rows = f"--gin_bindings=study.rows={{'mixture-mixture': (), 'a': ({entries},)}}"
+    code, _, err = dry(capsys, "study", *STUDY, rows, f"--run_dir={tmp_path / 'run'}")
+    assert code == 1
+    assert message in err
+
+
 def test_the_state_of_the_run_folder_is_told(prepared, common, capsys):
     words = [*common[:3], f"--run_dir={prepared / 'prepare'}"]
     assert "holds a finished run" in dry(capsys, "prepare", *words)[1]["run folder"]

@@ -14,9 +14,11 @@ from sepcon import cli
 from sepcon.audio.decode import decode_file
 from sepcon.audio.decode_in_graph import is_plain_wav
 from sepcon.data import folder as folder_module
+from sepcon.datasets.folders import audio_folder
 from sepcon.embeddings.store import EmbeddingStore
 from sepcon.importing.imported import imported
 from sepcon.verbs.embed import embed
+from sepcon.verbs.import_clips import import_clips
 
 NAMES = [
     b"plain.wav",
@@ -135,3 +137,27 @@ def test_a_file_that_changes_while_embed_runs_ends_it_in_one_line(
     said = capfd.readouterr().err
     assert f"sepcon: error: {root / '1.wav'}: is cut off, its header claims 24000 bytes" in said
     assert "Traceback" not in said
+
+
+def test_an_import_that_was_overwritten_ends_embed_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root, run = tmp_path / "recordings", tmp_path / "imported"
+    root.mkdir()
+    for number in range(3):
+        soundfile.write(root / f"{number}.wav", sound(number), RATE)
+    import_clips(run_dir=run, source=audio_folder(path=str(root)), processes=1)
+    shard = run / "clips-00000.tfrecord"
+    records = bytearray(shard.read_bytes())
+    records[30000:34000] = np.random.default_rng(0).bytes(4000)  # in the second of three clips
+    shard.write_bytes(records)
+    write_run(tmp_path / "encoder")
+    words = ["embed", "--gin_file=runs/embed.gin", "--gin_file=data/imported.gin"]
+    words += [f'--gin_bindings=MODEL="{tmp_path / "encoder"}"', f'--gin_bindings=IMPORTED="{run}"']
+    words += ["--gin_bindings=test/imported.part='all'", f"--run_dir={tmp_path / 'out'}"]
+    assert cli.main(words) == 1
+    said = capfd.readouterr().err
+    expected = f"sepcon: error: {shard}: record 1 is damaged, it does not have the checksum of what"
+    assert f"{expected} was written; delete its folder and import again\n" in said
+    assert "Traceback" not in said
+    assert not list((tmp_path / "out").rglob("*.npz"))

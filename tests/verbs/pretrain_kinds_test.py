@@ -107,6 +107,9 @@ class BrightnessViews:
     def opened(self, examples: Examples) -> BatchViews:
         return self
 
+    def drawn_from(self, examples: Examples, *, plain: bool = False) -> Examples:
+        return examples
+
     def __call__(self, batch: dict[str, tf.Tensor]) -> Views:
         pixels = self.plain(batch)
         changes = self.largest_change * batch["uniforms"]  # [batch, 2]

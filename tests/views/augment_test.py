@@ -16,6 +16,7 @@ from sepcon.views.augment import (
     RandomPadCrop,
     RandomSpeed,
     SpecAugment,
+    crop,
     split_uniforms,
 )
 
@@ -300,3 +301,28 @@ def test_columns_that_do_not_add_up_are_named():
 def test_negative_masks_are_refused(bad):
     with pytest.raises(ValueError, match="negative"):
         SpecAugment(**bad)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("known", [True, False])
+def test_crop_copies_the_samples_from_its_start_on(dtype, known):
+    random = np.random.default_rng(0)
+    start = np.array([0, 5, 13, 2])
+    for shape in ((4, 20), (4, 3, 20)):
+        audio = random.integers(-(2**15), 2**15, shape).astype(dtype)
+        expected = np.stack([row[..., s : s + 7] for row, s in zip(audio, start, strict=True)])
+        spec = tf.TensorSpec(shape if known else [None] * len(shape), dtype)
+        cut = tf.function(lambda audio: crop(audio, tf.constant(start), 7), autograph=False)
+        graph = cut.get_concrete_function(spec).graph
+        assert not [o.type for o in graph.get_operations() if "While" in o.type]
+        np.testing.assert_array_equal(cut.get_concrete_function(spec)(audio), expected)
+
+
+def test_maps_side_by_side_get_the_same_masks():
+    log_mel = np.random.default_rng(0).normal(size=(3, 20, 8)).astype(np.float32)
+    uniforms = np.random.default_rng(1).random((3, 4), np.float32)
+    settings = {"num_time_masks": 1, "num_mel_masks": 1, "max_mel_bands": 4, "fill": "minimum"}
+    alone = SpecAugment(**settings)(log_mel, uniforms).numpy()
+    three = SpecAugment(num_maps=3, **settings)(np.tile(log_mel, (1, 1, 3)), uniforms).numpy()
+    assert (alone != log_mel).any()
+    np.testing.assert_array_equal(three, np.tile(alone, (1, 1, 3)))

@@ -1,10 +1,12 @@
 """The rules of sepcon/views/sampler.py written a second time, as loops over single examples."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from former_sampler import FormerSampler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -17,7 +19,9 @@ SAMPLES = 60
 
 
 def sampler_for(**settings) -> ViewSampler:
-    return ViewSampler(**({"patch_seconds": 0.2, "sample_rate_hz": RATE} | settings))
+    """Of patches at any sample, unless a hop is given."""
+    defaults = {"patch_seconds": 0.2, "sample_rate_hz": RATE, "hop_samples": 1}
+    return ViewSampler(**(defaults | settings))
 
 
 def clips(batch: int, channels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +56,8 @@ def energy(x: np.ndarray) -> float:
 def views_by_loops(sampler, mixture, channels, uniforms):
     """The rules of `ViewSampler`, one example at a time."""
     length = round(sampler.patch_seconds * sampler.sample_rate_hz)
-    candidates = sampler.position_candidates
+    candidates, hop = sampler.position_candidates, sampler.hop_samples
+    measured = length // hop * hop
     result = []
     for clip, sources, row in zip(mixture, channels, uniforms, strict=True):
         columns = iter(row)
@@ -61,11 +66,12 @@ def views_by_loops(sampler, mixture, channels, uniforms):
         ]
         places = []
         for _ in range(2):
-            starts = [pick(next(columns), len(clip) - length + 1) for _ in range(candidates)]
+            room = (len(clip) - length) // hop + 1
+            starts = [hop * pick(next(columns), room) for _ in range(candidates)]
             if candidates == 1:
                 places.append(starts[0])
                 continue
-            energies = [energy(clip[start : start + length]) for start in starts]
+            energies = [energy(clip[start : start + measured]) for start in starts]
             fit = [s for s, e in zip(starts, energies, strict=True) if e >= 1e-3 * max(energies)]
             places.append(fit[pick(next(columns), len(fit))])
         if not sampler.temporal_proximity:
@@ -81,11 +87,11 @@ def views_by_loops(sampler, mixture, channels, uniforms):
                 patches.append(clip[place : place + length])
                 continue
             cut = [source[place : place + length] for source in sources]
-            loudest = max(energy(each) for each in cut)
+            loudest = max(energy(each[:measured]) for each in cut)
             audible = [
                 number
                 for number, each in enumerate(cut)
-                if energy(each) >= sampler.min_relative_energy * loudest
+                if energy(each[:measured]) >= sampler.min_relative_energy * loudest
             ]
             others = [number for number in audible if number != taken]
             allowed = others or audible
@@ -101,6 +107,7 @@ samplers = st.builds(
     temporal_proximity=st.booleans(),
     min_relative_energy=st.sampled_from([0.0, 0.1, 1.0]),
     position_candidates=st.integers(1, 3),
+    hop_samples=st.sampled_from([1, 7, 10]),
 )
 
 
@@ -113,6 +120,21 @@ def test_equals_loops_over_examples(sampler, channels, seed):
     anchor, positive = views_by_loops(sampler, mixture, sources, uniforms)
     np.testing.assert_array_equal(views.anchor, anchor)
     np.testing.assert_array_equal(views.positive, positive)
+
+
+@settings(max_examples=6, deadline=None)
+@given(sampler=samplers, channels=st.integers(1, 4), seed=st.integers(0, 10**6))
+def test_with_frames_of_one_sample_it_draws_what_it_drew_from_waveforms(sampler, channels, seed):
+    """Kind, places and channels: the rule of drawing is the former one."""
+    sampler = dataclasses.replace(sampler, hop_samples=1)
+    fields = {field.name for field in dataclasses.fields(FormerSampler)}
+    former = FormerSampler(**{name: getattr(sampler, name) for name in fields})
+    mixture, sources = clips(16, channels, seed)
+    uniforms = uniforms_for(sampler, 16, seed)
+    now = sampler(mixture=mixture, channels=sources, uniforms=uniforms)
+    before = former(mixture=mixture, channels=sources, uniforms=uniforms)
+    np.testing.assert_array_equal(now.anchor, before.anchor)
+    np.testing.assert_array_equal(now.positive, before.positive)
 
 
 def test_integers_are_cut_like_floats():
@@ -151,7 +173,7 @@ def constant_channels(levels: list[float], batch: int) -> np.ndarray:
 
 
 def test_channels_are_drawn_uniformly_and_a_silent_one_never_beside_an_audible_one():
-    sampler = sampler_for(pairs=("mixture-channel",), min_relative_energy=0.1)
+    sampler = sampler_for(pairs=("mixture-channel",), min_relative_energy=0.1, hop_samples=10)
     # In energy: 1, 0.36, 0.0625 (less than a tenth), silence, 0.81.
     channels = constant_channels([1.0, 0.6, 0.25, 0.0, 0.9], 3000)
     uniforms = uniforms_for(sampler, 3000)
@@ -162,7 +184,7 @@ def test_channels_are_drawn_uniformly_and_a_silent_one_never_beside_an_audible_o
 
 
 def test_sibling_channels_differ_unless_only_one_is_audible():
-    sampler = sampler_for(pairs=("channel-channel",))
+    sampler = sampler_for(pairs=("channel-channel",), hop_samples=10)
     both = constant_channels([1.0, 0.7, 0.8], 1000)
     uniforms = uniforms_for(sampler, 1000)
     views = draw(sampler, both.sum(axis=1), both, uniforms)
@@ -265,6 +287,8 @@ def test_missing_channels_and_short_clips_are_named():
         ({"patch_seconds": 0.0}, "patch_seconds"),
         ({"min_relative_energy": 1.5}, "min_relative_energy"),
         ({"position_candidates": 0}, "position_candidates"),
+        ({"hop_samples": 0}, "hop_samples"),
+        ({"hop_samples": 21}, "patch_seconds=0.2 is 20 samples, expected hop_samples=21 or more"),
     ],
 )
 def test_bad_settings_are_named(bad, names):

@@ -30,16 +30,20 @@ class BadLabelsError(Exception):
 
 
 def split_labels(key: str, cells: Sequence[str], *, is_freesound: bool) -> list[tuple[str, ...]]:
-    """Returns the labels in each cell of a column.
+    """Splits the cells of a column into labels.
 
-    Between labels stands `;` or `|`. A comma with no space behind it is one as well, as in FSD50K,
-    where no cell has those; with space behind it, it may belong to a label, as in AudioSet
-    ("Male speech, man speaking"). A cell may be a list as Python and JSON write it.
+    Labels are separated by `;` or `|`. Where no cell of the column has one of those, a comma
+    without a space behind it separates labels too, as in FSD50K; a comma with a space may be part
+    of a label, as in AudioSet ("Male speech, man speaking"). A cell may also be a list in the
+    notation of Python or JSON.
 
     Args:
-      key: of the column: small letters and digits of its name.
+      key: name of the column, in small letters and digits only.
       cells: of the column.
-      is_freesound: whether tags have space between them.
+      is_freesound: whether labels are the tags of Freesound, which are separated by spaces.
+
+    Returns:
+      The labels of each cell.
 
     Raises:
       BadLabelsError: a cell may be one label or several, or is no label.
@@ -60,7 +64,7 @@ def split_labels(key: str, cells: Sequence[str], *, is_freesound: bool) -> list[
 
 
 def check_labels(labels: Sequence[Sequence[str]]) -> None:
-    """Refuses what is no label, and two spellings of one.
+    """Refuses labels that are probably mistakes, among them two spellings of the same label.
 
     Args:
       labels: of each row.
@@ -91,7 +95,7 @@ def check_labels(labels: Sequence[Sequence[str]]) -> None:
 
 
 def clean(label: str) -> str:
-    """A label without space around it, its letters composed in one way."""
+    """Returns a label without space around it, in the Unicode normal form NFC."""
     return unicodedata.normalize("NFC", label).strip()
 
 

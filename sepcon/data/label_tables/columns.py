@@ -1,7 +1,8 @@
 """Which columns of a table hold the file, the labels, the original recording and the fold.
 
-They are found by their names, in the spellings of ESC-50, UrbanSound8K, FSD50K and the Kaggle
-challenges, AudioSet, DCASE and Freesound. Where names leave a doubt, the table is refused.
+The columns are found by their names, in the spellings of ESC-50, UrbanSound8K, FSD50K and the
+Kaggle challenges, AudioSet, DCASE and Freesound. Where the names are not clear, the table is
+refused.
 """
 
 from __future__ import annotations
@@ -128,6 +129,9 @@ def find_columns(table: Table, find_file: FindFile) -> LabelColumns:
       table: the table.
       find_file: returns the file of a name, None if there is none or several.
 
+    Returns:
+      The columns.
+
     Raises:
       UnclearColumnsError: the names do not say which they are.
     """
@@ -159,10 +163,10 @@ def find_columns(table: Table, find_file: FindFile) -> LabelColumns:
 
 
 def find_columns_without_header(table: Table, find_file: FindFile) -> LabelColumns | None:
-    """Takes a table whose first line is a row for file and label, where nothing else can be meant.
+    """Finds the columns of a table without a header, which must be the file and the label.
 
-    A third column is that of DCASE, the original recording, if the table is separated by tabs and
-    each of its values goes with one label only.
+    A third column is taken for the original recording, as in DCASE, if the table is separated by
+    tabs and each value of that column goes with one label only.
 
     Args:
       table: the table.
@@ -172,7 +176,7 @@ def find_columns_without_header(table: Table, find_file: FindFile) -> LabelColum
       The columns; None if the first line does not begin with the name of a file.
 
     Raises:
-      UnclearColumnsError: it does, and the columns may be anything.
+      UnclearColumnsError: it does, but the meaning of the other columns is not clear.
     """
     file, *others = table.columns
     first = table.cells(file)[0]
@@ -268,7 +272,7 @@ def _class_columns(table: Table, columns: Sequence[Column]) -> tuple[Column, ...
 
 
 def is_on(cell: str) -> bool:
-    """Whether a cell of a table with a column for each class says that the class is there."""
+    """Whether a cell of a table with one column per class says that the class is present."""
     return cell.casefold() in _ON
 
 

@@ -50,9 +50,9 @@ class _File(NamedTuple):
 class FileNames:
     """Finds files by the names that tables give them.
 
-    A name may have folders in front that the path does not have, or lack some that it has; its
-    ending may be missing or be that of another audio format. What fits better wins: the path
-    relative to the root, then that with the folders of the root in front, then the others.
+    A name may begin with folders that the path does not have, or lack folders that the path has;
+    its ending may be missing or be that of another audio format. The best match wins: first a path
+    relative to the root, then a path with the folders of the root in front, then all others.
 
     Args:
       paths: the files.
@@ -74,7 +74,13 @@ class FileNames:
                 self._by_number.setdefault(number[1], []).append(file)
 
     def find(self, name: str) -> Match | None:
-        """Returns the file of a name, None if there is none.
+        """Finds the file of a name.
+
+        Args:
+          name: as it stands in a table.
+
+        Returns:
+          The file and how the name differs from it; None if there is none.
 
         Raises:
           AmbiguousNameError: there are several.
@@ -92,7 +98,15 @@ class FileNames:
         return match and match.path
 
     def find_segment(self, video_id: str, start: str, end: str) -> Match | None:
-        """Returns the file of a segment of AudioSet; times in seconds, empty if unknown.
+        """Finds the file of a segment of AudioSet.
+
+        Args:
+          video_id: of YouTube.
+          start: in seconds, as text; empty if unknown.
+          end: in seconds, as text; empty if unknown.
+
+        Returns:
+          The file; None if there is none.
 
         Raises:
           AmbiguousNameError: there are several.
@@ -145,7 +159,13 @@ class FileNames:
 
 
 def segment_stems(video_id: str, start_seconds: float, end_seconds: float) -> Iterator[str]:
-    """Yields what the file of a segment of AudioSet may be called, the clearest names first."""
+    """Yields the names that the file of a segment of AudioSet may have, without ending.
+
+    Args:
+      video_id: of YouTube.
+      start_seconds: of the segment.
+      end_seconds: of the segment.
+    """
     starts, ends = _times(start_seconds), _times(end_seconds)
     for prefix in ("", "Y"):
         name = prefix + video_id

@@ -1,10 +1,9 @@
-"""The clips of ESC-50, decoded once into `data_dir` and read from there ever after."""
+"""The clips of ESC-50, decoded once into `data_dir` and then read from there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,15 +12,21 @@ import tensorflow_datasets as tfds
 from sepcon.data.clips import SAMPLE_RATE_HZ, ClipDataset, Element, from_reader
 from sepcon.data.folds import FoldedClips
 from sepcon.data.prepared import (
+    PREPARE_AGAIN,
     is_prepared,
     open_builder,
-    parse,
     prepare_once,
     split_records,
 )
 from sepcon.data.records import RecordFiles
+from sepcon.data.stored.clip_samples import ClipSamples
+from sepcon.data.stored.envelope_file import RecordLayout
+from sepcon.data.stored.samples import StoredSamples
 from sepcon.datasets.esc50 import layout
+from sepcon.datasets.esc50.prepared_esc50 import parse_clip, prepared_folder, read_clips
 from sepcon.errors import SepconError
+
+_LAYOUT = RecordLayout("audio", id="filename", labels="label")
 
 
 def prepare_esc50(
@@ -31,7 +36,7 @@ def prepare_esc50(
     max_skipped_share: float = 0.05,
     sample_rate_hz: int = SAMPLE_RATE_HZ,
 ) -> Path:
-    """Imports ESC-50 unless that has been done, and returns the folder of the TFDS data set.
+    """Prepares ESC-50 as a TFDS data set, unless that has been done.
 
     Args:
       data_dir: where prepared data sets lie.
@@ -40,6 +45,13 @@ def prepare_esc50(
         what `tfds build` put into `data_dir`, or downloads the official release.
       max_skipped_share: of the files, this share may be undecodable.
       sample_rate_hz: what is decoded to; each rate has a folder of its own.
+
+    Returns:
+      The folder of the TFDS data set.
+
+    Raises:
+      SepconError: `path` is no ESC-50 folder, too many files cannot be decoded, or `data_dir`
+        cannot be written.
     """
     from sepcon.datasets.esc50 import esc50_dataset_builder
 
@@ -57,10 +69,10 @@ def prepare_esc50(
         builder.show_progress = True
         return builder
 
-    directory = parent / "esc50" / str(esc50_dataset_builder.Builder.VERSION)
+    directory = prepared_folder(parent)
     if is_prepared(directory):
         return directory
-    return prepare_once(make_builder, manual_dir=root)
+    return prepare_once(make_builder, data_dir=parent, manual_dir=root)
 
 
 def esc50(
@@ -106,7 +118,16 @@ def esc50_folds(
 ) -> FoldedClips:
     """Returns the clips of `esc50` with the fold and the Freesound recording of each.
 
-    Args and raises: see `esc50`.
+    Args:
+      data_dir: see `esc50`, as for all others.
+      path: the ESC-50 folder.
+      folds: numbers of the folds.
+      esc10: whether to keep only ESC-10.
+      max_skipped_share: of the files.
+      sample_rate_hz: of the clips.
+
+    Raises:
+      SepconError: a fold is not there, or none of the clips belongs to ESC-10.
     """
     data_dir = str(Path(data_dir).expanduser())
     directory = prepare_esc50(
@@ -118,10 +139,10 @@ def esc50_folds(
     builder = open_builder(directory)
     splits = [f"fold{fold}" for fold in folds] or sorted(builder.info.splits)
     files = split_records(builder, splits)
-    rows = _esc50_rows(files)
+    rows = list(read_clips(files, ("esc10", "label", "fold", "source_id")))
     class_names = tuple(builder.info.features["label"].names)
     positions = np.arange(len(files))
-    columns = np.arange(len(class_names))
+    columns = numbers = np.arange(len(class_names))
     if esc10:
         positions = np.flatnonzero([row["esc10"] for row in rows])
         if not len(positions):
@@ -133,6 +154,11 @@ def esc50_folds(
         class_names=tuple(class_names[column] for column in columns),
         clip_samples=None,
         read=_esc50_reader(files, positions, columns, num_classes=len(class_names)),
+        samples=lambda: ClipSamples(
+            StoredSamples(files.paths, _LAYOUT, cure=PREPARE_AGAIN),
+            positions,
+            np.asarray([np.searchsorted(columns, n) if n in columns else -1 for n in numbers]),
+        ),
         sample_rate_hz=sample_rate_hz,
     )
     chosen = [rows[position] for position in positions]
@@ -144,23 +170,12 @@ def esc50_folds(
     )
 
 
-def _esc50_rows(files: RecordFiles) -> list[dict[str, Any]]:
-    """What the official table says of each clip."""
-    features = {"esc10": tf.int64, "label": tf.int64, "fold": tf.int64, "source_id": tf.string}
-    parsed = (
-        parse(tf.constant(files.bytes_at(position)), features) for position in range(len(files))
-    )
-    return [{name: value.numpy() for name, value in row.items()} for row in parsed]
-
-
 def _esc50_reader(
     files: RecordFiles, positions: np.ndarray, columns: np.ndarray, *, num_classes: int
 ) -> Callable[[tf.Tensor], Element]:
     def read(position: tf.Tensor) -> Element:
         record = tf.gather(tf.constant(positions, tf.int64), position)
-        row = parse(
-            files.read(record), {"filename": tf.string, "audio": tf.int16, "label": tf.int64}
-        )
+        row = parse_clip(files.read(record), ("filename", "audio", "label"))
         labels = tf.gather(tf.one_hot(row["label"], num_classes), columns)
         return {"id": row["filename"], "audio": row["audio"], "labels": labels}
 

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from sepcon.audio.decode import DecodeReport
 from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.data.prepared import ordered_key
-from sepcon.datasets.esc50 import layout
+from sepcon.datasets.esc50 import layout, prepared_esc50
 from sepcon.errors import SepconError
 from sepcon.runs.progress import Progress
 
@@ -29,8 +29,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       sample_rate_hz: what is decoded to; a data set of another rate lies in another folder.
     """
 
-    VERSION = tfds.core.Version("2.0.0")
-    RELEASE_NOTES = {"2.0.0": "Decoded to 16 kHz mono int16, folds as splits."}  # noqa: RUF012
+    VERSION = tfds.core.Version(prepared_esc50.VERSION)
+    RELEASE_NOTES = {  # noqa: RUF012
+        prepared_esc50.VERSION: "Decoded to 16 kHz mono int16, folds as splits."
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Optional: a folder with audio/ and meta/esc50.csv, WAV or Ogg. Without it the official "
         "release is downloaded."

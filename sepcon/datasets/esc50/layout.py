@@ -1,4 +1,4 @@
-"""The official folder of ESC-50: `meta/esc50.csv` and `audio/`, as it is found in the wild."""
+"""The official folder of ESC-50, `meta/esc50.csv` and `audio/`, in the variants that exist."""
 
 from __future__ import annotations
 
@@ -48,7 +48,13 @@ def find_root(folder: str | Path) -> Path | None:
 
 
 def require_root(folder: str | Path) -> Path:
-    """Returns the root of an ESC-50 folder.
+    """Finds the root of an ESC-50 folder.
+
+    Args:
+      folder: the root, or the folder around it.
+
+    Returns:
+      The folder that holds `meta/esc50.csv`.
 
     Raises:
       SepconError: if the folder is missing or is not one.
@@ -67,8 +73,14 @@ def require_root(folder: str | Path) -> Path:
 def read_rows(root: Path) -> list[Row]:
     """Reads `meta/esc50.csv`, in its order.
 
-    The official table names WAV files; a folder may hold the same stems as Ogg, or the other way
-    round. A fold none of whose files is there counts as absent.
+    The official table names WAV files; a folder may hold the same recordings as Ogg, or the other
+    way round. A fold of which no file is there counts as absent.
+
+    Args:
+      root: see `require_root`.
+
+    Returns:
+      The clips whose folds are there.
 
     Raises:
       SepconError: if the table lacks a column, a row is malformed, or no audio is there.
@@ -109,9 +121,12 @@ def _find(path: Path) -> Path:
 
 
 def fingerprint(root: Path) -> str:
-    """A digest of the table and of the names and sizes of the audio files.
+    """Computes a digest of the table and of the names and sizes of the audio files.
 
-    An ESC-50 folder to which a fold was added since is another one and is imported anew.
+    It changes when a fold is added to the folder, which is then prepared anew.
+
+    Args:
+      root: see `require_root`.
     """
     digest = hashlib.sha256((root / "meta" / "esc50.csv").read_bytes())
     audio = root / "audio"

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from sepcon.audio.log_mel import LogMel
+from sepcon.audio.maps.log_mel_maps import FrontEnd
 from sepcon.models.classifier import Classifier
 from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.products.waveform import Outputs, WaveformGraph, trace_calls
@@ -18,7 +18,8 @@ class ClassificationModel(tf.Module):
     """Cuts a waveform into patches as `EmbeddingModel` does, and names the class of the whole.
 
     The logits of a recording are the mean of those of its patches. Metadata are functions without
-    arguments: `sample_rate_hz()`, `class_names()`.
+    arguments: `sample_rate_hz()`, `class_names()`, `patch_seconds()`, `hop_seconds()`, and of a
+    SavedModel `class_map_path()`.
 
     Args:
       classifier: the trained network; later changes of its weights are seen.
@@ -34,13 +35,15 @@ class ClassificationModel(tf.Module):
     def __init__(
         self,
         classifier: Classifier,
-        log_mel: LogMel,
+        log_mel: FrontEnd,
         *,
         patch_seconds: float,
         class_names: Sequence[str],
         hop_seconds: float | None = None,
     ) -> None:
         super().__init__(name="classification_model")
+        # Set by what writes a SavedModel: the table of classes.
+        self.class_map_file: Any = None
         self._embed = EmbeddingModel(
             classifier.encoder, log_mel, patch_seconds=patch_seconds, hop_seconds=hop_seconds
         )
@@ -48,7 +51,7 @@ class ClassificationModel(tf.Module):
         # As in `EmbeddingModel`: only the bare variables are tracked, the Keras model stays hidden.
         self._head_variables = [variable.value for variable in classifier.head.variables]
         self._logits = lambda embedding: classifier.logits(embedding)
-        self._graph = WaveformGraph(self._classify)
+        self._graph = WaveformGraph(self._classify, shared=("patch_time_seconds",))
         self._batch_function = trace_calls(self.__call__)
 
     @property
@@ -70,8 +73,10 @@ class ClassificationModel(tf.Module):
 
         Returns:
           'logits' [batch, classes], 'probabilities' [batch, classes], which sum to 1, and
-          'embedding' [batch, dim], the encoder's mean over the patches; float32. For a waveform
-          without the batch axis these have none either.
+          'embedding' [batch, dim], the encoder's mean over the patches; 'patch_probabilities'
+          [batch, patches, classes], each patch by itself, and 'patch_embedding'; 'log_mel' and
+          'patch_time_seconds' as `EmbeddingModel` has them; all float32. For a waveform without the
+          batch axis these have none either.
 
         Raises:
           As `EmbeddingModel`.
@@ -80,17 +85,49 @@ class ClassificationModel(tf.Module):
 
     def _classify(self, waveform: tf.Tensor) -> Outputs:
         outputs = self._embed(waveform)
-        logits = tf.reduce_mean(self._logits(outputs["patch_embedding"]), axis=-2)
+        patch_logits = self._logits(outputs["patch_embedding"])  # [batch, patches, classes]
+        logits = tf.reduce_mean(patch_logits, axis=-2)
+        # More than three: code written for YAMNet, `scores, embeddings, log_mel = model(waveform)`,
+        # would take the names of three for its values.
         return {
+            **outputs,
             "logits": logits,
             "probabilities": tf.nn.softmax(logits),
-            "embedding": outputs["embedding"],
+            "patch_probabilities": tf.nn.softmax(patch_logits),
         }
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.float32)])
+    def yamnet_outputs(self, waveform: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns scores, embeddings and log-mel of one recording, as code for YAMNet expects them.
+
+        Args:
+          waveform: [samples] float32 in [-1, 1].
+
+        Returns:
+          Probabilities [patches, classes], embeddings [patches, dim], log-mel [frames, mels].
+        """
+        outputs = self(waveform)
+        return outputs["patch_probabilities"], outputs["patch_embedding"], outputs["log_mel"]
 
     @tf.function(autograph=False, input_signature=[])
     def sample_rate_hz(self) -> tf.Tensor:
-        """The rate the waveform must have."""
+        """The sample rate that waveforms must have, int32 []."""
         return self._embed.sample_rate_hz()
+
+    @tf.function(autograph=False, input_signature=[])
+    def patch_seconds(self) -> tf.Tensor:
+        """The length of a patch, float32 []."""
+        return self._embed.patch_seconds()
+
+    @tf.function(autograph=False, input_signature=[])
+    def hop_seconds(self) -> tf.Tensor:
+        """The time between the starts of two patches, float32 []."""
+        return self._embed.hop_seconds()
+
+    @tf.function(autograph=False, input_signature=[])
+    def class_map_path(self) -> tf.Tensor:
+        """Where the SavedModel has its table of `index,mid,display_name`, string []."""
+        return tf.identity(self.class_map_file.asset_path)
 
     @tf.function(autograph=False, input_signature=[])
     def class_names(self) -> tf.Tensor:

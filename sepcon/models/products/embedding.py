@@ -8,13 +8,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sepcon.audio.log_mel import LogMel
+from sepcon.audio.maps.log_mel_maps import FrontEnd, ResizedLogMelMaps
 from sepcon.models.products.waveform import WaveformGraph, trace_calls, valid_rows
 
 # Bounds on the working memory of one call, whatever the length of the recording: an hour costs
 # its own samples and log-mel, and beside them one chunk of spectra and one of activations.
 _FRAMES_PER_CHUNK = 8192
 _PATCHES_PER_CHUNK = 64
+
+# Numbers of patches, int32 [count] -> what the encoder sees of them, [batch * count, frames, mels].
+_CutPatches = Callable[[tf.Tensor], tf.Tensor]
 
 
 class EmbeddingModel(tf.Module):
@@ -42,7 +45,7 @@ class EmbeddingModel(tf.Module):
     def __init__(
         self,
         encoder: keras.Model,
-        log_mel: LogMel,
+        log_mel: FrontEnd,
         *,
         patch_seconds: float,
         hop_seconds: float | None = None,
@@ -94,8 +97,9 @@ class EmbeddingModel(tf.Module):
           'embedding' [batch, dim]: mean over the patches;
           'patch_embedding' [batch, patches, dim];
           'patch_time_seconds' [patches]: where each patch starts;
-          'log_mel' [batch, frames, mels], the natural logarithm of power. All float32. For a
-          waveform without the batch axis these have no batch axis either.
+          'log_mel' [batch, frames, mels], the natural logarithm of power; of a front-end that is
+          computed of single patches, theirs one after the other. All float32. For a waveform
+          without the batch axis these have no batch axis either.
 
         Raises:
           ValueError: another dtype, or neither one nor two axes.
@@ -120,22 +124,22 @@ class EmbeddingModel(tf.Module):
 
     @tf.function(autograph=False, input_signature=[])
     def sample_rate_hz(self) -> tf.Tensor:
-        """The rate the waveform must have."""
+        """The sample rate that waveforms must have, int32 []."""
         return tf.constant(self._rate, tf.int32)
 
     @tf.function(autograph=False, input_signature=[])
     def patch_seconds(self) -> tf.Tensor:
-        """The length of a patch."""
+        """The length of a patch, float32 []."""
         return tf.constant(self._patch_seconds, tf.float32)
 
     @tf.function(autograph=False, input_signature=[])
     def hop_seconds(self) -> tf.Tensor:
-        """The time between the starts of patches."""
+        """The time between the starts of two patches, float32 []."""
         return tf.constant(self.exact_hop_seconds, tf.float32)
 
     @tf.function(autograph=False, input_signature=[])
     def embedding_size(self) -> tf.Tensor:
-        """The size of an embedding."""
+        """The size of an embedding, int32 []."""
         return tf.constant(self._dim, tf.int32)
 
     @property
@@ -146,22 +150,28 @@ class EmbeddingModel(tf.Module):
     def _embed(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
         batch, samples = tf.unstack(tf.shape(waveform))
         frame_hop, patch_frames = self._frame_hop, self._patch_frames
-        past_first = _ceil_divide(tf.maximum(samples - self._patch_samples, 0), frame_hop)
-        log_mel = self._whole_log_mel(waveform, batch, samples, patch_frames + past_first)
-
-        num_patches = 1 + _ceil_divide(past_first, self._hop_frames)
-        starts = tf.minimum(tf.range(num_patches) * self._hop_frames, past_first)
+        starts, num_frames = patch_starts(
+            samples,
+            patch_samples=self._patch_samples,
+            frame_hop=frame_hop,
+            hop_frames=self._hop_frames,
+            patch_frames=patch_frames,
+        )
+        num_patches = tf.shape(starts)[0]
+        per_chunk = tf.maximum(1, _PATCHES_PER_CHUNK // tf.maximum(batch, 1))
+        if self._log_mel.of_patches:
+            cut_patches = self._waveform_patches(waveform, samples, starts)
+            log_mel = self._joined_patches(cut_patches, batch, num_patches, per_chunk)
+        else:
+            log_mel = self._whole_log_mel(waveform, batch, samples, num_frames)
+            cut_patches = self._log_mel_patches(log_mel, starts)
 
         def embed_patches(first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
             chunk = tf.minimum(tf.range(first, first + count), num_patches - 1)
-            frames = tf.gather(starts, chunk)[:, tf.newaxis] + tf.range(patch_frames)
-            patches = tf.gather(log_mel, frames, axis=1)  # [batch, count, frames, mels]
-            patches = tf.reshape(patches, [-1, patch_frames, self._log_mel.num_mels])
-            patches = self._log_mel.scale(patches)
+            patches = cut_patches(chunk)  # [batch * count, frames, mels]
             embedding = tf.reshape(self._encode(patches), [batch, count, self._dim])
             return tf.transpose(embedding, [1, 0, 2])
 
-        per_chunk = tf.maximum(1, _PATCHES_PER_CHUNK // tf.maximum(batch, 1))
         patch_embedding = _in_chunks(embed_patches, num_patches, per_chunk, [None, self._dim])
         patch_embedding = tf.transpose(patch_embedding, [1, 0, 2])  # [batch, patches, dim]
         return {
@@ -171,10 +181,51 @@ class EmbeddingModel(tf.Module):
             "log_mel": log_mel,
         }
 
+    def _log_mel_patches(self, log_mel: tf.Tensor, starts: tf.Tensor) -> _CutPatches:
+        """Cuts patches out of the log-mel of whole recordings."""
+
+        def cut(chunk: tf.Tensor) -> tf.Tensor:
+            first = tf.gather(starts, chunk)[:, tf.newaxis]
+            patches = tf.gather(log_mel, first + tf.range(self._patch_frames), axis=1)
+            patches = tf.reshape(patches, [-1, self._patch_frames, self._log_mel.num_mels])
+            return self._log_mel.scale(patches)
+
+        return cut
+
+    def _waveform_patches(
+        self, waveform: tf.Tensor, samples: tf.Tensor, starts: tf.Tensor
+    ) -> _CutPatches:
+        """The same of a front-end that is computed of each patch by itself."""
+        wanted = starts[-1] * self._frame_hop + self._patch_samples
+        padded = tf.pad(waveform, [[0, 0], [0, tf.maximum(wanted - samples, 0)]])
+
+        def cut(chunk: tf.Tensor) -> tf.Tensor:
+            first = (tf.gather(starts, chunk) * self._frame_hop)[:, tf.newaxis]
+            patches = tf.gather(padded, first + tf.range(self._patch_samples), axis=1)
+            return self._log_mel(tf.reshape(patches, [-1, self._patch_samples]))
+
+        return cut
+
+    def _joined_patches(
+        self, cut: _CutPatches, batch: tf.Tensor, num_patches: tf.Tensor, per_chunk: tf.Tensor
+    ) -> tf.Tensor:
+        """Log-mel [batch, patches * frames, mels] of all patches, one after the other."""
+        shape = [self._patch_frames, self._log_mel.num_mels]
+
+        def of_chunk(first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+            patches = cut(tf.minimum(tf.range(first, first + count), num_patches - 1))
+            return tf.transpose(tf.reshape(patches, [batch, count, *shape]), [1, 0, 2, 3])
+
+        patches = _in_chunks(of_chunk, num_patches, per_chunk, [None, *shape])
+        patches = tf.transpose(patches, [1, 0, 2, 3])  # [batch, patches, frames, mels]
+        return tf.reshape(patches, [batch, num_patches * shape[0], shape[1]])
+
     def _whole_log_mel(
         self, waveform: tf.Tensor, batch: tf.Tensor, samples: tf.Tensor, num_frames: tf.Tensor
     ) -> tf.Tensor:
         """Log-mel [batch, num_frames, mels] of the zero-padded waveform, a chunk at a time."""
+        front_end = self._log_mel
+        assert not isinstance(front_end, ResizedLogMelMaps)  # see `_waveform_patches`
         window, hop, mels = self._window, self._frame_hop, self._log_mel.num_mels
         per_chunk = tf.maximum(1, _FRAMES_PER_CHUNK // tf.maximum(batch, 1))
         # The last chunk is as long as the others; what it has too much is cut off afterwards.
@@ -183,13 +234,32 @@ class EmbeddingModel(tf.Module):
 
         def analyse(first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
             start = first * hop
-            frames = self._log_mel.log_power(
-                waveform[:, start : start + (count - 1) * hop + window]
-            )
+            frames = front_end.log_power(waveform[:, start : start + (count - 1) * hop + window])
             return tf.transpose(tf.ensure_shape(frames, [None, None, mels]), [1, 0, 2])
 
         log_mel = _in_chunks(analyse, num_frames, per_chunk, [None, mels])
         return tf.transpose(log_mel, [1, 0, 2])
+
+
+def patch_starts(
+    samples: tf.Tensor, *, patch_samples: int, frame_hop: int, hop_frames: int, patch_frames: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns at which frame each patch of a recording starts, and how many frames it has.
+
+    Args:
+      samples: int32 [], of the recording.
+      patch_samples: of a patch.
+      frame_hop: samples from one frame to the next.
+      hop_frames: frames from one patch to the next.
+      patch_frames: of a patch.
+
+    Returns:
+      int32 [patches], and int32 [], with those that need padding.
+    """
+    past_first = _ceil_divide(tf.maximum(samples - patch_samples, 0), frame_hop)
+    num_patches = 1 + _ceil_divide(past_first, hop_frames)
+    starts = tf.minimum(tf.range(num_patches) * hop_frames, past_first)
+    return starts, patch_frames + past_first
 
 
 def _in_chunks(

@@ -9,6 +9,7 @@ from typing import Any
 
 from sepcon.errors import SepconError, printable
 from sepcon.models.model_file import MODEL_FILE, VERB_OF_KIND, read_kind
+from sepcon.models.packaged import folder_of, packaged_names
 from sepcon.models.products.saved_model import find_saved_model, read_model_card
 
 
@@ -30,14 +31,14 @@ class FoundModel:
 
 
 def find_model(path: str | Path, *kinds: str, run_first: bool = False) -> FoundModel:
-    """Says what a path holds.
+    """Says what a path, or a name of packaged weights, holds.
 
     A path means a run folder of the verb that trains; a SavedModel; or a folder with one in it, as
     `sepcon export` and `sepcon pretrain` leave it. Where a run folder holds an export too, that is
     taken.
 
     Args:
-      path: the path.
+      path: the path or the name.
       kinds: which kinds of network are of use: some of encoder, classifier and separator. Where
         encoders are, SavedModels that sepcon has not written are too.
       run_first: takes a run folder before the export in it: a run has all its states.
@@ -45,7 +46,7 @@ def find_model(path: str | Path, *kinds: str, run_first: bool = False) -> FoundM
     Raises:
       SepconError: it holds none of them, or is damaged.
     """
-    folder = Path(path).expanduser()
+    folder = folder_of(path)
     candidates = [_run, _saved_model] if run_first else [_saved_model, _run]
     found = next((model for look in candidates if (model := look(folder))), None)
     first = kinds[0]
@@ -56,8 +57,10 @@ def find_model(path: str | Path, *kinds: str, run_first: bool = False) -> FoundM
     if found is None:
         there = "has neither" if folder.is_dir() else "is no folder: expected"
         middle = "nor" if folder.is_dir() else "or"
+        packaged = [] if folder.is_dir() else packaged_names()
+        names = f", or a name of packaged weights: {', '.join(packaged)}" if packaged else ""
         raise SepconError(
-            f"{name} holds no {first}: it {there} {MODEL_FILE} {middle} a SavedModel; {cure}"
+            f"{name} holds no {first}: it {there} {MODEL_FILE} {middle} a SavedModel; {cure}{names}"
         )
     if found.kind not in kinds and (found.kind is not None or "encoder" not in kinds):
         what = f"a network of kind {found.kind!r}" if found.kind else "a SavedModel of others"

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from sepcon.errors import SepconError, one_line
 from sepcon.runs.json_file import DAMAGE, read_json, told_if_damaged
+from sepcon.runs.seals import check_seals
 
 SAVED_MODEL_FOLDER = "saved_model"
 MODEL_CARD_FILE = "model_card.json"
@@ -64,6 +66,7 @@ def load_callable(folder: Path, signature: str | None) -> tuple[Callable[[tf.Ten
     Raises:
       SepconError: it cannot be read, has no such signature, or several inputs.
     """
+    check_seals(folder, cure="export the model again")
     try:
         loaded = tf.saved_model.load(str(folder))
         own = _rank_of_call(loaded) if signature is None else None
@@ -72,7 +75,7 @@ def load_callable(folder: Path, signature: str | None) -> tuple[Callable[[tf.Ten
         name = signature or "serving_default"
         specs = loaded.signatures[name].structured_input_signature[1]
     # A damaged graph or damaged variables: TensorFlow has many exceptions for them.
-    except (*DAMAGE, AssertionError, RuntimeError, tf.errors.OpError) as error:
+    except (*DAMAGE, DecodeError, tf.errors.OpError) as error:
         raise SepconError(
             f"{folder} cannot be read as a SavedModel with a signature "
             f"'{signature or 'serving_default'}': {one_line(error)}"

@@ -58,12 +58,12 @@ class SeparationModel(tf.Module):
 
     @tf.function(autograph=False, input_signature=[])
     def sample_rate_hz(self) -> tf.Tensor:
-        """The rate the waveform must have."""
+        """The sample rate that waveforms must have, int32 []."""
         return tf.constant(self._config.sample_rate_hz, tf.int32)
 
     @tf.function(autograph=False, input_signature=[])
     def num_sources(self) -> tf.Tensor:
-        """How many sources come out."""
+        """The number of sources that it returns, int32 []."""
         return tf.constant(self._config.num_sources, tf.int32)
 
 

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-import sepcon
 from sepcon.errors import SepconError, one_line, write_error
 from sepcon.models.classifier import load_classifier
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.fingerprint import encoder_fingerprint
-from sepcon.models.model_file import MODEL_FILE
+from sepcon.models.model_file import MODEL_FILE, read_kind
+from sepcon.models.packaged import folder_of
+from sepcon.models.products.card import model_card
+from sepcon.models.products.class_map import class_map
 from sepcon.models.products.classification import ClassificationModel, classifier_fingerprint
 from sepcon.models.products.embedding import EmbeddingModel
-from sepcon.models.products.saved_model import CLASS_MAP_FILE, MODEL_CARD_FILE, SAVED_MODEL_FOLDER
+from sepcon.models.products.saved_model import (
+    CLASS_MAP_FILE,
+    MODEL_CARD_FILE,
+    SAVED_MODEL_FOLDER,
+    read_model_card,
+)
 from sepcon.models.products.separation import SeparationModel, separator_fingerprint
-from sepcon.models.products.waveform import CARD_LINES
 from sepcon.models.separator.network import chosen_step, load_separator
-from sepcon.runs.csv_text import csv_text
-from sepcon.runs.revision import running_revision
+from sepcon.runs.seals import write_seals
 from sepcon.runs.whole_file import whole_folder
 
 
@@ -52,22 +57,24 @@ def write_saved_model(
     model: str | Path,
     step: int | None = None,
     hop_seconds: float | None = None,
+    licence: str = "",
     config_text: str = "",
 ) -> Path:
     """Writes run_dir/saved_model: waveform in, embeddings, class probabilities or sources out.
 
-    Which of them follows from the run (see `EmbeddingModel`, `ClassificationModel` and
-    `SeparationModel`). Beside the graph it holds assets/model_card.json (rates, sizes, step, git
-    revision, gin), assets/model.json (the architecture) and, of a classifier,
-    assets/class_map.csv. It appears whole or not at all.
+    What it gives depends on the kind of run (see `EmbeddingModel`, `ClassificationModel` and
+    `SeparationModel`). Beside the graph it holds assets/model_card.json (rates, sizes, step,
+    licence, measures, git revision, gin), assets/model.json (the architecture) and, of a
+    classifier, assets/class_map.csv. It appears whole or not at all.
 
     Args:
       run_dir: where to write; may be the run itself.
       model: run folder of `sepcon pretrain` or `sepcon train_separator`, or of one fold and seed of
-        `sepcon finetune`.
+        `sepcon finetune`; or a name of packaged weights.
       step: which state to take; by default the last one, of a classifier that which validation has
         chosen.
       hop_seconds: time between patches of an encoder, half a patch by default.
+      licence: of the weights, for the model card, such as "CC-BY-4.0".
       config_text: the resolved configuration, kept in the model card.
 
     Returns:
@@ -78,13 +85,13 @@ def write_saved_model(
         run_dir cannot be written or already holds another SavedModel.
     """
     product = open_product(model, step, hop_seconds)
-    card = model_card(product, config_text=config_text)
+    card = model_card(product.facts, model, config_text=config_text, licence=licence)
     target = Path(run_dir) / SAVED_MODEL_FOLDER
     if target.exists():
         _check_same_model(target, card)
         print(f"{target} is there already and is this very model: nothing to do.")
         return target
-    _write(product, card, Path(model) / MODEL_FILE, target)
+    _write(product, card, folder_of(model) / MODEL_FILE, target)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     print(
         f"Wrote {target} ({size / 1e6:.1f} MB): step {card['training_step']} of {model}, "
@@ -107,7 +114,15 @@ def _makers() -> dict[str, Callable[[str | Path, int | None, float | None], Prod
 def open_product(
     model: str | Path, step: int | None = None, hop_seconds: float | None = None
 ) -> Product:
-    """Opens what a run has made, ready to be written; see `write_saved_model`.
+    """Opens a trained model as what `write_saved_model` would write.
+
+    Args:
+      model: folder of the run.
+      step: which state; by default the last, of a classifier the one that validation has chosen.
+      hop_seconds: time between patches of an encoder, half a patch by default.
+
+    Returns:
+      The model and what is said of it.
 
     Raises:
       SepconError: `model` is no such run, lacks the step, or is of a kind that has no SavedModel.
@@ -124,8 +139,8 @@ def open_product(
 def _kind(model: str | Path) -> str | None:
     """What a run folder says it holds; whoever loads it tells what is wrong with it."""
     try:
-        return str(json.loads((Path(model) / MODEL_FILE).read_text())["kind"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_kind(folder_of(model))
+    except SepconError:
         return None
 
 
@@ -190,11 +205,6 @@ def _classifier(model: str | Path, step: int | None, hop_seconds: float | None) 
     return Product(module, facts, summary, {CLASS_MAP_FILE: class_map(config.class_names)})
 
 
-def class_map(class_names: Sequence[str]) -> str:
-    """Returns a table of `index,name`, as text."""
-    return csv_text([("index", "name"), *enumerate(class_names)])
-
-
 def _separator(model: str | Path, step: int | None, hop_seconds: float | None) -> Product:
     if hop_seconds is not None:
         raise SepconError(
@@ -206,7 +216,7 @@ def _separator(model: str | Path, step: int | None, hop_seconds: float | None) -
         "sample_rate_hz": separator.config.sample_rate_hz,
         "num_sources": separator.config.num_sources,
         "separator": dataclasses.asdict(separator.config),
-        "training_step": chosen_step(model, step),
+        "training_step": chosen_step(folder_of(model), step),
         "num_parameters": separator.count_params(),
         "fingerprint": separator_fingerprint(separator),
     }
@@ -214,28 +224,12 @@ def _separator(model: str | Path, step: int | None, hop_seconds: float | None) -
     return Product(SeparationModel(separator), facts, summary)
 
 
-def model_card(product: Product, *, config_text: str = "") -> dict[str, Any]:
-    """Returns what a user of the SavedModel must know, as JSON-able values."""
-    revision = running_revision()
-    return {
-        **product.facts,
-        **CARD_LINES,
-        "sepcon_version": sepcon.__version__,
-        "tensorflow_version": tf.__version__,
-        "git_revision": revision.commit,
-        "git_dirty": revision.dirty,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "gin": config_text,
-    }
-
-
 def _check_same_model(target: Path, card: dict[str, Any]) -> None:
-    file = target / "assets" / MODEL_CARD_FILE
     try:
-        existing = json.loads(file.read_text())["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError):
-        existing = None
-    if existing != card["fingerprint"]:
+        existing = read_model_card(target) or {}
+    except SepconError:
+        existing = {}
+    if existing.get("fingerprint") != card["fingerprint"]:
         raise SepconError(
             f"{target} holds another model and is left as it is. "
             "Give another run_dir, or remove that folder."
@@ -245,7 +239,10 @@ def _check_same_model(target: Path, card: dict[str, Any]) -> None:
 def _write(product: Product, card: dict[str, Any], config_file: Path, target: Path) -> None:
     module, texts = product.module, {MODEL_CARD_FILE: json.dumps(card, indent=1), **product.files}
     # The assets' originals stand in the scratch, so that one disk alone can be full.
-    with whole_folder(target) as scratch, tempfile.TemporaryDirectory(dir=scratch) as originals:
+    with (
+        whole_folder(target) as scratch,
+        tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as originals,
+    ):
         paths = {name: Path(originals) / name for name in texts}
         for name, text in texts.items():
             paths[name].write_text(text)
@@ -256,6 +253,9 @@ def _write(product: Product, card: dict[str, Any], config_file: Path, target: Pa
             tf.saved_model.save(module, str(scratch), signatures=module.signatures)
         except tf.errors.OpError as error:
             raise write_error(target, error) from error
+        shutil.rmtree(originals)
+        files = [path for path in scratch.rglob("*") if path.is_file()]
+        write_seals(scratch, [path.relative_to(scratch).as_posix() for path in files])
 
 
 def _asset_name(path: Path) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.models.separator.cumulative_norm import cumulative_norm
-from sepcon.models.separator.xla_island import xla_island
+from sepcon.replicas import xla_island
 
 _LAYER_NORM_EPSILON = 1e-3
 
@@ -127,7 +127,7 @@ class LearnedBasis(keras.layers.Layer):
         return tf.nn.relu(tf.matmul(frames, tf.convert_to_tensor(self.encoder)))
 
     def features(self, coefficients: tf.Tensor) -> tf.Tensor:
-        """The coefficients as they are."""
+        """Returns the coefficients [batch, frames, coefficients] as they are."""
         return coefficients
 
     def decode(

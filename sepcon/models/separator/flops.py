@@ -1,4 +1,8 @@
-"""How many floating point operations a separator needs, counted from its configuration."""
+"""How many floating point operations a separator needs, counted from its configuration.
+
+For the plans and benchmarks of tools/: it needs neither the weights nor a graph, whose tracing
+takes seconds for each of many configurations and lengths. A test compares it with the traced graph.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,9 @@ def separator_flops(config: SeparatorConfig, *, num_samples: int) -> int:
     Args:
       config: of the separator.
       num_samples: of the clip.
+
+    Returns:
+      The number of operations.
     """
     bins = _num_coefficients(config)
     block = 2 * config.bottleneck * config.conv_channels + config.kernel_size * config.conv_channels

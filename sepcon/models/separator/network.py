@@ -13,6 +13,7 @@ import tensorflow as tf
 from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.errors import SepconError
 from sepcon.models.model_file import MODEL_FILE, read_description
+from sepcon.models.packaged import folder_of
 from sepcon.models.separator import mixture_consistency
 from sepcon.models.separator.basis import LearnedBasis, StftBasis
 from sepcon.models.separator.cumulative_norm import cumulative_mean
@@ -148,6 +149,15 @@ class Separator(keras.Model):
         self.built = True
 
     def call(self, mixture: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Separates mixtures.
+
+        Args:
+          mixture: [batch, samples] float32.
+          training: whether gradients will be taken, which decides how parts are compiled.
+
+        Returns:
+          [batch, source, samples] float32; the sources sum to the mixture.
+        """
         coefficients = self.basis.encode(mixture)  # [batch, frames, bins]
         activations = self.tdcn(self.basis.features(coefficients), training=training)
         logits = self.mask_dense(activations)  # [batch, frames, source * bins]
@@ -207,12 +217,13 @@ def load_separator(run_dir: str | os.PathLike, step: int | None = None) -> Separ
     """Builds the separator of a run folder with the weights it had at a step.
 
     Args:
-      run_dir: what `sepcon train_separator` wrote.
+      run_dir: what `sepcon train_separator` wrote, or a name of packaged weights.
       step: a state kept there; None for the last one.
 
     Raises:
       SepconError: there is no separator in the folder, or no such state.
     """
+    run_dir = folder_of(run_dir)
     separator = Separator(load_separator_config(run_dir))
     read_weights(separator, state_folder(run_dir, chosen_step(run_dir, step)))
     return separator

@@ -72,7 +72,8 @@ def convert_reference_checkpoint(
     except SepconError as error:
         raise SepconError(f"{checkpoint}: {error}") from None
     with claimed(folder):
-        if not run_folder.begin(folder, config_text=""):
+        if run_folder.is_finished(folder):
+            run_folder.tell_finished(folder)
             return None
         save_separator_config(config, folder)
         write_weights(separator, state_folder(folder, read.step))

@@ -1,7 +1,9 @@
 """The names that the reference implementation of MixIT gives to a separator's variables.
 
 The reference is google-research/sound-separation (TensorFlow 1). Its variables and ours
-correspond one to one; only shapes of single numbers differ.
+correspond one to one; only shapes of single numbers differ. So its published checkpoints can be
+used (`tools/convert_reference_checkpoint.py`), and tests can show that our network computes what
+the reference computes. No library reads them: the reference itself needs TensorFlow 1.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def load_reference_weights(separator: Separator, arrays: Mapping[str, np.ndarray
 
     Args:
       separator: of the same architecture, see `config_from_reference`.
-      arrays: values by the reference's variable names, with or without `:0`.
+      arrays: values of any shape by the reference's variable names, with or without `:0`.
 
     Raises:
       SepconError: a variable is missing, left over or of another shape.
@@ -82,7 +84,7 @@ def config_from_reference(
     """Reads a separator's architecture from the names and shapes of its reference variables.
 
     Args:
-      arrays: values by the reference's variable names, with or without `:0`.
+      arrays: values of any shape by the reference's variable names, with or without `:0`.
       sample_rate_hz: what the checkpoint was trained at, which no shape tells.
       window_seconds: of the STFT; by default as long as its Fourier transform (512 samples at 257
         bins). The learned basis has its own in its shape.

@@ -57,6 +57,7 @@ class ScaledDense(keras.layers.Layer):
         self.built = True
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Multiplies the last axis of x [..., inputs] by the kernel: [..., outputs]."""
         kernel = tf.convert_to_tensor(self.kernel)
         bias = None if self.bias is None else tf.convert_to_tensor(self.bias)
         if self.scale is not None:
@@ -89,6 +90,7 @@ class PReluNorm(keras.layers.Layer):
         self.built = True
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Applies PReLU and the norm to x [batch, frames, channels], which keeps its shape."""
         if self._cumulative:
             return cumulative_norm(
                 tf.maximum(x, 0.0) + tf.convert_to_tensor(self.slope) * tf.minimum(x, 0.0),
@@ -137,6 +139,7 @@ class TimeConvolution(keras.layers.Layer):
         self.built = True
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Filters each channel of x [batch, frames, channels] over time; it keeps its shape."""
         y = self._convolution(x, tf.convert_to_tensor(self.kernel), self._dilation)
         return tf.nn.bias_add(y, tf.convert_to_tensor(self.bias))
 
@@ -187,6 +190,7 @@ class TdcnBlock(keras.layers.Layer):
         self.built = True
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Adds the output of the block to x [batch, frames, bottleneck]."""
         y = self.normact1(self.dense1(x), training=training)
         # [batch, frames, conv_channels]
         y = self.normact2(self.timeconv(y), training=training)
@@ -278,6 +282,7 @@ class Tdcn(keras.layers.Layer):
         return {pair: getattr(self, f"skip_{pair}") for pair in self._skip_pairs}
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Maps features x [batch, frames, bins] to activations [batch, frames, bottleneck]."""
         x = self.initial_dense(x)  # [batch, frames, bottleneck]
         skips = self.skips
         inputs: dict[int, tf.Tensor] = {}

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from sepcon.replicas import has_accelerator
+
 _STRIDES = [1, 1, 1, 1]
 
 
@@ -29,20 +31,66 @@ def depthwise_time_convolution(x: tf.Tensor, kernel: tf.Tensor, dilation: int) -
     def operation(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             grad_x = _filter(upstream, tf.reverse(kernel, [0]), dilation)
-            grad_kernel = tf.nn.depthwise_conv2d_backprop_filter(
-                _fold(x, dilation), kernel.shape, _fold(upstream, dilation), _STRIDES, "SAME"
-            )
-            return grad_x, grad_kernel
+            by = kernel_gradient_by_taps if has_accelerator() else _kernel_gradient
+            return grad_x, by(x, upstream, kernel.shape, dilation)
 
         return _filter(x, kernel, dilation), gradient
 
     return operation(x, kernel)
 
 
-def causal_time_convolution(x: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
-    """The same, of this frame and earlier ones only; see `depthwise_time_convolution`.
+def kernel_gradient_by_taps(
+    x: tf.Tensor, upstream: tf.Tensor, shape: tf.TensorShape, dilation: int
+) -> tf.Tensor:
+    """The gradient with respect to the kernel, as a product and a sum for each tap.
 
-    It is the other one, later by half the kernel's reach.
+    On a GPU the operation made for it adds up in an order of chance, or is slow where that is
+    forbidden, and TensorFlow up to 2.9 refused then. On a CPU that one is faster.
+
+    Args:
+      x: [batch, frames, channels] float32, what was filtered.
+      upstream: the same shape, the gradient with respect to the result.
+      shape: of the kernel, [taps, 1, channels, 1].
+      dilation: frames from tap to tap.
+
+    Returns:
+      `shape` float32.
+    """
+    taps, channels = shape[0], shape[2]
+    reach = taps // 2 * dilation
+    padded = tf.pad(x, [[0, 0], [reach, reach], [0, 0]])
+    sums = [
+        # Over time first: what is left are few numbers for each channel.
+        tf.reduce_sum(
+            tf.reduce_sum(tf.slice(padded, [0, tap * dilation, 0], tf.shape(x)) * upstream, axis=1),
+            axis=0,
+        )
+        for tap in range(taps)
+    ]
+    return tf.reshape(tf.stack(sums), [taps, 1, channels, 1])
+
+
+def _kernel_gradient(
+    x: tf.Tensor, upstream: tf.Tensor, shape: tf.TensorShape, dilation: int
+) -> tf.Tensor:
+    return tf.nn.depthwise_conv2d_backprop_filter(
+        _fold(x, dilation), shape, _fold(upstream, dilation), _STRIDES, "SAME"
+    )
+
+
+def causal_time_convolution(x: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
+    """Filters every channel over time, by this frame and earlier ones only.
+
+    It is `depthwise_time_convolution` with its output later by half the reach of the kernel; see
+    there for the arguments.
+
+    Args:
+      x: [batch, frames, channels] float32.
+      kernel: [taps, 1, channels, 1] float32.
+      dilation: frames from tap to tap.
+
+    Returns:
+      [batch, frames, channels] float32.
     """
     delay = kernel.shape[0] // 2 * dilation
     delayed = tf.pad(x, [[0, 0], [delay, 0], [0, 0]])

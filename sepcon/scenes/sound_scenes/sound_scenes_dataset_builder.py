@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,8 @@ import tensorflow_datasets as tfds
 
 from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.data.prepared import ordered_key
+from sepcon.datasets.esc50.prepared_esc50 import NAME as ESC50
+from sepcon.datasets.esc50.prepared_esc50 import prepared_folder
 from sepcon.runs.progress import Progress
 from sepcon.scenes.recipe import SPLITS, Mixer, SceneRecipe
 from sepcon.scenes.recordings import identity_of, open_recordings
@@ -48,8 +49,8 @@ class SoundScenesConfig(tfds.core.BuilderConfig):
         Two recipes, or the same recipe on other recordings, never share a folder.
         """
         clips_dir = self.clips_dir
-        if self.clips == "esc50" and clips_dir is None and data_dir is not None:
-            clips_dir = str(Path(data_dir) / "esc50" / "2.0.0")
+        if self.clips == ESC50 and clips_dir is None and data_dir is not None:
+            clips_dir = str(prepared_folder(data_dir))
         content = {
             "recipe": dataclasses.asdict(self.recipe),
             "clips": self.clips,

@@ -36,7 +36,16 @@ for key in inputs.files:
         results[key + "/served"] = served["probabilities"].numpy()
 results["rate"] = model.sample_rate_hz().numpy()
 results["names"] = np.array([name.decode() for name in model.class_names().numpy()])
-results["map"] = np.array(tf.io.read_file(model.class_map_file.asset_path).numpy().decode())
+results["map"] = np.array(tf.io.read_file(model.class_map_path()).numpy().decode())
+scores, embeddings, log_mel = model.yamnet_outputs(inputs["alone"])
+results["yamnet/patch_probabilities"] = scores.numpy()
+results["yamnet/patch_embedding"] = embeddings.numpy()
+results["yamnet/log_mel"] = log_mel.numpy()
+results["patch"] = np.array([model.patch_seconds().numpy(), model.hop_seconds().numpy()])
+try:
+    scores, embeddings, log_mel = model(inputs["alone"])
+except ValueError as error:
+    results["unpacked"] = np.array(str(error))
 """
 
 
@@ -94,12 +103,24 @@ def test_stranger_gets_the_same_numbers(tmp_path):
         expected = live(tf.constant(waveform))
         for key, value in expected.items():
             np.testing.assert_allclose(results[f"{name}/{key}"], value, rtol=1e-4, atol=1e-5)
+        by_patch = results[f"{name}/patch_probabilities"]
+        assert by_patch.shape == (*expected["patch_embedding"].shape[:-1], 3)
+        assert by_patch.sum(axis=-1) == pytest.approx(1.0, rel=1e-5)
         assert results[f"{name}/probabilities"].sum(axis=-1) == pytest.approx(1.0, rel=1e-5)
     np.testing.assert_array_equal(results["odd/served"], results["odd/probabilities"])
     assert results["rate"] == 16000
     assert tuple(results["names"]) == NAMES
     rows = list(csv.DictReader(str(results["map"]).splitlines()))
-    assert [(row["index"], row["name"]) for row in rows] == list(zip("012", NAMES, strict=True))
+    # "dog" is a class of AudioSet, the others are not.
+    assert [tuple(row.values()) for row in rows] == [
+        ("0", "/m/0bt9lr", "dog"),
+        ("1", "", "rain, heavy"),
+        ("2", "", "saw"),
+    ]
+    for key in ("patch_probabilities", "patch_embedding", "log_mel"):
+        np.testing.assert_array_equal(results[f"yamnet/{key}"], results[f"alone/{key}"])
+    assert "too many values to unpack" in str(results["unpacked"])
+    np.testing.assert_allclose(results["patch"], [0.5, 0.25])
     card = json.loads((exported / "assets" / "model_card.json").read_text())
     assert (card["kind"], card["training_step"]) == ("classifier", 30)
     # What embeds recordings takes it as it is.

@@ -13,8 +13,10 @@ from sepcon.embeddings.embedders import load_embedder, load_reference_config
 from sepcon.errors import SepconError
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.model_file import MODEL_FILE
+from sepcon.models.products.card import model_card
 from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.weights import state_folder
+from sepcon.runs import run_folder
 from sepcon.runs.revision import running_revision
 from sepcon.verbs.export import export
 
@@ -80,6 +82,8 @@ def test_model_card(exported):
     assert card["patch_seconds"] == 0.5
     assert card["hop_seconds"] == 0.25
     assert card["log_mel"]["num_mels"] == 16
+    assert card["licence"] == "not stated"
+    assert card["measured"] == {}
     assert {"git_revision", "git_dirty", "sepcon_version", "created"} <= set(card)
     assert card["git_revision"] == running_revision().commit
 
@@ -186,3 +190,21 @@ def test_the_architecture_travels_with_the_saved_model(run, exported):
     assert load_reference_config(exported.parent) == load_reference_config(run)
     with pytest.raises(SepconError, match="does not describe"):
         load_reference_config(run / "states")
+
+
+def test_the_card_has_what_the_run_has_measured_and_no_folders(tmp_path):
+    run_folder.note_training(tmp_path, {"step": 5, "seconds": 1.0, "metrics": {"loss": 0.5}})
+    run_folder.finish(tmp_path, {"accuracy": 0.75, "seed": 3, "fold": "1", "seconds": 9.0})
+    text = "a.path = '/home/me/data'\nb = [\"~/x/\", 'views/all.gin', '/m/', 1 / 2]\nc = '/'\n"
+    card = model_card({"kind": "encoder"}, tmp_path, config_text=text, licence="CC0-1.0")
+    assert card["measured"] == {"accuracy": 0.75, "training": {"loss": 0.5}}
+    assert card["licence"] == "CC0-1.0"
+    assert card["gin"] == (
+        "a.path = '.../data'\nb = [\".../x\", 'views/all.gin', '.../m', 1 / 2]\nc = '/'\n"
+    )
+    rows = [{"step": step, "si_snri_channel_db": 0.5 * step, "num_scenes": 9} for step in (0, 5)]
+    (tmp_path / "separation.json").write_text(json.dumps(rows))
+    measured = model_card({"training_step": 5}, tmp_path)["measured"]
+    assert (measured["si_snri_channel_db"], measured["num_scenes"]) == (2.5, 9)
+    (tmp_path / "run.json").write_text("{")
+    assert model_card({}, tmp_path)["measured"] == {}

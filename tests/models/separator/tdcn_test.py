@@ -57,8 +57,10 @@ def test_time_convolution_is_a_sum_of_shifted_frames(frames, dilation, taps):
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("accelerator", [False, True])
 @pytest.mark.parametrize("dilation", [1, 4])
-def test_time_convolution_gradient_is_that_of_tensorflow(dilation):
+def test_time_convolution_gradient_is_that_of_tensorflow(monkeypatch, dilation, accelerator):
+    monkeypatch.setattr("sepcon.replicas._assumed", accelerator)
     x, kernel = tf.constant(normal(2, 10, 3)), tf.constant(normal(3, 1, 3, 1, seed=1))
     upstream = normal(2, 10, 3, seed=2)
 

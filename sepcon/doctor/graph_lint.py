@@ -1,7 +1,9 @@
-"""Finds what a training step must not contain, before an accelerator complains or goes slow.
+"""Finds in a training step what fails or is slow on a TPU or GPU: for the tests of every task.
 
-Compiling with XLA on a CPU is not enough of a test: shapes that depend on data compile there, and
-numeric checks are dropped without a word.
+Compiling with XLA on a CPU is not enough of a test: shapes that depend on the data compile there,
+and numeric checks are dropped without a message. No library has such a check: TensorFlow reports
+these operations only when it compiles for a real TPU. So the lint is kept here, although only tests
+call it: a new task or objective is to be given to `lint_task` in its own test.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from sepcon.doctor.kernel_audit import audit_graph
 from sepcon.models.graph_operations import called_graphs
+from sepcon.replicas import assumed
 from sepcon.training.task import Task
 
 _BARRED = {
@@ -25,6 +29,8 @@ _BARRED = {
     r"I?R?FFT[23]D": "has no TPU form: only one axis at a time",
     r"StatelessShuffle": "does not compile",
 }
+# Shapes of shapes, and what cuDNN keeps for itself: known when the graph is compiled.
+_KNOWN_LATER = ("BroadcastGradientArgs", "FusedBatchNormV3")
 # What loops keep for the backward pass has no shape of its own.
 _SHAPELESS_DTYPES = (tf.variant, tf.resource)
 
@@ -36,15 +42,17 @@ def lint_task(
     allowed: Sequence[str] = (),
     max_problems: int = 20,
 ) -> list[str]:
-    """Traces a task's loss and gradient on one replica and lists what must not be in them.
+    """Traces a task's loss and gradient on one replica and lists the operations not allowed there.
 
-    Random crops and choices must be computed from the batch: where their seeds are Python numbers,
-    TensorFlow folds them into constants at tracing and nothing is found.
+    It is traced as for an accelerator. What `kernel_audit` finds on a GPU is listed too.
+
+    One mistake is not found: a random operation whose seed is a Python number, which TensorFlow
+    turns into a constant when it traces. Draw from `batch['uniforms']` instead.
 
     Args:
       task: any task.
       batch_spec: the static shapes of a replica's batch, e.g. `dataset.element_spec`.
-      allowed: patterns of lines to leave out (what is there on purpose, off the accelerators).
+      allowed: regular expressions of lines to leave out, for what never runs on accelerators.
       max_problems: the list ends there.
 
     Returns:
@@ -57,12 +65,23 @@ def lint_task(
             shares = task.loss(batch, training=True)
         return shares, tape.gradient(shares["loss"], variables)
 
-    traced = tf.function(step, autograph=False).get_concrete_function(dict(batch_spec))
-    return lint_graph(traced.graph, allowed=allowed, max_problems=max_problems)
+    with assumed(accelerator=True):
+        graph = tf.function(step, autograph=False).get_concrete_function(dict(batch_spec)).graph
+    problems = lint_graph(graph, allowed=allowed, max_problems=max_problems)
+    return (problems + list(map(str, audit_graph(graph).findings)))[:max_problems]
 
 
 def lint_graph(graph: Any, *, allowed: Sequence[str] = (), max_problems: int = 20) -> list[str]:
-    """Lists what must not be in a traced function's graph or in the functions it calls."""
+    """Lists the operations not allowed in a training step, in a graph and the functions it calls.
+
+    Args:
+      graph: of a traced function.
+      allowed: regular expressions of lines to leave out.
+      max_problems: the list ends there.
+
+    Returns:
+      One line for each problem; empty when there is none.
+    """
     # Keras hides the state of its random numbers in variables.
     problems = [
         f"{variable.name} keeps random state: draw from batch['uniforms']"
@@ -93,6 +112,8 @@ def _problems(operation: tf.Operation) -> list[str]:
     for output in operation.outputs:
         if output.dtype.base_dtype in (tf.string, tf.float64):
             found.append(f"{kind} gives {output.dtype.name}")
-        elif output.dtype not in _SHAPELESS_DTYPES and not output.shape.is_fully_defined():
+        elif kind in _KNOWN_LATER or output.dtype in _SHAPELESS_DTYPES:
+            continue
+        elif not output.shape.is_fully_defined():
             found.append(f"{kind} has an unknown dimension: {output.shape}")
     return found

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from toy_training import ToyStream, ToyTask
 
-from sepcon.training.graph_lint import lint_graph, lint_task
+from sepcon.doctor.graph_lint import lint_graph, lint_task
 
 
 def lint(function):

@@ -1,0 +1,1 @@
+"""Which example stands where in a stream, and its random numbers: pure functions of counters."""

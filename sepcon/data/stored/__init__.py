@@ -1,0 +1,1 @@
+"""Samples in records, read by place: a patch costs its own bytes, not those of its clip."""

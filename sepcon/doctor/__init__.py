@@ -1,0 +1,1 @@
+"""What a machine can run: looked at before a training is begun on it."""

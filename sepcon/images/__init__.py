@@ -1,0 +1,1 @@
+"""Decoding of images, and the square form in which they are stored."""
