@@ -39,7 +39,7 @@ class Case:
     spec: Spec
 
     def batch(self) -> dict[str, tf.Tensor]:
-        """A batch, always the same."""
+        """Returns a batch, always the same: each tensor of the shape that `spec` says."""
         random = np.random.default_rng(0)
         return {name: _drawn(random, each) for name, each in self.spec.items()}
 
