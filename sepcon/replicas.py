@@ -1,6 +1,50 @@
-"""Tensors of the global batch, as seen from one replica of a `tf.distribute` strategy."""
+"""The devices as the code that runs on them sees them.
+
+What kind they are; the global batch, of which each replica of a `tf.distribute` strategy holds some
+rows; and small pieces of a graph that XLA compiles by themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
+
+_assumed: bool | None = None
+
+
+def has_accelerator() -> bool:
+    """Whether TensorFlow sees a GPU or a TPU; asking does not begin to use one."""
+    if _assumed is not None:
+        return _assumed
+    if isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy):
+        return True
+    return any(device.device_type != "CPU" for device in tf.config.get_visible_devices())
+
+
+def first_gpu() -> str | None:
+    """Returns the name of the GPU that a training on one device uses; None without one."""
+    if not tf.config.get_visible_devices("GPU"):
+        return None
+    return tf.config.list_logical_devices("GPU")[0].name
+
+
+@contextlib.contextmanager
+def assumed(*, accelerator: bool) -> Iterator[None]:
+    """Inside this block, `has_accelerator` says so: graphs are traced as for such a machine.
+
+    Args:
+      accelerator: what it says.
+    """
+    global _assumed
+    before, _assumed = _assumed, accelerator
+    try:
+        yield
+    finally:
+        _assumed = before
 
 
 def num_replicas() -> int:
@@ -40,3 +84,35 @@ def gather_global(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     mine = tf.where(own, x[tf.newaxis], tf.zeros([], x.dtype))  # zeros in the others' places
     everyone = context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
     return tf.reshape(everyone, [replicas * x.shape[0], *x.shape[1:]]), first
+
+
+def xla_island(function: Callable) -> Callable:
+    """Lets XLA compile a function of tensors and Python values, for each static shape anew.
+
+    A `tf.function` would hand a graph of known shapes the trace that another caller made for
+    unknown ones, as any trace that accepts the arguments is taken: a training step traced after
+    an export would then hold shapes that an accelerator does not compile.
+
+    Args:
+      function: of tensors, and of hashable Python values that its graph depends on.
+
+    Returns:
+      The function, to be called with positional arguments.
+    """
+
+    @functools.lru_cache(maxsize=128)
+    def compiled(shapes: tuple) -> Callable:
+        del shapes  # the key
+        return tf.function(function, jit_compile=True, autograph=False)
+
+    @functools.wraps(function)
+    def island(*arguments: Any) -> Any:
+        return compiled(tuple(_static_shape(argument) for argument in arguments))(*arguments)
+
+    return island
+
+
+def _static_shape(argument: Any) -> tuple[int | None, ...] | None:
+    if not isinstance(argument, tf.Tensor) or argument.shape.rank is None:
+        return None
+    return tuple(argument.shape.as_list())

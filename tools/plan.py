@@ -103,10 +103,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--read_megabytes",
         type=float,
-        default=2000.0,
+        default=3000.0,
         help="of a disk, a second and host; %(default)g",
     )
-    add("--reads_per_second", type=float, default=2e5, help="of a disk, small ones; %(default)g")
+    add("--reads_per_second", type=float, default=4e5, help="of a disk, small ones; %(default)g")
     add("--measure", action="store_true", help="time this machine, and keep it in --measurement")
     add("--measurement", type=Path, default=Path("plan_measurement.json"), metavar="FILE",
         help="what --measure found; default: %(default)s")  # fmt: skip

@@ -276,22 +276,21 @@ def _pretraining(work: Workload, networks: Networks, costs: Costs) -> Stage:
 
 
 def patch_reads(networks: Networks) -> tuple[int, int]:
-    """Bytes and reads of an example: its two patches, and what says which and that they are whole.
+    """Bytes and disk reads of an example: two patches, and what says which and that they are whole.
 
     Of each patch the checksums before and behind it are read; of a patch that may be a channel,
-    energies and checksums of all channels in its place.
+    energies and checksums of all channels in its place, whose pages hold these checksums too.
     """
     sampler = networks.views
-    sides = [any(PAIRS[pair][side] for pair in sampler.pairs) for side in (0, 1)]
-    frames = sum(sides) * sampler.patch_frames * frame_words(networks.separator.num_sources)
-    if sampler.position_candidates > 1:
-        frames += 2 * sampler.position_candidates * sampler.patch_frames * frame_words(1)
-    places = sum(sides) + (
-        2 * sampler.position_candidates if sampler.position_candidates > 1 else 0
-    )
+    sides = sum(any(PAIRS[pair][side] for pair in sampler.pairs) for side in (0, 1))
+    words = sides * sampler.patch_frames * frame_words(networks.separator.num_sources)
+    # Places are chosen by the energies of mixtures, where there are several to choose from.
+    places = 2 * sampler.position_candidates if sampler.position_candidates > 1 else 0
+    words += places * sampler.patch_frames * frame_words(1)
     # To the end of the last frame, where there is a checksum.
     samples = -(-sampler.patch_samples // HOP_SAMPLES) * HOP_SAMPLES
-    return 2 * (_SAMPLE_BYTES * samples + 2 * WORD_BYTES) + WORD_BYTES * frames, 2 * 3 + places
+    read = 2 * (_SAMPLE_BYTES * samples + 2 * WORD_BYTES) + WORD_BYTES * words
+    return read, 2 * 2 + places
 
 
 def _on_the_fly(work: Workload, networks: Networks, costs: Costs, record_bytes: float) -> Stage:

@@ -23,6 +23,8 @@ from sepcon import cli
 from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.scenes.synthetic import SyntheticEvents
 
+_RUN_DIR = "runs/quickstart"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the quickstart; returns the exit code."""
@@ -36,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    root = options.run_dir.expanduser().resolve()
+    run_dir = options.run_dir or Path(f"{_RUN_DIR}_esc50" if options.esc50 else _RUN_DIR)
+    root = run_dir.expanduser().resolve()
     fault = _claim(root, str(options.esc50.resolve()) if options.esc50 else "the built-in scenes")
     if fault:
         print(f"sepcon: error: {fault}", file=sys.stderr)
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _claim(root: Path, source: str) -> str:
     """Writes down what a run folder is of; returns the fault if it is of something else.
 
-    Both quickstarts go to the same folder by default, and what is finished there is not done again.
+    What is finished there is not done again, so it must be of the same recordings.
     """
     mark = root / "quickstart.txt"
     try:
@@ -73,7 +76,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tools/quickstart.sh", description=__doc__)
     parser.add_argument("--esc50", type=Path, metavar="DIR", help="an ESC-50 folder")
     parser.add_argument(
-        "--run_dir", type=Path, default=Path("runs/quickstart"), help="default: %(default)s"
+        "--run_dir", type=Path, help=f"default: {_RUN_DIR}, and {_RUN_DIR}_esc50 with --esc50"
     )
     parser.add_argument(
         "--seeds", type=int, help="pretrainings of each row; default: 2, and 3 with --esc50"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 
-from sepcon import standard_error
+from sepcon.runs import standard_error
 
 # How the lines of libmpg123 begin. Python and TensorFlow begin theirs in other ways.
 _CHATTER = re.compile(

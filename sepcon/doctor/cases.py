@@ -39,7 +39,7 @@ class Case:
     spec: Spec
 
     def batch(self) -> dict[str, tf.Tensor]:
-        """A batch, always the same."""
+        """Returns a batch, always the same: each tensor of the shape that `spec` says."""
         random = np.random.default_rng(0)
         return {name: _drawn(random, each) for name, each in self.spec.items()}
 
@@ -55,7 +55,9 @@ def _drawn(random: np.random.Generator, spec: tf.TensorSpec) -> tf.Tensor:
 def _separation(share: float = 0.0, **config: Any) -> Case:
     small = {"bottleneck": 8, "conv_channels": 8, "num_repeats": 1, "num_dilations": 2}
     network = Separator(SeparatorConfig(**{**small, "num_sources": _SOURCES, **config}))
-    weights = {} if share == 1.0 else {"sparsity_weight": 0.1, "covariance_weight": 0.1}
+    weights: dict[str, Any] = (
+        {} if share == 1.0 else {"sparsity_weight": 0.1, "covariance_weight": 0.1}
+    )
     task = SeparationTask(network, segment_seconds=0.5, supervised_share=share, **weights)
     more = {"sources": tf.TensorSpec([_ROWS, _SOURCES, _SAMPLES], tf.int16)} if share else {}
     return Case(task, _spec(task, **more))
@@ -102,7 +104,7 @@ def _spec(task: Task, **more: tf.TensorSpec) -> Spec:
     return {"audio": audio, "uniforms": tf.TensorSpec([_ROWS, task.num_uniforms]), **more}
 
 
-_LEARNED = {"basis": "learned", "window_seconds": 0.0025, "hop_seconds": 0.00125}
+_LEARNED: dict[str, Any] = {"basis": "learned", "window_seconds": 0.0025, "hop_seconds": 0.00125}
 
 # What each is called in the report -> makes it. The large encoders take seconds each.
 CASES: Mapping[str, Callable[[], Case]] = {

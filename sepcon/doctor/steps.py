@@ -10,12 +10,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sepcon import devices
 from sepcon.doctor.cases import Case
 from sepcon.doctor.check import Check
 from sepcon.doctor.graph_lint import lint_graph
 from sepcon.doctor.kernel_audit import audit_graph
 from sepcon.errors import one_line
+from sepcon.replicas import assumed
 
 # Share of the CPU's loss, and of the norm of its gradient, that float32 may be off elsewhere.
 _LOSS, _GRADIENT = 1e-4, 1e-3
@@ -46,7 +46,7 @@ def step_checks(name: str, make: Callable[[], Case], on: list[str]) -> list[Chec
         return loss, [gradient for gradient in gradients if gradient is not None]
 
     def run(device: str, *, accelerator: bool) -> tuple[Any, tuple[float, np.ndarray]]:
-        with devices.assumed(accelerator=accelerator), tf.device(device):
+        with assumed(accelerator=accelerator), tf.device(device):
             function = tf.function(step, autograph=False).get_concrete_function(case.spec)
             loss, gradients = function(batch)
         for variable, value in zip(case.task.model.variables, start, strict=True):
@@ -90,8 +90,9 @@ def _compared(
 ) -> Check:
     """Whether a device gives the loss and the gradient of the CPU."""
     loss = abs(found[0] - expected[0]) / max(abs(expected[0]), 1e-9)
-    gradient = np.linalg.norm(found[1] - expected[1]) / max(np.linalg.norm(expected[1]), 1e-9)
-    values = {"loss_error": float(loss), "gradient_error": float(gradient)}
+    size = float(np.linalg.norm(expected[1]))
+    gradient = float(np.linalg.norm(found[1] - expected[1])) / max(size, 1e-9)
+    values = {"loss_error": float(loss), "gradient_error": gradient}
     text = f"loss within {loss:.1e} and gradient within {gradient:.1e} of the CPU's, without TF32"
     if loss <= _LOSS and gradient <= _GRADIENT:
         return Check(name, "OK", text, values=values)

@@ -23,9 +23,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from sepcon import devices
 from sepcon.losses.snr import energy, energy_db, soft_threshold
-from sepcon.xla_island import xla_island
+from sepcon.replicas import has_accelerator, xla_island
 
 # Assignments that the exact search compares: 16 estimates and 2 references.
 MAX_ASSIGNMENTS = 65_536
@@ -200,7 +199,7 @@ def _mean_db(
 
 def _inner_products(reference: tf.Tensor, estimate: tf.Tensor, dtype: tf.DType) -> _Products:
     """Computes all inner products between the waveforms of each example."""
-    if dtype == tf.float32 and devices.has_accelerator():
+    if dtype == tf.float32 and has_accelerator():
         return _sums_of_products(reference, estimate)
     samples, times = estimate.shape[2], [slice(None)]
     if dtype == tf.float64 and samples:
@@ -238,7 +237,7 @@ def _sums_of_products(reference: tf.Tensor, estimate: tf.Tensor) -> _Products:
 
 def _multiplied(first: tf.Tensor, second: tf.Tensor, *, transposed: bool = False) -> tf.Tensor:
     """The product of small matrices, the second perhaps transposed, that no accelerator rounds."""
-    if first.dtype != tf.float32 or not devices.has_accelerator():
+    if first.dtype != tf.float32 or not has_accelerator():
         return tf.matmul(first, second, transpose_b=transposed)
     rows = second if transposed else tf.linalg.matrix_transpose(second)
     return tf.reduce_sum(first[..., tf.newaxis, :] * rows[..., tf.newaxis, :, :], axis=-1)

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sepcon.replicas import gather_global
-from sepcon.xla_island import xla_island
+from sepcon.replicas import gather_global, xla_island
 
 # From 512 pairs on, on one device, the time that is saved is more than that of compiling.
 _MANY_COSINES = 1024 * 1024

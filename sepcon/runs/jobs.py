@@ -22,8 +22,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from sepcon import standard_error
 from sepcon.errors import Interrupted, SepconError
+from sepcon.runs import standard_error
 from sepcon.runs.claim import claimed
 from sepcon.runs.progress import PROGRESS_FILE_VARIABLE, Bar, ProgressState
 from sepcon.runs.stop import StopRequest

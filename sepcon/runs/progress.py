@@ -24,8 +24,7 @@ from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
-from sepcon import standard_error
-from sepcon.runs import stop
+from sepcon.runs import standard_error, stop
 from sepcon.runs.whole_file import whole_file
 
 PROGRESS_FILE_VARIABLE = "SEPCON_PROGRESS_FILE"

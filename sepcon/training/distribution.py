@@ -10,8 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from sepcon import devices
 from sepcon.errors import SepconError, one_line
+from sepcon.replicas import first_gpu
 from sepcon.training.task import Stream
 from sepcon.training.waiting import Waiting
 
@@ -39,7 +39,7 @@ def make_strategy(
       SepconError: unknown name, or the devices are not there.
     """
     if name == "default":
-        gpu = devices.first_gpu()
+        gpu = first_gpu()
         # Batches are then copied to the GPU ahead of their steps.
         return tf.distribute.OneDeviceStrategy(gpu) if gpu else tf.distribute.get_strategy()
     if name == "mirrored":

@@ -8,8 +8,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from sepcon import devices
 from sepcon.errors import SepconError
+from sepcon.replicas import has_accelerator
 
 
 def configure_threads(num_threads: int | None = None) -> None:
@@ -48,7 +48,7 @@ def make_reproducible(seed: int, *, deterministic: bool | None = None) -> bool:
     """
     keras.utils.set_random_seed(seed)
     if deterministic is None:
-        deterministic = not devices.has_accelerator()
+        deterministic = not has_accelerator()
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     return deterministic

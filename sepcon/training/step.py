@@ -15,8 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sepcon import devices
 from sepcon.errors import SepconError
+from sepcon.replicas import has_accelerator
 from sepcon.training.flat_vectors import FlatVectors
 from sepcon.training.optimizers import FlatOptimizer
 from sepcon.training.task import Task
@@ -79,7 +79,7 @@ class StepFunction:
         self._strategy = strategy
         self._clip_norm = gradient_clip_norm
         self._variables = list(task.model.trainable_variables)
-        if jit_compile and strategy.num_replicas_in_sync > 1 and devices.has_accelerator():
+        if jit_compile and strategy.num_replicas_in_sync > 1 and has_accelerator():
             _refuse_compiled(strategy)
         self._gradients = _without_autograph(self._compute_gradients)
         if jit_compile and not isinstance(strategy, tf.distribute.TPUStrategy):

@@ -5,12 +5,12 @@ import json
 import pytest
 import tensorflow as tf
 
-from sepcon import devices
 from sepcon.cli.command import main
 from sepcon.doctor import cases, steps
 from sepcon.doctor.doctor import REPORT_FILE
 from sepcon.doctor.machine import gpu_check, libdevice_check
 from sepcon.losses import assignment
+from sepcon.replicas import has_accelerator
 
 CUDA = {"is_cuda_build": True, "cudnn_version": "9"}
 
@@ -75,7 +75,7 @@ def test_a_task_is_looked_at_by_the_command(tmp_path, capsys):
 def test_a_form_for_accelerators_that_computes_something_else_is_a_failure(monkeypatch):
     def wrong(first, second, *, transposed=False):
         product = tf.matmul(first, second, transpose_b=transposed)
-        return -product if devices.has_accelerator() else product
+        return -product if has_accelerator() else product
 
     monkeypatch.setattr(assignment, "_multiplied", wrong)
     checks = steps.step_checks("separation", cases.CASES["separation"], [])

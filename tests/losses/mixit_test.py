@@ -9,12 +9,12 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sepcon import devices
 from sepcon.losses import assignment
 from sepcon.losses.assignment import exact_mixing_matrix, least_squares_mixing_matrix
 from sepcon.losses.mixit import mixit_loss, remix
 from sepcon.losses.snr import log_mse
 from sepcon.models.graph_operations import called_graphs
+from sepcon.replicas import assumed
 
 GOLDEN = ["tdcn_stft_small", "tdcn_stft_skip_small", "tdcn_stft_magsq_small", "tdcn_learned_small"]
 
@@ -296,7 +296,7 @@ def test_the_search_of_accelerators_multiplies_no_matrices_and_finds_the_same():
         return assignment._inner_products(*waveforms, dtype)
 
     search = tf.function(lambda x, s: exact_mixing_matrix(reference=x, estimate=s))
-    with devices.assumed(accelerator=True):
+    with assumed(accelerator=True):
         # Not a quarter of the error that the search allows for.
         for found, exact in zip(products(tf.float32), products(tf.float64), strict=True):
             scale = 8e-6 * np.sum(np.square(estimate), axis=2).max()

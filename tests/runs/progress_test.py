@@ -16,9 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from sepcon import standard_error
 from sepcon.audio.quiet_decoder import quiet_decoder
-from sepcon.runs import progress
+from sepcon.runs import progress, standard_error
 from sepcon.runs.progress import PROGRESS_FILE_VARIABLE, Progress, ProgressState, track
 
 CHATTER = b"Note: Illegal Audio-MPEG-Header 0x00000000 at offset 2397.\n"

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from toy_training import LocalTask, ToyStream, ToyTask, toy_setup, values_of
 
-from sepcon import devices
 from sepcon.errors import SepconError
+from sepcon.replicas import assumed
 from sepcon.training.distribution import distributed_batches, make_strategy
 from sepcon.training.loop import fit
 from sepcon.training.optimizers import sgd
@@ -75,7 +75,7 @@ def message(function):
 
 
 def compiled_on_gpus(run_dir, strategy):
-    with devices.assumed(accelerator=True):
+    with assumed(accelerator=True):
         train(run_dir, strategy, kind=LocalTask, jit_compile=True)
 
 

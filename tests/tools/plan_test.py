@@ -163,7 +163,7 @@ def test_bytes_of_every_stage(planned):
     # checksums of four channels, and a guard.
     patches = 2 * (2 * 32_000 + 8) + 80 * 4 * (2 * 4 + 1)
     assert stages["pretraining"]["bytes_read"] == 100 * clips * patches
-    assert stages["pretraining"]["reads"] == 100 * clips * (2 * 3 + 1)
+    assert stages["pretraining"]["reads"] == 100 * clips * 4
     fly = stages["or pretraining with 3 separators on the fly"]
     assert fly["bytes_read"] == 100 * clips * record
     more = 100 * clips * states * result["costs"]["separate_flops"]

@@ -13,7 +13,6 @@ import tensorflow as tf
 import warm_python
 from toy_training import ToyStream, toy_setup, values_of
 
-from sepcon import devices
 from sepcon.errors import SepconError
 from sepcon.runs.claim import _is_chief
 from sepcon.training.distribution import (
@@ -194,7 +193,7 @@ def test_a_gpu_gets_its_batches_ahead_and_trains_alike(monkeypatch, tmp_path):
     """The strategy that a GPU is given, here on the CPU, has the bits of that without any."""
     trained = []
     for place, device in (("plain", None), ("ahead", "/device:CPU:0")):
-        monkeypatch.setattr(devices, "first_gpu", lambda device=device: device)
+        monkeypatch.setattr("sepcon.training.distribution.first_gpu", lambda device=device: device)
         strategy = make_strategy("default")
         assert isinstance(strategy, tf.distribute.OneDeviceStrategy) == (device is not None)
         task, optimizer = toy_setup(strategy)

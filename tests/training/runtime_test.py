@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sepcon import devices
 from sepcon.errors import SepconError
 from sepcon.training.runtime import configure_threads, make_reproducible
 
@@ -65,6 +64,6 @@ def test_seed_gives_the_same_initial_weights(enabled):
 def test_operations_are_deterministic_on_a_cpu_or_where_that_is_asked_for(
     enabled, monkeypatch, accelerator, asked, expected
 ):
-    monkeypatch.setattr(devices, "_assumed", accelerator)
+    monkeypatch.setattr("sepcon.replicas._assumed", accelerator)
     assert make_reproducible(1, deterministic=asked) == expected
     assert enabled == [1] * expected

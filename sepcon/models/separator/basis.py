@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.models.separator.cumulative_norm import cumulative_norm
-from sepcon.xla_island import xla_island
+from sepcon.replicas import xla_island
 
 _LAYER_NORM_EPSILON = 1e-3
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from sepcon.xla_island import xla_island
+from sepcon.replicas import xla_island
 
 # That of the norms which see the whole clip.
 _EPSILON = 1e-3

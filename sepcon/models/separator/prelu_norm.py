@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from sepcon.xla_island import xla_island
+from sepcon.replicas import xla_island
 
 NORM_AXES = {"instance": (1,), "layer": (2,), "global": (1, 2)}
 _EPSILON = 1e-3

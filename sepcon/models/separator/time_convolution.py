@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from sepcon import devices
+from sepcon.replicas import has_accelerator
 
 _STRIDES = [1, 1, 1, 1]
 
@@ -31,7 +31,7 @@ def depthwise_time_convolution(x: tf.Tensor, kernel: tf.Tensor, dilation: int) -
     def operation(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             grad_x = _filter(upstream, tf.reverse(kernel, [0]), dilation)
-            by = kernel_gradient_by_taps if devices.has_accelerator() else _kernel_gradient
+            by = kernel_gradient_by_taps if has_accelerator() else _kernel_gradient
             return grad_x, by(x, upstream, kernel.shape, dilation)
 
         return _filter(x, kernel, dilation), gradient

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sepcon import devices
 from sepcon.models.separator.prelu_norm import prelu_norm
 from sepcon.models.separator.tdcn import ScaledDense, Tdcn
 from sepcon.models.separator.time_convolution import depthwise_time_convolution
@@ -61,7 +60,7 @@ def test_time_convolution_is_a_sum_of_shifted_frames(frames, dilation, taps):
 @pytest.mark.parametrize("accelerator", [False, True])
 @pytest.mark.parametrize("dilation", [1, 4])
 def test_time_convolution_gradient_is_that_of_tensorflow(monkeypatch, dilation, accelerator):
-    monkeypatch.setattr(devices, "_assumed", accelerator)
+    monkeypatch.setattr("sepcon.replicas._assumed", accelerator)
     x, kernel = tf.constant(normal(2, 10, 3)), tf.constant(normal(3, 1, 3, 1, seed=1))
     upstream = normal(2, 10, 3, seed=2)
 

@@ -1,0 +1,1 @@
+"""EfficientNet-Lite0: the network, and weights that were published for PyTorch."""
