@@ -75,7 +75,9 @@ def _without_times(path: Path) -> bytes:
             return _changed(data, rows, _timeless_rows)
     except ValueError:
         return data
-    return _CLOCK.sub(b"TIME", data) if path.suffix in (".html", ".md") else data
+    if path.suffix in (".html", ".md"):
+        return _CLOCK.sub(b"TIME", _timeless_tables(data))
+    return data
 
 
 def _timeless_seals(path: Path) -> bytes:
@@ -102,6 +104,24 @@ def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _timeless(each) for name, each in value.items() if not _is_time(name)}
     return [_timeless(each) for each in value] if isinstance(value, list) else value
+
+
+def _timeless_tables(page: bytes) -> bytes:
+    """A page whose tables have no numbers below heads that name seconds."""
+    heads: list[bytes] = []
+    lines = []
+    for line in page.split(b"\n"):
+        cell = rb"<t[hd][^>]*>(.*?)</t[hd]>" if b"<tr>" in line else rb"\| ([^|]*) (?=\|)"
+        cells = re.findall(cell, line)
+        if b"<th>" in line or (cells and not heads):
+            heads = cells
+        elif not cells and not line.startswith((b"<tbody>", b"</thead>")):
+            heads = []
+        elif any(head == b"seconds" for head in heads):
+            kept = [text for head, text in zip(heads, cells, strict=False) if head != b"seconds"]
+            line = b" | ".join(kept)
+        lines.append(line)
+    return b"\n".join(lines)
 
 
 def _timeless_arrays(data: bytes) -> bytes:

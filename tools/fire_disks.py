@@ -7,6 +7,7 @@ there is room, must end with the bytes of a run that nothing befell.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 
@@ -70,7 +71,8 @@ def _sizes(house: House, name: str) -> list[int]:
 def _become(house: House, name: str, limit: int) -> tuple[str, str]:
     """Runs the command on a full disk and again; returns what became of it, and more of that."""
     full = house.run(name, Trouble(file_bytes=limit))
-    says_so = "cannot be written" in full.last_line and full.outcome == REFUSED
+    words = ("cannot be written", os.strerror(errno.EFBIG))
+    says_so = full.outcome == REFUSED and any(word in full.last_line for word in words)
     if full.outcome != DONE and not says_so:
         return NOT_TOLD, f"{full.outcome}: {full.last_line}"
     left = [

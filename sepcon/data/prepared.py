@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -27,6 +28,8 @@ from sepcon.runs.seals import check_seals, write_seals
 
 _CURE = "delete the folder, then the same command prepares it again"
 
+# TFDS makes a file of a few bytes in far less.
+_AT_IT_SECONDS = 60.0
 PREPARE_AGAIN = "delete its folder and prepare it again"
 
 
@@ -100,8 +103,7 @@ def prepare_once(
             return directory
         print(f"Preparing {builder.info.full_name} in {directory}", file=sys.stderr)
         if alone:
-            for leftover in directory.parent.glob(f"incomplete.*_{directory.name}"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            _remove_leftovers(directory)
         try:
             _prepare(builder, manual_dir)
             write_seals(directory, [file.name for file in directory.iterdir() if file.is_file()])
@@ -110,6 +112,18 @@ def prepare_once(
             if alone or not is_prepared(directory):
                 raise
     return directory
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Removes what TFDS has left of a preparation that was killed; for who holds the lock."""
+    for leftover in directory.parent.glob(f"incomplete.*_{directory.name}"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    # Data sets of one builder share this folder: what is new may be somebody else's, who is at it.
+    before = time.time() - _AT_IT_SECONDS
+    for leftover in (directory.parent.parent / ".config").glob("incomplete.*"):
+        with contextlib.suppress(OSError):
+            if leftover.stat().st_mtime < before:
+                leftover.unlink()
 
 
 def _damaged_description(data_dir: Path, error: Exception) -> SepconError | None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from sepcon.errors import SepconError, printable
 from sepcon.runs.json_file import read_json, told_if_damaged
+from sepcon.runs.seals import check_seals
 
 MODEL_FILE = "model.json"
 # The verb whose runs hold each kind of network.
@@ -33,6 +34,7 @@ def read_kind(run_dir: Path) -> str | None:
     if not path.is_file():
         return None
     content = read_json(path, cure=_ANY_RUN)
+    check_seals(run_dir, cure=_ANY_RUN)
     with told_if_damaged(path, cure=_ANY_RUN):
         return str(content["kind"])
 
@@ -57,6 +59,8 @@ def read_description(
             f"has no {path.name}; {cure}"
         )
     fields = read_json(path, cure=cure)
+    # A changed number would build another network, or feed it otherwise, and nobody would see it.
+    check_seals(path.parent, cure=cure)
     with told_if_damaged(path, cure=cure):
         found = fields["kind"]
         if found != kind:

@@ -14,6 +14,7 @@ from typing import Any
 from sepcon.errors import SepconError
 from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.revision import running_revision
+from sepcon.runs.seals import write_seals
 from sepcon.runs.whole_file import told_if_unwritable, whole_file
 
 CONFIG_FILE = "config.gin"
@@ -230,6 +231,7 @@ def write_model_file(path: Path, text: str) -> None:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
+        write_seals(path.parent, [path.name])
     elif _without_counters(path.read_text()) != _without_counters(text):
         raise SepconError(
             f"{path} describes another architecture than the one configured; give the "

@@ -1,5 +1,6 @@
 import errno
 import fcntl
+import os
 import threading
 import time
 import types
@@ -108,19 +109,27 @@ def test_without_locks_nobody_is_disturbed_and_whoever_is_first_wins(
 
 
 def test_one_prepares_and_the_other_waits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    leftover = tmp_path / "incomplete.ABC_1.0.0"
-    leftover.mkdir()
-    with open(tmp_path / ".1.0.0.lock", "w") as lock:
+    folder = tmp_path / "toy"
+    leftover = folder / "incomplete.ABC_1.0.0"
+    leftover.mkdir(parents=True)
+    shared = tmp_path / ".config"
+    shared.mkdir()
+    for name, age in (("incomplete.old.json", 3600), ("incomplete.new.json", 1)):
+        (shared / name).write_text("{")
+        os.utime(shared / name, (time.time() - age,) * 2)
+    with open(folder / ".1.0.0.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made: list[Path] = []
         thread = threading.Thread(
-            target=lambda: made.append(prepare_once(lambda: Toy(tmp_path), data_dir=tmp_path))
+            target=lambda: made.append(prepare_once(lambda: Toy(folder), data_dir=tmp_path))
         )
         thread.start()
         while "Waiting for another process" not in capsys.readouterr().err:
             time.sleep(0.01)
-        assert not (tmp_path / "1.0.0").exists()
+        assert not (folder / "1.0.0").exists()
         assert leftover.exists()
     thread.join()
-    assert made == [tmp_path / "1.0.0"]
+    assert made == [folder / "1.0.0"]
     assert not leftover.exists()
+    # What is new may be that of another process, which prepares something else.
+    assert [path.name for path in shared.iterdir()] == ["incomplete.new.json"]

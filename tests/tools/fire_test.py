@@ -135,6 +135,22 @@ def test_a_comparison_leaves_out_times_and_nothing_else(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("name, row", [
+    ("a.md", "| row | accuracy | seconds |\n| --- | --- | --- |\n| one | {} | {} |\n"),
+    ("a.html", "<tr><th>row</th><th>accuracy</th><th>seconds</th></tr>\n<tbody>\n"
+               "<tr><td>one</td><td>{}</td><td>{}</td></tr>\n"),
+])  # fmt: skip
+def test_tables_of_pages_are_compared_without_their_seconds(
+    tmp_path: Path, name: str, row: str
+) -> None:
+    found = []
+    for accuracy, seconds in ((0.5, 3), (0.5, 7), (0.25, 3)):
+        (tmp_path / name).write_text(row.format(accuracy, seconds))
+        found.append(fire_contents.contents(tmp_path))
+    assert found[0] == found[1]
+    assert found[0] != found[2]
+
+
 def test_code_in_a_file_would_be_seen_if_it_were_executed(tmp_path: Path) -> None:
     marker, generator = tmp_path / "executed", np.random.default_rng(0)
     np.savez(tmp_path / "a.npz", x=np.zeros(3))
