@@ -6,11 +6,11 @@ import tensorflow as tf
 from image_fixtures import picture
 
 from sepcon.data.clip_examples import ClipExamples
+from sepcon.doctor.graph_lint import lint_task
 from sepcon.errors import SepconError
 from sepcon.models.encoders import small_resnet
 from sepcon.tasks.image_views import ImageViews
 from sepcon.tasks.pretraining import SimilarityAndCoincidence
-from sepcon.training.graph_lint import lint_task
 from sepcon.views.image_augment import ColourJitter, RandomBlur, RandomGrey, RandomResizedCrop
 
 VIEWS = ImageViews(

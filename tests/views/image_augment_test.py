@@ -8,7 +8,7 @@ import tensorflow as tf
 from image_fixtures import picture
 from PIL import Image
 
-from sepcon.training.graph_lint import lint_graph
+from sepcon.doctor.graph_lint import lint_graph
 from sepcon.views.image_augment import (
     Boxes,
     ColourJitter,
