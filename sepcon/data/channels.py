@@ -98,12 +98,29 @@ class StoredChannels:
         return samples.reshape(self.num_channels, -1)
 
     def states(self, uniform: np.ndarray) -> np.ndarray:
-        """The states that uniforms in [0, 1) draw, int64."""
+        """Draws states.
+
+        Args:
+          uniform: float [...] in [0, 1).
+
+        Returns:
+          int64 [...], numbers of the states, from 0.
+        """
         drawn = (np.asarray(uniform, np.float64) * len(self.files)).astype(np.int64)
         return np.minimum(drawn, len(self.files) - 1)
 
     def check_id(self, state: int, position: int, stored: bytes, expected: bytes) -> None:
-        """Raises a SepconError unless what is stored of a clip is of this very clip."""
+        """Checks that what is stored of a clip is of this very clip.
+
+        Args:
+          state: number of the state.
+          position: number of the clip.
+          stored: the id that stands beside its channels.
+          expected: the id of the clip.
+
+        Raises:
+          SepconError: they differ.
+        """
         if stored != expected:
             raise SepconError(
                 f"{self.folders[state]}: clip {position} is {os.fsdecode(stored)}, expected "

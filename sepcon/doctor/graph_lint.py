@@ -106,13 +106,19 @@ def _operations(graph: Any, place: str, seen: set[str]) -> Iterator[tuple[str, t
                 yield from _operations(called, f"{place}{operation.name}/", seen)
 
 
+def _is_known_later(operation: tf.Operation) -> bool:
+    """Whether what gives an unknown shape, perhaps zeros in its place, is one of `_KNOWN_LATER`."""
+    source = operation.inputs[0].op if operation.type == "ZerosLike" else operation
+    return source.type in _KNOWN_LATER
+
+
 def _problems(operation: tf.Operation) -> list[str]:
     kind = operation.type
     found = [f"{kind} {why}" for pattern, why in _BARRED.items() if re.fullmatch(pattern, kind)]
     for output in operation.outputs:
         if output.dtype.base_dtype in (tf.string, tf.float64):
             found.append(f"{kind} gives {output.dtype.name}")
-        elif kind in _KNOWN_LATER or output.dtype in _SHAPELESS_DTYPES:
+        elif _is_known_later(operation) or output.dtype in _SHAPELESS_DTYPES:
             continue
         elif not output.shape.is_fully_defined():
             found.append(f"{kind} has an unknown dimension: {output.shape}")

@@ -14,6 +14,7 @@ from sepcon.errors import SepconError, printable
 from sepcon.runs import run_folder
 from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.names import path_inside
+from sepcon.runs.seals import changed_files, write_seals
 from sepcon.runs.whole_file import remove_leftovers, told_if_unwritable, whole_folder
 
 LIST_FILE = "separated.json"
@@ -103,9 +104,10 @@ class SeparatedFolder:
           place: its folder, see `place`.
 
         Returns:
-          The record; None if its channels are not there or the recording has changed since.
+          The record; None if its channels are not there, if one of them or the record itself is not
+          what was written, or if the recording has changed since.
         """
-        if not is_output(self.root / place):
+        if not is_output(self.root / place) or _has_changed(self.root / place):
             return None
         record = _read_json(self.root / place / RECORD_FILE)
         same = record.items() >= identity_of(recording).items()
@@ -124,6 +126,7 @@ class SeparatedFolder:
         # At the root, where the next start finds what a killed one has left.
         with whole_folder(self.root / place, scratch_in=self.root) as scratch:
             yield scratch
+            write_seals(scratch, [path.name for path in scratch.iterdir()])
 
     def write_list(self, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Writes separated.json: the settings, and the result for each recording.
@@ -165,6 +168,14 @@ def identity_of(recording: Path) -> dict[str, Any]:
 def is_output(folder: Path) -> bool:
     """Tells whether a folder is one into which `separate` has written a recording's channels."""
     return (folder / RECORD_FILE).is_file()
+
+
+def _has_changed(folder: Path) -> bool:
+    """Whether a file of a recording is missing or another one, or its seals are damaged."""
+    try:
+        return bool(changed_files(folder, cure="separate again"))
+    except SepconError:
+        return True
 
 
 def _read_list(root: Path) -> dict[str, Any]:

@@ -142,7 +142,11 @@ class ViewSampler:
         return self.patch_samples // self.hop_samples
 
     def num_places(self, samples: int | tf.Tensor) -> int | tf.Tensor:
-        """Places where a patch can begin in a clip of so many samples."""
+        """Returns the number of places where a patch can begin in a clip.
+
+        Args:
+          samples: of the clip, or integer [...] of many.
+        """
         return (samples - self.patch_samples) // self.hop_samples + 1
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sepcon.errors import SepconError, printable
+from sepcon.runs.seals import SEALS_FILE
 from sepcon.separation.separated_folder import (
     LIST_FILE,
     RECORD_FILE,
@@ -27,6 +28,7 @@ SOUND = {
 def fill(folder, place, recording):
     with folder.filling(place) as scratch:
         (scratch / RECORD_FILE).write_text(json.dumps({**identity_of(recording), **SOUND}))
+        (scratch / "channel_0.wav").write_bytes(b"one channel")
 
 
 @pytest.fixture
@@ -82,6 +84,36 @@ def test_a_record_is_that_of_the_recording_as_it_is(tmp_path, recording):
     assert folder.record(recording, place)["bytes"] == 10
 
 
+CHANGES = {
+    "a channel is gone": lambda place: (place / "channel_0.wav").unlink(),
+    "a channel is cut": lambda place: (place / "channel_0.wav").write_bytes(b"one"),
+    "a channel is another": lambda place: (place / "channel_0.wav").write_bytes(b"two channels"),
+    "a digit of the record": lambda place: (place / RECORD_FILE).write_text(
+        (place / RECORD_FILE).read_text().replace("16000", "16001")
+    ),
+    "the seals are damaged": lambda place: (place / SEALS_FILE).write_text("{"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_not_as_it_was_written_is_separated_again(tmp_path, recording, change):
+    folder = SeparatedFolder(tmp_path / "out", {})
+    place = folder.place(recording, Path("a.wav"))
+    fill(folder, place, recording)
+    assert folder.record(recording, place)["sample_rate_hz"] == 16000
+    CHANGES[change](tmp_path / "out" / place)
+    assert folder.record(recording, place) is None
+    fill(folder, place, recording)
+    assert folder.record(recording, place)["sample_rate_hz"] == 16000
+
+
+def test_what_earlier_versions_have_separated_is_done(tmp_path, recording):
+    folder = SeparatedFolder(tmp_path / "out", {})
+    fill(folder, Path("a.wav"), recording)
+    (tmp_path / "out/a.wav" / SEALS_FILE).unlink()
+    assert folder.record(recording, Path("a.wav"))["channels"] == ["channel_0.wav"]
+
+
 def test_a_folder_that_fails_is_not_seen(tmp_path, recording):
     folder = SeparatedFolder(tmp_path / "out", {})
     fill(folder, Path("a.wav"), recording)
@@ -93,7 +125,8 @@ def test_a_folder_that_fails_is_not_seen(tmp_path, recording):
 
     with pytest.raises(SepconError, match="bad"):
         fill_badly()
-    assert [path.name for path in (tmp_path / "out" / "a.wav").iterdir()] == [RECORD_FILE]
+    names = sorted(path.name for path in (tmp_path / "out" / "a.wav").iterdir())
+    assert names == ["channel_0.wav", RECORD_FILE, SEALS_FILE]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.wav", LIST_FILE]
 
 

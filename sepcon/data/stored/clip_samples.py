@@ -27,7 +27,11 @@ class ClipSamples:
     clip_samples: int | None = None
 
     def part(self, positions: np.ndarray) -> ClipSamples:
-        """The clips at some positions, in their order."""
+        """Returns some of the clips.
+
+        Args:
+          positions: integer [n], numbers of the clips, in the order that is wanted.
+        """
         return dataclasses.replace(self, records=self.records[positions])
 
     def lengths(self, positions: np.ndarray) -> np.ndarray:

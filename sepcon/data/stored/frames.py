@@ -25,7 +25,11 @@ HOP_BYTES = SAMPLE_BYTES * HOP_SAMPLES
 
 
 def num_frames(samples: int | np.ndarray) -> int | np.ndarray:
-    """Frames of so many samples, the last one perhaps short."""
+    """Returns the number of frames of a clip; the last one may be short.
+
+    Args:
+      samples: of the clip, or integer [...] of many.
+    """
     return -(-samples // HOP_SAMPLES)
 
 
