@@ -39,7 +39,11 @@ class Case:
     spec: Spec
 
     def batch(self) -> dict[str, tf.Tensor]:
-        """Returns a batch, always the same: each tensor of the shape that `spec` says."""
+        """Makes a batch, always the same.
+
+        Returns:
+          Name -> tensor [rows, ...], of the shape that `spec` says.
+        """
         random = np.random.default_rng(0)
         return {name: _drawn(random, each) for name, each in self.spec.items()}
 
