@@ -5,8 +5,10 @@ import json
 import pytest
 
 from sepcon.errors import SepconError, WriteError
+from sepcon.models.model_file import read_kind
 from sepcon.runs import run_folder
 from sepcon.runs.revision import running_revision
+from sepcon.runs.seals import SEALS_FILE
 
 
 def test_a_finished_run_says_so(tmp_path, capsys):
@@ -35,6 +37,18 @@ def test_the_description_of_a_model_is_never_replaced(tmp_path):
     with pytest.raises(SepconError, match="another architecture"):
         run_folder.write_model_file(path, '{"name": "conv2d_1", "size": 4}')
     assert path.read_text() == '{"name": "conv2d_1", "size": 3}'
+
+
+def test_a_description_of_a_model_that_was_changed_is_refused(tmp_path):
+    path = tmp_path / "run" / "model.json"
+    run_folder.write_model_file(path, '{"kind": "encoder", "size": 3}')
+    assert read_kind(tmp_path / "run") == "encoder"
+    path.write_text('{"kind": "encoder", "size": 4}')
+    with pytest.raises(SepconError, match=r"model\.json: is not what was written there"):
+        read_kind(tmp_path / "run")
+    # Versions before have written no seals.
+    (tmp_path / "run" / SEALS_FILE).unlink()
+    assert read_kind(tmp_path / "run") == "encoder"
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_in_one_line(tmp_path):
