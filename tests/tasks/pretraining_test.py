@@ -304,7 +304,8 @@ TWO_DEVICES = """
 
 
 def test_two_devices_equal_one_on_the_global_batch(repository):
-    environment = os.environ | {"PYTHONPATH": str(repository), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    paths = os.pathsep.join(map(str, (repository, repository / "tests" / "support")))
+    environment = os.environ | {"PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
         [
             warm_python.path(),
