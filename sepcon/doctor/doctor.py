@@ -16,10 +16,12 @@ from sepcon.doctor.speed import speed_checks
 from sepcon.doctor.steps import step_checks
 from sepcon.errors import SepconError
 from sepcon.runs import run_folder
+from sepcon.runs.claim import claims_run_dir
 
 REPORT_FILE = "doctor.json"
 
 
+@claims_run_dir
 def doctor(
     *,
     run_dir: str | Path,

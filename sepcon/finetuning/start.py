@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 
 from sepcon.models.encoder_files import load_encoder
-from sepcon.models.image_encoder_files import load_image_encoder, take_body
+from sepcon.models.images.encoder_files import load_image_encoder, take_body
 from sepcon.models.model_file import IMAGE_ENCODER, read_kind
 from sepcon.tasks.log_mel_views import LogMelViews
 

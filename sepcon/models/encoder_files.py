@@ -49,14 +49,7 @@ class EncoderConfig:
         Raises:
           SepconError: what describes it is damaged.
         """
-        try:
-            return keras.models.model_from_json(self.encoder)
-        # Keras has no exception of its own for it, and reports some damage by any that there is.
-        except Exception as error:
-            raise SepconError(
-                f"{MODEL_FILE}: its description of the encoder is damaged or of another version "
-                f"of Keras ({one_line(error)}); give the run as it was written"
-            ) from error
+        return rebuilt(self.encoder)
 
     def to_json(self) -> str:
         """Returns the content of model.json."""
@@ -67,6 +60,22 @@ class EncoderConfig:
         log_mel = dataclasses.asdict(self.log_mel)
         log_mel = {name: value for name, value in log_mel.items() if value is not None}
         return {**dataclasses.asdict(self), "log_mel": log_mel}
+
+
+def rebuilt(encoder: str) -> keras.Model:
+    """Returns the network that a functional Keras model's JSON describes, with random weights.
+
+    Raises:
+      SepconError: it is damaged.
+    """
+    try:
+        return keras.models.model_from_json(encoder)
+    # Keras has no exception of its own for it, and reports some damage by any that there is.
+    except Exception as error:
+        raise SepconError(
+            f"{MODEL_FILE}: its description of the encoder is damaged or of another version of "
+            f"Keras ({one_line(error)}); give the run as it was written"
+        ) from error
 
 
 @dataclass(frozen=True)

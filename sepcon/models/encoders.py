@@ -19,9 +19,9 @@ import tensorflow as tf
 
 from sepcon.errors import SepconError, one_line
 from sepcon.models.batch_norm import BatchNormalization, with_fused_batch_norm
-from sepcon.models.efficientnet_lite.network import efficientnet_lite0_network
-from sepcon.models.efficientnet_lite.weights import read_lite_weights
 from sepcon.models.encoder_input import LOG_MEL, MOMENTUM, InputShape
+from sepcon.models.images.lite_weights import read_lite_weights
+from sepcon.models.images.networks import efficientnet_lite0_network
 
 
 def small_cnn(

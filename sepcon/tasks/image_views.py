@@ -12,7 +12,7 @@ import tensorflow as tf
 from sepcon.data.examples import Examples
 from sepcon.errors import SepconError
 from sepcon.importing.imported_images import ImageExamples
-from sepcon.models.image_encoder_files import save_image_encoder_config
+from sepcon.models.images.encoder_files import save_image_encoder_config
 from sepcon.training.task import Summaries
 from sepcon.views.augment import Augmentation, Chain, split_uniforms
 from sepcon.views.image_augment import RandomResizedCrop, centre_boxes, crop_and_resize

@@ -144,7 +144,7 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         },
         "ClipExamples": {
             "compared": "clips channels channels_dir",
-            "refused": "clip_seconds with_sources",
+            "refused": "clip_seconds with_sources hop_samples",
         },
         # What is learned, and how it is seen.
         "LogMelViews": {
@@ -153,7 +153,7 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         },
         "ViewSampler": {
             "refused": "pairs patch_seconds temporal_proximity min_relative_energy "
-            "position_candidates sample_rate_hz",
+            "position_candidates sample_rate_hz hop_samples",
         },
         "LogMel": {
             "refused": "sample_rate_hz window_seconds hop_seconds num_mels min_hz max_hz floor "

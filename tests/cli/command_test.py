@@ -46,7 +46,10 @@ def test_without_a_word_the_help_is_shown_and_the_code_is_2(capsys):
 @pytest.mark.parametrize(
     "words, expected",
     [
-        (["pretain"], "unknown verb 'pretain', expected one of import, prepare, train_separator"),
+        (
+            ["pretain"],
+            "unknown verb 'pretain', expected one of doctor, import, prepare, train_separator",
+        ),
         (["pretain"], "did you mean pretrain?"),
         (
             ["pretrain", "--gin_fil=x"],

@@ -10,6 +10,7 @@ from sepcon.runs.revision import running_revision
 
 
 def test_a_finished_run_says_so(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
     run_folder.finish(tmp_path / "run", {"steps": 3})
     run_folder.tell_finished(tmp_path / "run")
     assert "finished run; nothing to do" in capsys.readouterr().err

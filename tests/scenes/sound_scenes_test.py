@@ -259,7 +259,7 @@ def test_a_lost_or_shortened_shard_is_named(tmp_path: Path) -> None:
     shard = next(tmp_path.rglob("*train.tfrecord-*"))
     data = shard.read_bytes()
     shard.write_bytes(data[:-100])
-    with pytest.raises(SepconError, match=r"ends in the middle of record 5; it was cut off"):
+    with pytest.raises(SepconError, match=r"train.*: is not what was written there"):
         sound_scenes(data_dir=str(tmp_path), recipe=TINY)
     shard.unlink()
     with pytest.raises(SepconError, match=r"cannot be read \(No such file"):

@@ -13,7 +13,7 @@ from sepcon.embeddings.embedders import load_embedder
 from sepcon.errors import SepconError
 from sepcon.finetuning.predictions import Predictions
 from sepcon.models.classifier import load_classifier
-from sepcon.models.image_encoder_files import load_image_encoder
+from sepcon.models.images.encoder_files import load_image_encoder
 from sepcon.runs.jobs import Job
 from sepcon.runs.launch import Launch
 from sepcon.studies.plan import Study

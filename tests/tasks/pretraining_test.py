@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import warm_python
 
 from sepcon.audio.log_mel import LogMel
 from sepcon.models.encoders import small_cnn
@@ -304,8 +303,9 @@ TWO_DEVICES = """
 
 
 def test_two_devices_equal_one_on_the_global_batch(repository):
-    paths = os.pathsep.join(map(str, (repository, repository / "tests" / "support")))
-    environment = os.environ | {"PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    import warm_python  # The other process, which imports this module, does not find it.
+
+    environment = os.environ | {"PYTHONPATH": str(repository), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
         [
             warm_python.path(),

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,11 @@ SUPPORT = Path(__file__).resolve().parents[1] / "support"
 
 
 def start(script, *arguments, **environment):
+    # Workers that wait for each other have waited for ever as forks of a process with TensorFlow.
+    python = sys.executable if "TF_CONFIG" in environment else warm_python.path()
     paths = os.pathsep.join([str(SUPPORT.parents[1]), str(SUPPORT)])
     return subprocess.Popen(
-        [warm_python.path(), SUPPORT / script, *map(str, arguments)],
+        [python, SUPPORT / script, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": paths, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -39,7 +42,7 @@ def start(script, *arguments, **environment):
 
 
 def last_line(process):
-    output, errors = process.communicate()
+    output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors[-3000:]
     return json.loads(output.splitlines()[-1])
 

@@ -157,7 +157,6 @@ def test_an_import_that_was_overwritten_ends_embed_in_one_line(
     words += ["--gin_bindings=test/imported.part='all'", f"--run_dir={tmp_path / 'out'}"]
     assert cli.main(words) == 1
     said = capfd.readouterr().err
-    expected = f"sepcon: error: {shard}: record 1 is damaged, it does not have the checksum of what"
-    assert f"{expected} was written; delete its folder and import again\n" in said
+    assert f"sepcon: error: {shard}: is not what was written there" in said
     assert "Traceback" not in said
     assert not list((tmp_path / "out").rglob("*.npz"))

@@ -270,8 +270,6 @@ def test_the_command_line_needs_no_gin_file(run, sounds, tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, code, expected",
     [
-        (["--separator=RUN"], 2, "--out is missing"),
-        (["--out=OUT"], 1, "separate.separator has no value; give --separator"),
         # The former name of the flag.
         (["--checkpoint=nowhere", "--out=OUT"], 1, "nowhere holds no separator: it is no folder"),
         (["--separator=RUN", "--out=OUT", "--format=ogg"], 2, "flag --format=ogg"),

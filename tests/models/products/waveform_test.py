@@ -34,6 +34,10 @@ def product(request, tmp_path_factory):
     """The module alive, the same loaded from a SavedModel, and the name of its main output."""
     module = make_product(request.param)
     folder = str(tmp_path_factory.mktemp(request.param))
+    if request.param == "classifier":
+        table = tmp_path_factory.mktemp("class_map") / "class_map.csv"
+        table.write_text("index,mid,display_name\n")
+        module.class_map_file = tf.saved_model.Asset(str(table))
     tf.saved_model.save(module, folder, signatures=module.signatures)
     return module, tf.saved_model.load(folder), MAIN_OUTPUT[request.param]
 

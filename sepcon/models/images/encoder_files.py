@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from sepcon.errors import SepconError
-from sepcon.models.encoder_files import build_from, load_state
+from sepcon.models.batch_norm import plain_json
+from sepcon.models.encoder_files import build_from, load_state, rebuilt
 from sepcon.models.encoder_input import is_input_normalisation
 from sepcon.models.model_file import IMAGE_ENCODER, MODEL_FILE, read_description
 from sepcon.runs.run_folder import write_model_file
@@ -32,8 +33,12 @@ class ImageEncoderConfig:
     image_size: int
 
     def build(self) -> keras.Model:
-        """Returns the encoder with fresh random weights."""
-        return keras.models.model_from_json(self.encoder)
+        """Returns the encoder with fresh random weights.
+
+        Raises:
+          SepconError: what describes it is damaged.
+        """
+        return rebuilt(self.encoder)
 
     def to_json(self) -> str:
         """Returns the content of model.json."""
@@ -54,7 +59,7 @@ def save_image_encoder_config(
     Raises:
       SepconError: the folder describes another network.
     """
-    config = ImageEncoderConfig(encoder.to_json(), image_size)
+    config = ImageEncoderConfig(plain_json(encoder), image_size)
     write_model_file(Path(run_dir) / MODEL_FILE, config.to_json())
 
 
@@ -94,7 +99,9 @@ def take_body(encoder: keras.Model, source: keras.Model) -> None:
       SepconError: they are of different architecture.
     """
     to_fill, to_copy = (_body(each) for each in (encoder, source))
-    if [type(layer) for layer in to_fill] != [type(layer) for layer in to_copy]:
+    # By their names: of a file, a layer may be that of Keras where this package has its own.
+    kinds = [[type(layer).__name__ for layer in layers] for layers in (to_fill, to_copy)]
+    if kinds[0] != kinds[1]:
         raise SepconError(
             f"the start has {len(to_copy)} layers with weights, {encoder.name} has {len(to_fill)}, "
             f"or they are of other kinds; {_CURE}"

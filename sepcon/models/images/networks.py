@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import keras
 
-from sepcon.models.efficientnet_lite.weights import packaged_file, read_lite_weights
+from sepcon.models.images.lite_weights import packaged_file, read_lite_weights
 
 
 class _Blocks(NamedTuple):

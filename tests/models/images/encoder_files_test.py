@@ -7,7 +7,7 @@ import pytest
 
 from sepcon.errors import SepconError
 from sepcon.models.encoders import log_mel_statistics, small_cnn, small_resnet
-from sepcon.models.image_encoder_files import (
+from sepcon.models.images.encoder_files import (
     load_image_encoder,
     save_image_encoder_config,
     take_body,

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from sepcon.errors import SepconError
-from sepcon.models.efficientnet_lite.network import efficientnet_lite0_network
-from sepcon.models.efficientnet_lite.weights import (
+from sepcon.models.encoders import efficientnet_lite0
+from sepcon.models.images.lite_weights import (
     PACKAGE,
     packaged_file,
     read_lite_weights,
     read_tensors,
 )
-from sepcon.models.encoders import efficientnet_lite0
+from sepcon.models.images.networks import efficientnet_lite0_network
 
 GOLDEN = Path(__file__).parent / "golden" / "efficientnet_lite0.npz"
 installed = pytest.mark.skipif(
