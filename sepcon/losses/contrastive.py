@@ -117,7 +117,7 @@ def _step_by_step(
 def _at_once(
     view: tf.Tensor, candidate: tf.Tensor, own: tf.Tensor, partner: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The same numbers in half of the time, the gradient written by hand.
+    """The same numbers in less time and memory, the gradient written by hand.
 
     For 4096 pairs each pass over the logits is one over 268 MB. XLA makes few of them, and of the
     gradient one and two products; compiling pays for large batches only.
