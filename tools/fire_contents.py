@@ -5,6 +5,7 @@ Left out, and said so beside every table:
 - TensorBoard's events, `logs/` of a study, and a claim, which is gone when its holder is;
 - numbers whose names say that they are seconds or shares of them, and dates: in JSON, in the
   records of checkpoints, in CSV, in pages, and in the PEAK chunk of WAV files;
+- what TensorFlow Datasets has begun in `.config`, which a start after a minute removes;
 - of a SavedModel the graph's bytes and their fingerprint, as TensorFlow numbers its functions
   through a process; its variables and its card count.
 """
@@ -28,9 +29,12 @@ LEFT_OUT = (
     "TensorBoard events, logs of a study's commands, claims; of JSON (in checkpoints too), CSV, "
     "pages and WAV's PEAK chunk what is a date or measured in seconds; of a SavedModel the bytes "
     "of saved_model.pb and fingerprint.pb, while its variables and its card are compared; seals "
-    "of these files"
+    "of these files; unfinished files in .config of TensorFlow Datasets, which go a minute later"
 )
-_SKIPPED = re.compile(r"events\.out\.tfevents\..*|\.claim|fingerprint\.pb|saved_model\.pb")
+_SKIPPED = re.compile(
+    r"events\.out\.tfevents\..*|\.claim|fingerprint\.pb|saved_model\.pb"
+    r"|incomplete\.[0-9a-f]{32}\.metadata\.json"
+)
 _TIMES = re.compile(r"seconds|duration|\bdate|since|per_second|waiting|created", re.IGNORECASE)
 _NO_TIMES = {"patch_seconds", "clip_seconds", "segment_seconds", "window_seconds", "hop_seconds"}
 _CLOCK = re.compile(rb"\d+(?:[.,]\d+)? (?:s|min|h)\b|\d{4}-\d\d-\d\d[T ]\d\d:\d\d[:\d]*")

@@ -130,6 +130,17 @@ def _embedder(path: str) -> Callable[[], Any]:
     return read
 
 
+def _encoder() -> Any:
+    """The run itself, not the SavedModel in it."""
+    from sepcon.models.encoder_files import load_encoder
+
+    loaded = load_encoder("encoder")
+    num_frames, num_mels = loaded.encoder.input_shape[1:]
+    log_mel = np.random.default_rng(0).normal(size=(1, num_frames or 50, num_mels))
+    embedding = loaded.encoder(log_mel.astype(np.float32)).numpy()
+    return [dataclasses.astuple(loaded.log_mel), loaded.patch_seconds, loaded.step, embedding]
+
+
 def _classifier() -> Any:
     from sepcon.verbs.classify import load_members
 
@@ -189,7 +200,7 @@ READERS = {
     "separate (files done)": Reader(
         "separated", ("separated.json", "*/recording.json"), _separated, 60
     ),
-    "embed (a run)": Reader("encoder", ("model.json", "states/*/*"), _embedder("encoder/."), 25),
+    "export (a run)": Reader("encoder", ("model.json", "states/*/*"), _encoder, 25),
     "embed (a SavedModel)": Reader(
         "exported", ("saved_model/*.pb", "saved_model/*/*"), _embedder("exported"), 15
     ),
