@@ -169,7 +169,7 @@ def test_a_killed_separation_goes_on_with_the_shards_that_are_missing(
         written.append(number)
         write(folder, number, clips)
 
-    done = {int(path.stem[-5:]) for path in (tmp_path / "parts").glob("channels-*")}
+    done = {int(path.stem[-5:]) for path in (tmp_path / "parts").glob("channels-*.tfrecord")}
     monkeypatch.setattr(separate_dataset, "write_channel_shard", noted)
     store(clips, separator, tmp_path / "parts", runner=runner)
     assert sorted(written) == sorted(set(range(-(-clips.num_clips // 2))) - done)
