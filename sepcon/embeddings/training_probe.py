@@ -96,7 +96,7 @@ class TrainingProbe:
         """Embeddings [n, dim] and labels [n, classes] of the first examples of a shuffled order."""
         count = min(wanted, examples.num_examples)
         stream = TrainingStream(
-            examples=examples,
+            examples=views.drawn_from(examples, plain=True),
             batch_size=min(self.batch_size, count),
             seed=self.seed,
             num_uniforms=views.num_uniforms,

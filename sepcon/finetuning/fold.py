@@ -198,7 +198,7 @@ class FoldRun:
             encoder=self._new_encoder(), num_classes=len(class_names), normalize=False
         )
         plain = tf.function(views.plain, autograph=False)
-        batches = self._stream(views.num_uniforms).batches(0).take(self.steps_per_epoch)
+        batches = self._stream(views.num_uniforms, plain=True).batches(0).take(self.steps_per_epoch)
         evaluation.take_statistics(classifier.encoder, map(plain, batches))
         module = EmbeddingModel(
             classifier.encoder, views.log_mel, patch_seconds=views.sampler.patch_seconds
@@ -240,12 +240,14 @@ class FoldRun:
     def _clip_samples(self) -> int:
         return ClipExamples(self.folded.clips, self.recipe.clip_seconds).clip_samples
 
-    def _stream(self, num_uniforms: int) -> TrainingStream:
+    def _stream(self, num_uniforms: int, *, plain: bool = False) -> TrainingStream:
         """The training clips of the fold."""
         clips = self.folded.clips
         learned = select(clips, self.split.train, name=f"{clips.name} without fold {self.fold}")
         return TrainingStream(
-            examples=self.recipe.views.drawn_from(ClipExamples(learned, self.recipe.clip_seconds)),
+            examples=self.recipe.views.drawn_from(
+                ClipExamples(learned, self.recipe.clip_seconds), plain=plain
+            ),
             batch_size=self.recipe.batch_size,
             seed=self.seed,
             num_uniforms=num_uniforms,

@@ -67,6 +67,11 @@ class ImageViews:
             )
         return self
 
+    def drawn_from(self, examples: Examples, *, plain: bool = False) -> Examples:
+        """See `BatchViews`: images are read whole, and nothing is random in that."""
+        del plain
+        return examples
+
     def __call__(self, batch: dict[str, tf.Tensor]) -> Views:
         """Both augmented parts of each image, [batch, size, size, 3] float32 each."""
         return Views(*self._parts(batch, 2))

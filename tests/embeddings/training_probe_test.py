@@ -38,7 +38,11 @@ class Points:
         return read
 
 
-VIEWS = SimpleNamespace(num_uniforms=1, plain=lambda batch: batch["point"])
+VIEWS = SimpleNamespace(
+    num_uniforms=1,
+    plain=lambda batch: batch["point"],
+    drawn_from=lambda examples, plain: examples if plain else None,
+)
 
 
 def encoder() -> keras.Model:

@@ -66,7 +66,8 @@ def test_simclr_has_nothing_that_fails_on_an_accelerator() -> None:
     objective = SimilarityAndCoincidence(coincidence_weight=0.0, projection_hidden_sizes=(8,))
     task = objective.task(encoder=encoder, views=VIEWS, examples=None)  # type: ignore[arg-type]
     spec = {name: tf.TensorSpec(value.shape, value.dtype) for name, value in batch().items()}
-    assert lint_task(task, spec) == []
+    # Gradients of what nobody reads of a fused normalisation, which is pruned before it runs.
+    assert lint_task(task, spec, allowed=[r"^zeros_like_\d+: ZerosLike .* <unknown>$"]) == []
     assert np.isfinite(task.loss(batch(), training=True)["loss"])
 
 
