@@ -25,6 +25,8 @@ _INFO_BYTES = 12
 _BLOCK_BYTES = 1 << 20
 # A frame more or less is no reason to touch a file: some encoders count the info frame in.
 _TOLERATED_FRAMES = 2
+# So many alike behind bytes of another kind are MP3.
+_SURE_FRAMES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +82,8 @@ def mpeg_layout(descriptor: int, magic: bytes, start: int, stop: int) -> Layout:
     claimed, is_info = _claimed_frames(head, frame)
     behind = place + frame.num_bytes if is_info else place
     count = _count_frames(data, behind, frame)
+    if place > start and count < _SURE_FRAMES:
+        return Layout(magic)  # Two headers may stand in noise by chance: the decoder shall judge.
     if claimed is not None and claimed and count <= claimed + _TOLERATED_FRAMES:
         return Layout(magic)  # The decoder tells if there are fewer.
     if claimed is not None:

@@ -6,6 +6,7 @@ table with that in `sepcon/runs/README.md`.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -227,6 +228,9 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
     }
 )
 
+# Configurable and parameter as configurations of earlier versions call it -> its name today.
+FORMER_NAMES = MappingProxyType({("separate", "checkpoint"): "separator"})
+
 
 def begin(
     verb: str,
@@ -270,6 +274,20 @@ def begin(
     return not finished
 
 
+def _renamed(settings: Settings) -> Settings:
+    """What an earlier version has written, under the names of today."""
+    values = {
+        dataclasses.replace(
+            setting,
+            parameter=FORMER_NAMES.get(
+                (setting.configurable, setting.parameter), setting.parameter
+            ),
+        ): value
+        for setting, value in settings.values.items()
+    }
+    return Settings(values, settings.called)
+
+
 def check(
     verb: str, run_dir: Path, *, config_text: str, finished: bool, under_way: bool = True
 ) -> list[Change]:
@@ -288,7 +306,7 @@ def check(
     earlier = run_folder.configuration(run_dir)
     if not earlier or not config_text or not (under_way or finished):
         return []
-    before, now = read_settings(earlier, verb), read_settings(config_text, verb)
+    before, now = _renamed(read_settings(earlier, verb)), read_settings(config_text, verb)
     found = [each for each in changes(before, now, default_of) if rule_of(each.setting) != "free"]
     wrong = found if finished else [e for e in found if rule_of(e.setting) == "refused"]
     # Folders of earlier versions say the same by settings of other names.
