@@ -23,10 +23,12 @@ NUMBERS = pytest.mark.parametrize("number", list(CODES), ids=["TERM", "INT", "HU
 
 @pytest.fixture(autouse=True)
 def heard():
-    """Ctrl-C is heard, also where these tests run in the background of a shell."""
+    """Ctrl-C and SIGHUP are heard, also where a shell runs these tests in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGHUP, hang_up)
 
 
 @NUMBERS
