@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sepcon.replicas import gather_global, xla_island
+from sepcon.replicas import gather_global, num_replicas, xla_island
 
 # From 512 pairs on, on one device, the time that is saved is more than that of compiling.
 _MANY_COSINES = 1024 * 1024
+# exp((cosine - 1) / temperature) is not below 1e-35 then, and no sum of them is 0.
+_LOWEST_TEMPERATURE = 0.025
 
 
 class NtXent(NamedTuple):
@@ -56,10 +58,11 @@ def nt_xent(*, anchor: tf.Tensor, positive: tf.Tensor, temperature: float = 0.2)
     num_pairs = tf.shape(all_anchors)[0]
     column = tf.range(tf.shape(anchor)[0]) + offset
     loss, accuracy = _pick_partner(
-        view=tf.concat([anchor, positive], axis=0) / temperature,
+        view=tf.concat([anchor, positive], axis=0),
         candidate=tf.concat([all_anchors, all_positives], axis=0),
         own=tf.concat([column, column + num_pairs], axis=0),
         partner=tf.concat([column + num_pairs, column], axis=0),
+        temperature=temperature,
     )
     # [2 * batch] -> [batch]
     loss, accuracy = (tf.reduce_mean(tf.reshape(x, [2, -1]), axis=0) for x in (loss, accuracy))
@@ -79,30 +82,37 @@ def unit_rows(x: tf.Tensor) -> tf.Tensor:
 
 
 def _pick_partner(
-    *, view: tf.Tensor, candidate: tf.Tensor, own: tf.Tensor, partner: tf.Tensor
+    *,
+    view: tf.Tensor,
+    candidate: tf.Tensor,
+    own: tf.Tensor,
+    partner: tf.Tensor,
+    temperature: float,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Cross-entropy of picking each view's partner among the candidates other than itself.
 
     Args:
-        view: [rows, dim].
-        candidate: [columns, dim].
+        view: [rows, dim], of length one each.
+        candidate: [columns, dim], of length one each; on one replica the views themselves.
         own: [rows] int32, the column of the view itself.
         partner: [rows] int32, the column to pick.
+        temperature: divides the cosines.
 
     Returns:
         loss [rows], and accuracy [rows], 1 or 0.
     """
-    if (view.shape[0] or 0) * (candidate.shape[0] or 0) >= _MANY_COSINES:
-        loss, accuracy = _at_once(view, candidate, own, partner)
+    many = (view.shape[0] or 0) * (candidate.shape[0] or 0) >= _MANY_COSINES
+    if many and temperature >= _LOWEST_TEMPERATURE:
+        loss, accuracy = _at_once(view, candidate, own, partner, temperature)
     else:
-        loss, accuracy = _step_by_step(view, candidate, own, partner)
+        loss, accuracy = _step_by_step(view / temperature, candidate, own, partner)
     return loss, tf.stop_gradient(tf.cast(accuracy, loss.dtype))
 
 
 def _step_by_step(
     view: tf.Tensor, candidate: tf.Tensor, own: tf.Tensor, partner: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The loss and the hit, bool, of each view; see `_pick_partner`."""
+    """The loss and the hit, bool, of each view, already divided by the temperature."""
     logits = tf.matmul(view, candidate, transpose_b=True)  # [rows, columns]
     column = tf.range(tf.shape(candidate)[0])
     lowest = logits.dtype.min
@@ -115,41 +125,58 @@ def _step_by_step(
 
 
 def _at_once(
-    view: tf.Tensor, candidate: tf.Tensor, own: tf.Tensor, partner: tf.Tensor
+    view: tf.Tensor, candidate: tf.Tensor, own: tf.Tensor, partner: tf.Tensor, temperature: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The same numbers in less time and memory, the gradient written by hand.
 
-    For 4096 pairs each pass over the logits is one over 268 MB. XLA makes few of them, and of the
-    gradient one and two products; compiling pays for large batches only.
+    For 4096 pairs each pass over the cosines is one over 268 MB, so few are made. No cosine is
+    above 1: exp((cosine - 1) / temperature) needs no search for the largest, serves forward and
+    backward pass, and is all that is kept. On one replica the matrix is symmetric, and the gradient
+    takes one product with it in place of two. XLA compiles each half, which pays for large batches
+    only.
     """
+    if num_replicas() == 1:  # then `candidate` holds the views
+
+        @tf.custom_gradient
+        def alone(view: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable]:
+            loss, hit, power, row_sum = _forward(view, view, own, partner, temperature)
+
+            def gradient(of_loss: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+                return _backward_alone(of_loss, view, partner, power, row_sum, temperature)
+
+            return (loss, hit), gradient
+
+        return alone(view)
 
     @tf.custom_gradient
-    def operation(view: tf.Tensor, candidate: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Callable]:
-        loss, hit, logits, log_sum = _forward(view, candidate, own, partner)
+    def among_all(
+        view: tf.Tensor, candidate: tf.Tensor
+    ) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable]:
+        loss, hit, power, row_sum = _forward(view, candidate, own, partner, temperature)
 
         def gradient(of_loss: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return _backward(of_loss, view, candidate, partner, logits, log_sum)
+            return _backward(of_loss, view, candidate, partner, power, row_sum, temperature)
 
         return (loss, hit), gradient
 
-    return operation(view, candidate)
+    return among_all(view, candidate)
 
 
 @xla_island
 def _forward(
-    view: tf.Tensor, candidate: tf.Tensor, own: tf.Tensor, partner: tf.Tensor
+    view: tf.Tensor, candidate: tf.Tensor, own: tf.Tensor, partner: tf.Tensor, temperature: float
 ) -> tuple[tf.Tensor, ...]:
-    """Loss, hit as a number, logits, and the logarithm of the sum over each row."""
-    logits = tf.matmul(view, candidate, transpose_b=True)
-    column, lowest = tf.range(candidate.shape[0]), logits.dtype.min
-    logits = tf.where(column == own[:, tf.newaxis], lowest, logits)
-    is_partner = column == partner[:, tf.newaxis]
-    of_partner = tf.reduce_sum(tf.where(is_partner, logits, 0.0), axis=1)
-    of_others = tf.reduce_max(tf.where(is_partner, lowest, logits), axis=1)
-    highest = tf.maximum(of_partner, of_others)
-    log_sum = highest + tf.math.log(tf.reduce_sum(tf.exp(logits - highest[:, tf.newaxis]), axis=1))
-    hit = tf.cast(of_partner > of_others, logits.dtype)
-    return log_sum - of_partner, hit, logits, log_sum
+    """Loss; hit as a number; exp((cosine - 1) / temperature), 0 for a view itself; its row sums."""
+    cosine = tf.matmul(view, candidate, transpose_b=True)
+    column = tf.range(candidate.shape[0])
+    power = tf.exp((cosine - 1.0) / temperature)
+    power = tf.where(column == own[:, tf.newaxis], tf.zeros_like(power), power)
+    row_sum = tf.reduce_sum(power, axis=1)
+    place = tf.stack([tf.range(view.shape[0]), partner], axis=1)
+    loss = tf.math.log(row_sum) - (tf.gather_nd(cosine, place) - 1.0) / temperature
+    of_others = tf.where(column == partner[:, tf.newaxis], tf.zeros_like(power), power)
+    hit = tf.gather_nd(power, place) > tf.reduce_max(of_others, axis=1)
+    return loss, tf.cast(hit, cosine.dtype), power, row_sum
 
 
 @xla_island
@@ -158,11 +185,32 @@ def _backward(
     view: tf.Tensor,
     candidate: tf.Tensor,
     partner: tf.Tensor,
-    logits: tf.Tensor,
-    log_sum: tf.Tensor,
+    power: tf.Tensor,
+    row_sum: tf.Tensor,
+    temperature: float,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The gradients with respect to view and candidate."""
     is_partner = tf.range(candidate.shape[0]) == partner[:, tf.newaxis]
-    share = tf.exp(logits - log_sum[:, tf.newaxis]) - tf.cast(is_partner, logits.dtype)
-    of_logits = of_loss[:, tf.newaxis] * share
-    return tf.matmul(of_logits, candidate), tf.matmul(of_logits, view, transpose_a=True)
+    share = power / row_sum[:, tf.newaxis] - tf.cast(is_partner, power.dtype)
+    of_cosine = (of_loss / temperature)[:, tf.newaxis] * share
+    return tf.matmul(of_cosine, candidate), tf.matmul(of_cosine, view, transpose_a=True)
+
+
+@xla_island
+def _backward_alone(
+    of_loss: tf.Tensor,
+    view: tf.Tensor,
+    partner: tf.Tensor,
+    power: tf.Tensor,
+    row_sum: tf.Tensor,
+    temperature: float,
+) -> tf.Tensor:
+    """The gradient with respect to the views, which are the candidates too.
+
+    With G the gradient with respect to the cosines it is (G + transpose of G) view. Each is the
+    partner of its partner.
+    """
+    weight = of_loss / (row_sum * temperature)
+    both = power * (weight[:, tf.newaxis] + weight[tf.newaxis, :])
+    of_partners = (of_loss + tf.gather(of_loss, partner)) / temperature
+    return tf.matmul(both, view) - of_partners[:, tf.newaxis] * tf.gather(view, partner)

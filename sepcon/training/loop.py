@@ -66,6 +66,7 @@ def fit(
     steps_per_call: int = 10,
     gradient_clip_norm: float | None = None,
     jit_compile: bool = False,
+    precision: str = "float32",
     checkpoint_every_steps: int = 500,
     keep_checkpoints: int = 2,
     keep_state_steps: Sequence[int] = (),
@@ -98,6 +99,7 @@ def fit(
         as many steps.
       gradient_clip_norm: largest L2 norm of the global batch's gradient, or None.
       jit_compile: compile loss and gradient with XLA.
+      precision: `float32`, or `bfloat16` for the maps of a step: see `models.precision`.
       checkpoint_every_steps: how often all is saved; also done at the end and on a signal.
       keep_checkpoints: how many of those stay.
       keep_state_steps: steps after which the weights are kept for ever; 0 is the initial state.
@@ -148,6 +150,7 @@ def fit(
             strategy=strategy,
             gradient_clip_norm=gradient_clip_norm,
             jit_compile=jit_compile,
+            precision=precision,
         )
         if is_chief(strategy):
             on_start()

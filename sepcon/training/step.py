@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from sepcon.errors import SepconError
+from sepcon.models.precision import computing_in
 from sepcon.replicas import has_accelerator
 from sepcon.training.flat_vectors import FlatVectors
 from sepcon.training.optimizers import FlatOptimizer
@@ -63,6 +64,7 @@ class StepFunction:
       strategy: in whose scope task and optimizer were made.
       gradient_clip_norm: largest L2 norm of all gradients together, or None.
       jit_compile: compile loss and gradients with XLA.
+      precision: of the maps of a step, see `computing_in`.
     """
 
     def __init__(
@@ -73,11 +75,15 @@ class StepFunction:
         strategy: tf.distribute.Strategy,
         gradient_clip_norm: float | None = None,
         jit_compile: bool = False,
+        precision: str = "float32",
     ) -> None:
         self._task = task
         self._optimizer = optimizer
         self._strategy = strategy
         self._clip_norm = gradient_clip_norm
+        self._precision = precision
+        with computing_in(task.model, precision):
+            pass  # a precision that cannot be had is told before the first step
         self._variables = list(task.model.trainable_variables)
         if jit_compile and strategy.num_replicas_in_sync > 1 and has_accelerator():
             _refuse_compiled(strategy)
@@ -108,7 +114,9 @@ class StepFunction:
 
         history = tf.TensorArray(tf.float32, size=num_steps)
         start = (tf.constant(0), history)
-        _, history = tf.while_loop(lambda index, _: index < num_steps, one_more, start)
+        # Around all replicas: each is traced by a thread of its own, and they share the layers.
+        with computing_in(self._task.model, self._precision):
+            _, history = tf.while_loop(lambda index, _: index < num_steps, one_more, start)
         return history.stack()
 
     def _one_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:

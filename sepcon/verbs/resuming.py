@@ -214,7 +214,7 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "fit": {
             "free": "steps_per_call checkpoint_every_steps keep_checkpoints log_every_steps "
             "summary_every_steps",
-            "noted": "gradient_clip_norm jit_compile",
+            "noted": "gradient_clip_norm jit_compile precision",
             "refused": "keep_state_steps",
         },
         "adam": {"noted": "learning_rate beta_1 beta_2 epsilon"},

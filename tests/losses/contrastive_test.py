@@ -69,8 +69,10 @@ def test_views_and_pairs_are_symmetric_and_length_is_irrelevant(
     np.testing.assert_allclose(moved, loss.numpy()[order], rtol=1e-4, atol=1e-4)
 
 
-def test_many_pairs_at_once_are_the_same(monkeypatch):
-    """Values and gradients of the form for large batches, against float64 step by step."""
+@pytest.mark.parametrize("temperature", [0.025, 0.1, 2.0])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_many_pairs_at_once_are_the_same(monkeypatch, temperature, replicas):
+    """Values and gradients of the forms for large batches, against float64 step by step."""
     anchor, positive = views(num_pairs=17)
     weights = np.linspace(0.5, 1.5, 17)
 
@@ -78,14 +80,16 @@ def test_many_pairs_at_once_are_the_same(monkeypatch):
         inputs = [tf.constant(each, dtype) for each in (anchor, positive)]
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            result = nt_xent(anchor=inputs[0], positive=inputs[1], temperature=0.1)
+            result = nt_xent(anchor=inputs[0], positive=inputs[1], temperature=temperature)
             total = tf.reduce_sum(result.loss * tf.constant(weights, dtype))
         return [*result, *tape.gradient(total, inputs)]
 
     exact = values(tf.float64)
     monkeypatch.setattr(contrastive, "_MANY_COSINES", 1)
+    monkeypatch.setattr(contrastive, "num_replicas", lambda: replicas)
     for found, expected in zip(values(tf.float32), exact, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
+        # Cosines are rounded to 1e-7, which the temperature multiplies.
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=5e-7 / temperature)
     equal = tf.ones([5, 3])
     assert np.all(nt_xent(anchor=equal, positive=equal).accuracy == 0)
 

@@ -55,6 +55,21 @@ class LinearTask:
         raise NotImplementedError
 
 
+class MapTask(LinearTask):
+    """The same error, of a network with maps."""
+
+    def __init__(self):
+        keras.utils.set_random_seed(0)
+        layers = [
+            keras.Input((3,)),
+            keras.layers.Reshape((3, 1, 1)),
+            keras.layers.Conv2D(4, (2, 1), activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(1),
+        ]
+        self.model = self.product = keras.Sequential(layers)
+
+
 class LinearStream:
     identity = "linear examples"
 
@@ -104,6 +119,30 @@ def test_equals_gradient_descent_on_paper(tmp_path, clip, jit_compile):
     np.testing.assert_allclose(task.model.get_weights()[0][:, 0], weights, rtol=1e-4)
     assert result.step == 10
     assert bool(clip) == (clipped > 0)
+
+
+def test_precision_is_of_the_steps_alone(tmp_path):
+    """bfloat16 rounds the losses, weights are kept in float32, and one may go on in the other."""
+    curves = {}
+    for precision in ("float32", "bfloat16"):
+        task = MapTask()
+        settings = {
+            "task": task,
+            "stream": LinearStream(),
+            "optimizer": keras.optimizers.SGD(0.01),
+            "run_dir": tmp_path / precision,
+            "log_every_steps": 1,
+        }
+        fit(**settings, num_steps=10, precision=precision)
+        curves[precision] = np.array([line["loss"] for line in metrics(tmp_path / precision)])
+        fit(**settings, num_steps=11)
+        assert {weight.dtype for weight in task.model.get_weights()} == {np.dtype(np.float32)}
+        assert {layer.compute_dtype for layer in task.model.layers} == {"float32"}
+    np.testing.assert_allclose(curves["bfloat16"], curves["float32"], rtol=0.05)
+    assert np.all(curves["bfloat16"] != curves["float32"])
+    with pytest.raises(SepconError, match="precision: got 'float16', expected"):
+        fit(**{**settings, "run_dir": tmp_path / "c"}, num_steps=1, precision="float16")
+    assert not (tmp_path / "c" / "states").exists()
 
 
 def test_learns(tmp_path):
