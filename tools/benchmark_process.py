@@ -105,21 +105,28 @@ class BenchmarkProcess:
     Args:
       script: Python file beside this one that calls `serve`.
       words: its arguments.
+      python: the interpreter that runs it; that of this process by default.
 
     Raises:
       SepconError: it ended; the message is the last line that it left.
     """
 
-    def __init__(self, script: str, words: Sequence[str]) -> None:
+    def __init__(self, script: str, words: Sequence[str], python: str | None = None) -> None:
         self._script = script
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - see close
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name(script)), *words],
+            [python or sys.executable, str(Path(__file__).with_name(script)), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", **os.environ},
+            # Another interpreter finds sepcon's exceptions where this one does.
+            env={
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+                "CUDA_VISIBLE_DEVICES": "-1",
+                "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+                **os.environ,
+            },
         )
         self.introduction: dict[str, Any] = self._read()
 

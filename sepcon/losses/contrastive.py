@@ -132,8 +132,7 @@ def _at_once(
     For 4096 pairs each pass over the cosines is one over 268 MB, so few are made. No cosine is
     above 1: exp((cosine - 1) / temperature) needs no search for the largest, serves forward and
     backward pass, and is all that is kept. On one replica the matrix is symmetric, and the gradient
-    takes one product with it in place of two. XLA compiles each half, which pays for large batches
-    only.
+    takes one product with it in place of two. Compiling pays for large batches only.
     """
     if num_replicas() == 1:  # then `candidate` holds the views
 
@@ -162,21 +161,29 @@ def _at_once(
     return among_all(view, candidate)
 
 
-@xla_island
 def _forward(
     view: tf.Tensor, candidate: tf.Tensor, own: tf.Tensor, partner: tf.Tensor, temperature: float
 ) -> tuple[tf.Tensor, ...]:
     """Loss; hit as a number; exp((cosine - 1) / temperature), 0 for a view itself; its row sums."""
-    cosine = tf.matmul(view, candidate, transpose_b=True)
-    column = tf.range(candidate.shape[0])
-    power = tf.exp((cosine - 1.0) / temperature)
-    power = tf.where(column == own[:, tf.newaxis], tf.zeros_like(power), power)
+    # Inside the island XLA would join the product with what follows, and take twice the time.
+    logits = tf.matmul(view / temperature, candidate, transpose_b=True)
+    return _powers(logits, own, partner, temperature)
+
+
+@xla_island
+def _powers(
+    logits: tf.Tensor, own: tf.Tensor, partner: tf.Tensor, temperature: float
+) -> tuple[tf.Tensor, ...]:
+    """What `_forward` returns, of cosines by temperature."""
+    power = tf.exp(logits - 1.0 / temperature)
+    is_own = tf.range(logits.shape[1]) == own[:, tf.newaxis]
+    power = tf.where(is_own, tf.zeros_like(power), power)
     row_sum = tf.reduce_sum(power, axis=1)
-    place = tf.stack([tf.range(view.shape[0]), partner], axis=1)
-    loss = tf.math.log(row_sum) - (tf.gather_nd(cosine, place) - 1.0) / temperature
-    of_others = tf.where(column == partner[:, tf.newaxis], tf.zeros_like(power), power)
-    hit = tf.gather_nd(power, place) > tf.reduce_max(of_others, axis=1)
-    return loss, tf.cast(hit, cosine.dtype), power, row_sum
+    of_partner = tf.gather_nd(power, tf.stack([tf.range(logits.shape[0]), partner], axis=1))
+    # The partner itself is one of them.
+    as_near = tf.cast(power >= of_partner[:, tf.newaxis], power.dtype)
+    hit = tf.cast(tf.reduce_sum(as_near, axis=1) < 1.5, power.dtype)
+    return tf.math.log(row_sum) - tf.math.log(of_partner), hit, power, row_sum
 
 
 @xla_island
