@@ -31,10 +31,17 @@ KINDS = (
     ("WAVEX", "PCM_16"),
     ("RF64", "PCM_16"),
     ("W64", "PCM_16"),
+    ("WAV", "PCM_U8"),
+    ("WAV", "ULAW"),
+    ("WAV", "IMA_ADPCM"),
+    ("WAV", "GSM610"),
     ("AIFF", "PCM_16"),
+    ("AIFF", "FLOAT"),
     ("AU", "PCM_16"),
     ("CAF", "PCM_16"),
+    ("CAF", "ALAC_16"),
     ("FLAC", "PCM_16"),
+    ("FLAC", "PCM_24"),
     ("OGG", "VORBIS"),
     ("OGG", "OPUS"),
     ("MP3", "MPEG_LAYER_III"),
@@ -52,20 +59,46 @@ def originals(generator: np.random.Generator) -> dict[str, bytes]:
     """Returns a short whole file of every kind, and some of kinds that pipes and recorders make."""
     made = {}
     for container, subtype in KINDS:
-        length, channels = int(generator.integers(800, 6000)), int(generator.integers(1, 3))
+        length = int(generator.integers(800, 6000))
+        channels = 1 if subtype == "GSM610" else int(generator.integers(1, 3))
         file = io.BytesIO()
         samples = 0.1 * generator.normal(size=(length, channels))
         soundfile.write(file, samples, 16000, format=container, subtype=subtype)
         made[f"{container} {subtype}"] = file.getvalue()
+    return made | _left_open(made)
+
+
+def _left_open(made: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Files whose sizes were never filled in, tagged ones, and chains."""
     flac = bytearray(made["FLAC PCM_16"])
     flac[21] &= 0xF0
     flac[22:26] = b"\0" * 4
-    wav = made["WAV PCM_16"]
-    unknown = struct.pack("<I", 0xFFFFFFFF)
-    made["FLAC of a pipe"] = bytes(flac)
-    made["WAV of a pipe"] = wav[:4] + unknown + wav[8:40] + unknown + wav[44:]
-    made["WAV never closed"] = wav[:4] + b"\0" * 4 + wav[8:40] + b"\0" * 4 + wav[44:]
-    return made
+    wav, aiff, caf = made["WAV PCM_16"], made["AIFF PCM_16"], made["CAF PCM_16"]
+    w64, au, rf64 = made["W64 PCM_16"], made["AU PCM_16"], made["RF64 PCM_16"]
+    unknown, none = struct.pack("<I", 0xFFFFFFFF), b"\0" * 4
+    tag = b"ID3\3\0\0\0\0\1\0" + b"\0" * 200
+    return {
+        "FLAC of a pipe": bytes(flac),
+        "WAV of a pipe": wav[:4] + unknown + wav[8:40] + unknown + wav[44:],
+        "WAV never closed": wav[:4] + none + wav[8:40] + none + wav[44:],
+        "AIFF never closed": _with(aiff, b"SSND", 4, none),
+        "CAF of a pipe": _with(caf, b"data", 4, b"\xff" * 8),
+        "W64 of a pipe": _with(w64, b"data", 16, b"\xff" * 8),
+        "AU of a pipe": au[:8] + unknown + au[12:],
+        "RF64 of a pipe": _with(rf64, b"ds64", 8, b"\xff" * 16),
+        "MP3 without its length": made["MP3 MPEG_LAYER_III"]
+        .replace(b"Xing", none)
+        .replace(b"Info", none),
+        "MP3 with a tag": tag + made["MP3 MPEG_LAYER_III"],
+        "FLAC with a tag": tag + made["FLAC PCM_16"],
+        "chain of Ogg": made["OGG VORBIS"] + made["OGG OPUS"],
+    }
+
+
+def _with(data: bytes, name: bytes, offset: int, changed: bytes) -> bytes:
+    """A file with other bytes at an offset from a name in it."""
+    place = data.index(name) + offset
+    return data[:place] + changed + data[place + len(changed) :]
 
 
 def mutations(

@@ -79,6 +79,18 @@ def _imported_folds() -> Any:
     return [_elements(folded.clips), folded.clips.class_names, folded.folds, folded.groups]
 
 
+def _images() -> Any:
+    import tensorflow as tf
+
+    from sepcon.importing.imported_images import imported_images
+
+    images = imported_images(path="pictured", part="train", validation_share=0.0, test_folds=())
+    read = tf.function(images.reader(), autograph=False)
+    none = tf.zeros([0])
+    elements = [read(tf.constant(n, tf.int64), none) for n in range(images.num_examples)]
+    return [images.class_names, images.name, [_numpy(element) for element in elements]]
+
+
 def _scenes() -> Any:
     from sepcon.scenes.prepared_scenes import open_sound_scenes
 
@@ -185,30 +197,33 @@ def _separated() -> Any:
 
 
 READERS = {
-    "embed (an import)": Reader("imported", ("*.tfrecord", "*.csv", "*.json"), _imported, 160),
+    "embed (an import)": Reader("imported", ("*.tfrecord", "*.csv", "*.json"), _imported, 140),
     "finetune (an import)": Reader(
-        "imported", ("*.tfrecord", "*.csv", "*.json"), _imported_folds, 130
+        "imported", ("*.tfrecord", "*.csv", "*.json"), _imported_folds, 120
     ),
+    "pretrain (images)": Reader("pictured", ("*.tfrecord", "*.csv", "*.json"), _images, 100),
     "pretrain (scenes)": Reader(
-        "prepared", ("data/**/*.tfrecord-*", "data/**/dataset_info.json"), _scenes, 120
+        "prepared", ("data/**/*.tfrecord-*", "data/**/*.json"), _scenes, 110
     ),
     "pretrain (channels)": Reader(
-        "channels", ("*.tfrecord", "index.json", "run.json"), _channels, 130
+        "channels", ("*.tfrecord", "index.json", "run.json", "seals.json"), _channels, 120
     ),
-    "pretrain (a checkpoint)": Reader("encoder", ("checkpoints/*12.npz",), _checkpoint, 110),
-    "separate (a run)": Reader("separator", ("model.json", "states/*12/*"), _separator, 30),
+    "pretrain (a checkpoint)": Reader("encoder", ("checkpoints/*12.npz",), _checkpoint, 100),
+    "separate (a run)": Reader(
+        "separator", ("model.json", "seals.json", "states/*12/*"), _separator, 30
+    ),
     "separate (files done)": Reader(
-        "separated", ("separated.json", "*/recording.json"), _separated, 60
+        "separated", ("separated.json", "*/recording.json", "*/seals.json"), _separated, 50
     ),
-    "export (a run)": Reader("encoder", ("model.json", "states/*/*"), _encoder, 25),
+    "export (a run)": Reader("encoder", ("model.json", "seals.json", "states/*/*"), _encoder, 25),
     "embed (a SavedModel)": Reader(
-        "exported", ("saved_model/*.pb", "saved_model/*/*"), _embedder("exported"), 15
+        "exported", ("saved_model/*.*", "saved_model/*/*"), _embedder("exported"), 15
     ),
     "classify": Reader(
         "finetuned", ("seed0/fold1/model.json", "seed0/fold1/selected/*"), _classifier, 10
     ),
-    "benchmark (embeddings)": Reader("embeddings", ("embeddings/*",), _embeddings, 120),
-    "study (predictions)": Reader("finetuned", ("seed0/fold1/selected.npz",), _predictions, 90),
+    "benchmark (embeddings)": Reader("embeddings", ("embeddings/*",), _embeddings, 110),
+    "study (predictions)": Reader("finetuned", ("seed0/fold1/selected.npz",), _predictions, 70),
 }
 
 

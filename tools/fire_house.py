@@ -16,9 +16,10 @@ import numpy as np
 import soundfile
 from fire_contents import contents, differences
 from fire_process import DONE, Ended, Trouble, run_command
+from PIL import Image
 
 CLASSES = ("bell", "rain", "wind")
-NUM_RECORDINGS = 12
+NUM_RECORDINGS, NUM_PICTURES = 12, 9
 RATE_HZ = 16000
 SMALL_FILE = "small.gin"
 # Steps enough that several checkpoints are written, and no more.
@@ -51,6 +52,9 @@ pretrain/fit.checkpoint_every_steps = 3
 pretrain/fit.log_every_steps = 2
 RandomPadCrop.seconds = 0.2
 CLIP_SECONDS = 0.3
+small_resnet.widths = (4, 4)
+small_resnet.embedding_size = 8
+IMAGE_SIZE = 16
 finetune/fit.checkpoint_every_steps = 3
 finetune/fit.log_every_steps = 2
 embed.shard_size = 2
@@ -108,6 +112,20 @@ COMMANDS = {
             "--gin_bindings=import_clips.processes=2",
         ),
     ),
+    "pictured": Command(
+        "import",
+        (
+            *_configured(
+                "import",
+                "import/image_folder.gin",
+                SOURCE_DIR="pictures",
+                IMAGE_SIDE=16,
+                LABELLED_BY_FOLDER=True,
+            ),
+            "--gin_bindings=import_clips.clips_per_shard=2",
+            "--gin_bindings=import_clips.processes=2",
+        ),
+    ),
     "prepared": Command("prepare", _configured("prepare", *_SCENES, DATA_DIR="prepared/data")),
     "separator": Command(
         "train_separator",
@@ -125,6 +143,20 @@ COMMANDS = {
         ),
         ("separator",),
     ),
+    "masks": Command(
+        "control_channels",
+        (
+            *_configured(
+                "control_channels",
+                *_SCENES,
+                KIND="random_masks",
+                REFERENCE="channels",
+                DATA_DIR="prepared/data",
+            ),
+            "--gin_bindings=control_channels.masks=@RandomMasks()",
+        ),
+        ("channels",),
+    ),
     "encoder": Command(
         "pretrain",
         _configured(
@@ -135,6 +167,20 @@ COMMANDS = {
             DATA_DIR="prepared/data",
         ),
         ("channels",),
+    ),
+    "image_encoder": Command(
+        "pretrain",
+        (
+            *_configured(
+                "pretrain",
+                "data/images.gin",
+                "objectives/similarity.gin",
+                *_TINY,
+                IMPORTED_IMAGES="pictured",
+            ),
+            "--gin_bindings=ENCODER=@small_resnet",
+        ),
+        ("pictured",),
     ),
     "embeddings": Command(
         "embed",
@@ -169,7 +215,7 @@ COMMANDS = {
 
 
 def write_inputs(folder: Path, seed: int = 0) -> None:
-    """Writes recordings of three kinds of noise, a table of their labels, and small.gin."""
+    """Writes recordings of three kinds of noise, a table of labels, pictures, and small.gin."""
     generator = np.random.default_rng(seed)
     recordings = folder / "recordings"
     recordings.mkdir(parents=True)
@@ -182,7 +228,19 @@ def write_inputs(folder: Path, seed: int = 0) -> None:
         soundfile.write(recordings / f"{name}.{ending}", np.clip(noise, -0.9, 0.9), RATE_HZ)
         lines.append(f"{name}.{ending},{label},{1 + number // 3 % 2},{name}")
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    write_pictures(folder / "pictures", generator)
     (folder / SMALL_FILE).write_text(_SMALL)
+
+
+def write_pictures(folder: Path, generator: np.random.Generator) -> None:
+    """Writes small images into a folder for each class, of the forms that are read."""
+    for number in range(NUM_PICTURES):
+        label = CLASSES[number % len(CLASSES)]
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        height, width = generator.integers(12, 40, 2)
+        image = Image.fromarray(generator.integers(0, 256, (height, width, 3), np.uint8))
+        mode, ending = (("RGB", "png"), ("L", "jpg"), ("CMYK", "jpg"))[number // 3 % 3]
+        image.convert(mode).save(folder / label / f"{number}.{ending}")
 
 
 class House:

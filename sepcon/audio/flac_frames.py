@@ -68,7 +68,7 @@ def flac_layout(descriptor: int, magic: bytes, start: int, stop: int, size: int)
       size: of the file.
     """
     info = _StreamInfo(os.pread(descriptor, _STREAM_INFO_BYTES, start))
-    as_it_is = Layout(magic, Part(b"", start, stop) if stop < size else None)
+    as_it_is = Layout(magic, Part(b"", start, stop) if start or stop < size else None)
     if len(info.data) < _STREAM_INFO_BYTES:
         return as_it_is
     begin = max(start, stop - _MOST_FRAME_BYTES)

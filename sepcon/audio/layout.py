@@ -21,6 +21,10 @@ SEVERAL = (
     "holds several recordings one behind the other ({what}), of which only the first would be "
     "heard; cut it into parts"
 )
+SIDE_BY_SIDE = (
+    "holds several streams of sound side by side, of which only the first would be heard; write "
+    "each into a file of its own"
+)
 
 
 @dataclasses.dataclass(frozen=True)

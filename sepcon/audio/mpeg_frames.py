@@ -85,7 +85,8 @@ def mpeg_layout(descriptor: int, magic: bytes, start: int, stop: int) -> Layout:
     if place > start and count < _SURE_FRAMES:
         return Layout(magic)  # Two headers may stand in noise by chance: the decoder shall judge.
     if claimed is not None and claimed and count <= claimed + _TOLERATED_FRAMES:
-        return Layout(magic)  # The decoder tells if there are fewer.
+        # The decoder tells if there are fewer. Of a tag it believes the length.
+        return Layout(magic, Part(b"", place, stop) if place > start > 0 else None)
     if claimed is not None:
         at = frame.info_offset + 8
         head = head[:at] + struct.pack(">I", count) + head[at + 4 :]

@@ -7,6 +7,7 @@ import struct
 
 _SEARCH_BYTES = 1 << 20
 _ID3_HEAD_BYTES = 10
+_PADDING_BYTES = 1 << 16
 
 
 def behind_tags(descriptor: int) -> int:
@@ -14,7 +15,14 @@ def behind_tags(descriptor: int) -> int:
     start = 0
     while (head := os.pread(descriptor, _ID3_HEAD_BYTES, start))[:3] == b"ID3" and len(head) == 10:
         start += 10 + _seven_bits(head[6:]) + (10 if head[5] & 0x10 else 0)
-    return start
+    return _behind_padding(descriptor, start) if start else 0
+
+
+def _behind_padding(descriptor: int, start: int) -> int:
+    """Behind zeros that a tag does not count in, before a file that no decoder would look for."""
+    data = os.pread(descriptor, _PADDING_BYTES, start)
+    rest = data.lstrip(b"\0")
+    return start + len(data) - len(rest) if rest.startswith(b"fLaC") else start
 
 
 def before_tags(descriptor: int, size: int, *, search: bool = False) -> int:

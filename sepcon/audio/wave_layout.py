@@ -24,6 +24,7 @@ _WAV_CHUNKS = frozenset(
 _CHUNKS_BEHIND = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"_PMX", b"cue ", b"smpl")
 _NAME_LETTERS = frozenset((string.ascii_letters + string.digits + " _-.").encode())
 _WAVE64_HEAD, _WAVE64_CHUNK = 40, 24
+_ADPCM = (0x02, 0x11)  # Microsoft's, IMA's
 
 
 @dataclasses.dataclass
@@ -66,7 +67,7 @@ def wav_layout(descriptor: int, magic: bytes, start: int, stop: int, size: int) 
     end = size
     if is_open:
         end = _before_chunk(descriptor, before_tags(descriptor, size, search=True), order)
-        end = max(end, seen.audio)
+        end = seen.audio + _whole_blocks(seen.format, max(0, end - seen.audio))
     foreign = magic[:4] == b"BW64" or (magic[:4] == b"RF64" and is_open)
     if not (never_closed or (is_open and end < size) or seen.unpadded or foreign):
         return Layout(magic)
@@ -128,6 +129,14 @@ def _before_chunk(descriptor: int, stop: int, order: str) -> int:
         in (len(tail), len(tail) + 1)
     ]
     return _before_chunk(descriptor, min(ends), order) if ends else stop
+
+
+def _whole_blocks(format: bytes, num_bytes: int) -> int:
+    """Without the part of a block at the end, of which the decoder would make noise."""
+    if len(format) < 14:
+        return num_bytes
+    tag, block = struct.unpack("<H10xH", format[:14])
+    return num_bytes // block * block if tag in _ADPCM and block else num_bytes
 
 
 def _padded(length: int) -> int:

@@ -146,9 +146,14 @@ class TrainingStream:
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         return batches.with_options(options)
 
+    @property
+    def _width(self) -> int:
+        return self.examples.num_uniforms + self.num_uniforms
+
     def _drawn(self, start_step: int, rows: range) -> tf.data.Dataset:
         """Positions int64 [n] and uniforms float32 [n, ...] of the examples, some at a time."""
-        width = self.examples.num_uniforms + self.num_uniforms
+        # One column at least: `unbatch` of rows without any element ends in a segmentation fault.
+        width = max(1, self._width)
         parts = [
             rows[start : start + _ROWS_AT_ONCE] for start in range(0, len(rows), _ROWS_AT_ONCE)
         ]
@@ -171,6 +176,7 @@ class TrainingStream:
 
     def _examples(self, position: tf.Tensor, uniforms: tf.Tensor) -> Example:
         """Reads an example [], or several [n], and adds what the stream knows of them."""
+        uniforms = uniforms[..., : self._width]
         example = self._read(position, uniforms)
         if taken := _OWN_KEYS & set(example):
             raise ValueError(

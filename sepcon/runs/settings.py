@@ -7,11 +7,14 @@ too: nothing in it is evaluated, and what an earlier version has written can be 
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 # Text in quotes, which is left as it is; the name of a macro; what is referred to.
 _TOKEN = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|%[\w./]+|@[\w./]+(?:\(\))?""")
+_QUOTED = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")""")
 _MOST_MACROS_DEEP = 20
 
 
@@ -104,6 +107,36 @@ def changes(
     return found
 
 
+def has_moved(change: Change, roots: Sequence[Path]) -> bool:
+    """Whether two values differ only by where a folder lay whose paths they name.
+
+    Args:
+      change: the values.
+      roots: the folders that may have been moved or renamed, where they are now. A path into one of
+        them is the same as an earlier one that ends alike, if that one is gone.
+    """
+    if change.before is None or change.now is None:
+        return False
+    before, now = (_QUOTED.split(each) for each in (change.before, change.now))
+    return len(before) == len(now) and all(
+        _is_same_place(one[1:-1], other[1:-1], roots)
+        if number % 2
+        else _plain(one) == _plain(other)
+        for number, (one, other) in enumerate(zip(before, now, strict=True))
+    )
+
+
+def _is_same_place(before: str, now: str, roots: Sequence[Path]) -> bool:
+    if before == now:
+        return True
+    old, new = Path(before), Path(now)
+    for root in roots if old.is_absolute() else ():
+        inside = new.relative_to(root).parts if new.is_relative_to(root) else ()
+        if inside and old.parts[-len(inside) :] == inside:
+            return not os.path.exists(old) or os.path.realpath(old) == os.path.realpath(new)
+    return False
+
+
 class _Reader:
     """Follows the references of a configuration."""
 
@@ -167,7 +200,7 @@ def _statements(text: str) -> Iterator[tuple[str, str]]:
 
 def _plain(value: str) -> str:
     """A value without what says nothing: spaces, the kind of quotes, 3.0 in place of 3."""
-    parts = re.split(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")""", value)
+    parts = _QUOTED.split(value)
     for place, part in enumerate(parts):
         if place % 2 == 0:
             part = re.sub(r"\s+", "", part).replace("[", "(").replace("]", ")")

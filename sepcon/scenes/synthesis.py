@@ -140,8 +140,9 @@ def modes(
 ) -> Array:
     """Sum of exponentially decaying sinusoids: what a struck body rings like.
 
-    With n = HOP a + b every damped rotation factors into one that depends on a and one on b, so
-    that the sum over modes is a matrix product.
+    With n = HOP a + b every damped rotation factors into one that depends on a and one on b. They
+    are added up one by one, in float32: a matrix product would round as BLAS pleases, which
+    depends on the machine and on the number of its threads.
 
     Args:
         frequency_hz: [modes]; those above the band are left out.
@@ -158,7 +159,11 @@ def modes(
     coarse = np.exp(np.outer(np.arange(num_samples // HOP) * HOP, rate)) * weights
     fine = np.exp(np.outer(rate, np.arange(HOP)))
     left = np.hstack([coarse.real, -coarse.imag]).astype(np.float32)
-    return (left @ np.vstack([fine.real, fine.imag]).astype(np.float32)).ravel()
+    right = np.vstack([fine.real, fine.imag]).astype(np.float32)
+    total = np.zeros((len(left), HOP), np.float32)
+    for column, row in zip(left.T, right, strict=True):
+        total += column[:, None] * row
+    return total.ravel()
 
 
 def place(num_samples: int, onsets_seconds: Array, sounds: list[Array]) -> Array:

@@ -318,9 +318,18 @@ _MAKERS: dict[str, Maker] = {
 
 @dataclass(frozen=True)
 class SyntheticEvents:
-    """Endless labelled clips that need no file: event `seed` of a class is always the same."""
+    """Endless labelled clips that need no file: event `seed` of a class is always the same.
+
+    Attributes:
+      class_names: of the classes, in order.
+      version: another one for any change after which events sound otherwise. Scenes are named
+        after it, so that those of other events are never taken for these.
+      sample_rate_hz: of all events.
+      max_samples: of the longest event.
+    """
 
     class_names: ClassVar[tuple[str, ...]] = tuple(_MAKERS)
+    version: ClassVar[str] = "e8a57efe"
     sample_rate_hz: ClassVar[int] = SAMPLE_RATE_HZ
     max_samples: ClassVar[int] = MAX_SAMPLES
 

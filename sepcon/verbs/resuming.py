@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Literal
 
 from sepcon.errors import SepconError, printable
 from sepcon.runs import run_folder
-from sepcon.runs.settings import Change, Setting, Settings, changes, read_settings
+from sepcon.runs.settings import Change, Setting, Settings, changes, has_moved, read_settings
 from sepcon.verbs.registry import CONFIGURABLES, VERBS
 
 Rule = Literal["free", "noted", "compared", "refused"]
@@ -307,7 +308,12 @@ def check(
     if not earlier or not config_text or not (under_way or finished):
         return []
     before, now = _renamed(read_settings(earlier, verb)), read_settings(config_text, verb)
-    found = [each for each in changes(before, now, default_of) if rule_of(each.setting) != "free"]
+    roots = _folders_of(run_dir)
+    found = [
+        each
+        for each in changes(before, now, default_of)
+        if rule_of(each.setting) != "free" and not has_moved(each, roots)
+    ]
     wrong = found if finished else [e for e in found if rule_of(e.setting) == "refused"]
     # Folders of earlier versions say the same by settings of other names.
     if _is_of_another_version(before):
@@ -320,6 +326,12 @@ def check(
             "settings it began with, or another --run_dir"
         )
     return found
+
+
+def _folders_of(run_dir: Path) -> list[Path]:
+    """The folder of a run, and those of runs around it: that of its study."""
+    folder = Path(os.path.abspath(run_dir))
+    return [each for each in (folder, *folder.parents) if (each / run_folder.CONFIG_FILE).is_file()]
 
 
 def keep_configuration(

@@ -8,7 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from audio_bytes import ID3V2, PIPE, RATE, chunk, encoded, fmt, riff, stored, tone, without_length
+from audio_bytes import (
+    ID3V2,
+    PIPE,
+    RATE,
+    chunk,
+    encoded,
+    fmt,
+    ogg_page,
+    ogg_pages,
+    riff,
+    stored,
+    tone,
+    without_length,
+)
 
 from sepcon.audio.decode import decode_file
 from sepcon.audio.files import AudioError, open_audio, read_header
@@ -137,6 +150,17 @@ def test_an_id3_tag_in_front_is_passed_over(tmp_path: Path, kind: str) -> None:
         np.testing.assert_array_equal(decode_file(path), whole)
 
 
+@pytest.mark.parametrize("kind", ["flac", "mp3", "streamed flac"])
+def test_padding_that_an_id3_tag_does_not_count_in_is_passed_over(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(KINDS[kind])
+    whole = decode_file(path)
+    path.write_bytes(ID3V2 + b"\0" * 777 + KINDS[kind])
+    np.testing.assert_array_equal(decode_file(path), whole)
+
+
 @pytest.mark.parametrize("kind", ["vorbis", "opus"])
 @pytest.mark.parametrize("tag", ["none", "ID3v1", "text"])
 def test_a_cut_ogg_file_is_found_also_before_a_tag(tmp_path: Path, kind: str, tag: str) -> None:
@@ -164,6 +188,70 @@ def test_a_chain_of_ogg_streams_is_named_and_not_heard_in_part(tmp_path: Path) -
     (tmp_path / "x.ogg").write_bytes(KINDS["vorbis"] * 2)
     with pytest.raises(AudioError, match="several recordings one behind the other"):
         decode_file(tmp_path / "x.ogg")
+
+
+OPUS = ogg_pages(KINDS["opus"])
+
+
+def long_opus() -> list[bytes]:
+    """Pages of two seconds: two of headers, then of a second each."""
+    file = io.BytesIO()
+    noise = 0.1 * np.random.default_rng(0).normal(size=4 * RATE)
+    soundfile.write(file, noise, RATE, format="OGG", subtype="OPUS")
+    return ogg_pages(file.getvalue())
+
+
+def test_pages_of_ogg_that_are_missing_are_found(tmp_path: Path) -> None:
+    pages = long_opus()
+    assert len(pages) >= 5
+    (tmp_path / "x.opus").write_bytes(b"".join(pages[:3] + pages[4:]))
+    with pytest.raises(AudioError, match=r"damaged, pages before byte \d+ are missing"):
+        decode_file(tmp_path / "x.opus")
+
+
+def test_a_station_that_was_listened_to_later_is_heard(tmp_path: Path) -> None:
+    """Between the headers and the first page of sound others were sent."""
+    pages = long_opus()
+    (tmp_path / "x.opus").write_bytes(b"".join(pages))
+    whole = decode_file(tmp_path / "x.opus")
+    (tmp_path / "x.opus").write_bytes(b"".join(pages[:2] + pages[3:]))
+    assert len(whole) - RATE - 400 <= len(decode_file(tmp_path / "x.opus")) < len(whole)
+
+
+@pytest.mark.parametrize("position", [-1, 48_000])
+def test_an_end_of_ogg_before_its_sound_is_found(tmp_path: Path, position: int) -> None:
+    """libsndfile would hear a part without a word."""
+    pages = long_opus()
+    pages[-1] = ogg_page(pages[-1], position=position)
+    (tmp_path / "x.opus").write_bytes(b"".join(pages))
+    with pytest.raises(AudioError, match="does not say where the sound ends"):
+        decode_file(tmp_path / "x.opus")
+
+
+def test_an_end_of_ogg_that_cuts_the_last_page_is_heard_so(tmp_path: Path) -> None:
+    pages = long_opus()
+    (tmp_path / "x.opus").write_bytes(b"".join(pages))
+    whole = decode_file(tmp_path / "x.opus")
+    end = struct.unpack("<q", pages[-1][6:14])[0]
+    pages[-1] = ogg_page(pages[-1], position=end - 900)
+    (tmp_path / "x.opus").write_bytes(b"".join(pages))
+    np.testing.assert_array_equal(decode_file(tmp_path / "x.opus"), whole[:-300])
+
+
+def test_streams_of_sound_side_by_side_are_named_and_not_heard_in_part(tmp_path: Path) -> None:
+    others = [ogg_page(page, serial=4242) for page in OPUS]
+    beside = [OPUS[0], others[0], *OPUS[1:-1], *others[1:], OPUS[-1]]
+    (tmp_path / "x.opus").write_bytes(b"".join(beside))
+    with pytest.raises(AudioError, match="several streams of sound side by side"):
+        decode_file(tmp_path / "x.opus")
+
+
+def test_a_stream_of_something_else_beside_the_sound_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "x.opus").write_bytes(KINDS["opus"])
+    whole = decode_file(tmp_path / "x.opus")
+    head = ogg_page(OPUS[0].replace(b"OpusHead", b"fishead\0"), serial=4242)
+    (tmp_path / "x.opus").write_bytes(b"".join([OPUS[0], head, *OPUS[1:]]))
+    np.testing.assert_array_equal(decode_file(tmp_path / "x.opus"), whole)
 
 
 def test_a_flac_file_without_its_end_is_found_though_a_tag_stands_there(tmp_path: Path) -> None:

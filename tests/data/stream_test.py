@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.clips import ClipDataset, from_reader, subset
+from sepcon.data.examples import Example, ExamplesInRows, ReadExample
 from sepcon.data.stream import TrainingStream
 from sepcon.errors import SepconError
 
@@ -192,6 +193,38 @@ def test_more_uniforms_leave_order_and_crops_as_they_are() -> None:
     for got, expected in zip(take(stream(num_uniforms=9), 0, 5), REFERENCE[:5], strict=True):
         np.testing.assert_array_equal(got["audio"], expected["audio"])
     assert take(stream(num_uniforms=0), 0, 1)[0]["uniforms"].shape == (4, 0)
+
+
+class Numbered:
+    """Examples that are their number, of which neither reading nor training takes a chance."""
+
+    name, num_examples, num_uniforms, class_names = "numbers", 6, 0, ()
+
+    def reader(self) -> ReadExample:
+        def read(position: tf.Tensor, uniforms: tf.Tensor) -> Example:
+            assert uniforms.shape == (0,)
+            return {"id": tf.strings.as_string(position), "number": position}
+
+        return read
+
+
+class NumberedInRows(Numbered):
+    def row_reader(self) -> ReadExample:
+        def read(positions: tf.Tensor, uniforms: tf.Tensor) -> Example:
+            assert uniforms.shape[1:] == (0,)
+            return {"id": tf.strings.as_string(positions), "number": positions}
+
+        return read
+
+
+@pytest.mark.parametrize("examples", [Numbered(), NumberedInRows()])
+def test_a_stream_without_any_random_number_trains_like_others(examples: Any) -> None:
+    """TensorFlow's `unbatch` of rows without elements ends the process."""
+    assert isinstance(examples, ExamplesInRows) == isinstance(examples, NumberedInRows)
+    batches = take(stream(examples=examples, num_uniforms=0), 0, 3)
+    assert [batch["uniforms"].shape for batch in batches] == [(4, 0)] * 3
+    epochs = np.concatenate([batch["number"] for batch in batches]).reshape(2, 6)
+    assert np.sort(epochs).tolist() == [list(range(6))] * 2
 
 
 def test_another_seed_gives_another_stream() -> None:

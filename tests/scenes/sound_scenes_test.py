@@ -1,3 +1,4 @@
+import dataclasses
 import multiprocessing
 import os
 import time
@@ -14,10 +15,12 @@ from import_fixtures import write_gtzan
 from sepcon.data.clips import with_sources
 from sepcon.datasets.esc50 import layout
 from sepcon.errors import SepconError
+from sepcon.scenes import recordings
 from sepcon.scenes.prepared_scenes import sound_scenes
 from sepcon.scenes.recipe import SPLITS, SceneRecipe
-from sepcon.scenes.recordings import open_recordings
+from sepcon.scenes.recordings import earlier_identities_of, open_recordings
 from sepcon.scenes.sound_scenes import sound_scenes_dataset_builder as scenes
+from sepcon.scenes.synthetic import SyntheticEvents
 
 TINY = SceneRecipe(
     scene_seconds=0.25, num_train=6, num_validation=3, num_test=4, synthetic_clips_per_class=4
@@ -100,6 +103,38 @@ def test_the_same_recipe_gives_the_same_bytes_in_another_folder(
     )
     assert len(first) == 3
     assert first == second
+
+
+def test_the_name_of_scenes_comes_from_their_recipe_and_not_from_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samples are rounded by the machine that makes them: the same recipe would have two names."""
+
+    def generate(*_: object) -> np.ndarray:
+        raise AssertionError("the generator was asked")
+
+    monkeypatch.setattr(SyntheticEvents, "generate", generate)
+    config = scenes.SoundScenesConfig(name="tiny", recipe=SceneRecipe())
+    assert config.resolved(str(tmp_path)).name == "synthetic_d054ca03"
+    assert config.resolved(None).name == "synthetic_d054ca03"
+
+
+@pytest.mark.parametrize("earlier", earlier_identities_of("synthetic"))
+def test_scenes_that_versions_before_called_otherwise_are_found(
+    tmp_path: Path, earlier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(SyntheticEvents, "version", earlier)
+        patch.setattr(recordings, "_EARLIER_IDENTITIES", ())
+        name = scenes.SoundScenesConfig(name="tiny", recipe=TINY).resolved(None).name
+    config = scenes.SoundScenesConfig(name="tiny", recipe=TINY)
+    assert config.resolved(str(tmp_path)).name == config.resolved(None).name != name
+    directory = tmp_path / "sound_scenes" / name / "1.0.0"
+    directory.mkdir(parents=True)
+    (directory / "dataset_info.json").touch()
+    assert config.resolved(str(tmp_path)).name == name
+    other = scenes.SoundScenesConfig(name="tiny", recipe=dataclasses.replace(TINY, num_test=5))
+    assert other.resolved(str(tmp_path)).name == other.resolved(None).name
 
 
 def test_another_recipe_has_a_folder_of_its_own(tmp_path: Path) -> None:

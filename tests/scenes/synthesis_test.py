@@ -39,6 +39,24 @@ def test_modes_above_the_band_are_left_out() -> None:
     assert np.abs(silent).max() == 0.0
 
 
+@pytest.mark.parametrize("num_samples", [1600, 20_016])
+def test_modes_are_added_up_one_by_one_whatever_blas_does(num_samples: int) -> None:
+    """To the bit, with each product and each sum rounded to float32."""
+    rng, count = np.random.default_rng(7), 10
+    hertz, decays = rng.uniform(100, 5000, count), rng.uniform(0.1, 1.0, count)
+    amplitudes, phases = rng.uniform(0.1, 1.0, count), rng.uniform(0.0, 6.28, count)
+    found = synthesis.modes(hertz, decays, amplitudes, phases, num_samples)
+    rate = (-1.0 / decays + 2j * np.pi * hertz) / RATE
+    for sample in (0, 1, 777, num_samples - 19, num_samples - 1):
+        coarse = np.exp(sample // HOP * HOP * rate) * (amplitudes * np.exp(1j * phases))
+        fine = np.exp(rate * (sample % HOP))
+        total = np.float32(0.0)
+        for one, other in (*zip(coarse.real, fine.real, strict=True),
+                           *zip(-coarse.imag, fine.imag, strict=True)):  # fmt: skip
+            total += np.float32(one) * np.float32(other)
+        assert found[sample] == total
+
+
 def test_periodic_has_the_harmonics_asked_for(rng: np.random.Generator) -> None:
     amplitudes = np.array([1.0, 0.0, 0.5, 0.25])
     wave = synthesis.periodic(rng, np.full(RATE // HOP, 400.0), amplitudes)

@@ -149,6 +149,15 @@ def test_event_is_a_function_of_class_and_seed(class_index: int, seed: int) -> N
     assert len(other) != len(first) or np.abs(other - first).max() > 0.01
 
 
+def test_events_are_those_of_their_version() -> None:
+    """Whoever changes what is heard gives `version` another value, and this test its numbers."""
+    assert EVENTS.version == "e8a57efe"
+    magnitudes = [np.abs(EVENTS.generate(n, 0)).sum() for n in range(len(EVENTS.class_names))]
+    expected = [3075.3, 4559.1, 39.3, 65.9, 9977.7, 1382.9, 142.6, 2399.4, 156.6, 325.9, 499.5,
+                168.0, 161.6, 491.1, 359.4, 639.0, 2036.5, 4892.3]  # fmt: skip
+    np.testing.assert_allclose(magnitudes, expected, rtol=1e-3)
+
+
 @pytest.mark.parametrize("class_index, seed", [(-1, 0), (len(EVENTS.class_names), 0), (0, -1)])
 def test_arguments_out_of_range_are_named(class_index: int, seed: int) -> None:
     with pytest.raises(ValueError, match=r"(class_index|seed): got -?\d+, expected"):

@@ -54,3 +54,31 @@ def without_length(flac: bytes) -> bytes:
     changed[21] &= 0xF0
     changed[22:26] = b"\0" * 4
     return bytes(changed)
+
+
+def ogg_pages(data: bytes) -> list[bytes]:
+    """The pages of an Ogg file."""
+    pages = []
+    while data:
+        head = 27 + data[26]
+        size = head + sum(data[27:head])
+        pages.append(data[:size])
+        data = data[size:]
+    return pages
+
+
+def ogg_page(page: bytes, *, position: int | None = None, serial: int | None = None) -> bytes:
+    """A page with another position of its end or another number of its stream, and its checksum."""
+    changed = bytearray(page)
+    if position is not None:
+        changed[6:14] = struct.pack("<q", position)
+    if serial is not None:
+        changed[14:18] = struct.pack("<I", serial)
+    changed[22:26] = b"\0" * 4
+    checksum = 0
+    for byte in changed:
+        checksum ^= byte << 24
+        for _ in range(8):
+            checksum = (checksum << 1 ^ (0x04C11DB7 if checksum >> 31 else 0)) & 0xFFFFFFFF
+    changed[22:26] = struct.pack("<I", checksum)
+    return bytes(changed)

@@ -103,6 +103,55 @@ def test_each_setting_is_treated_by_its_rule(tmp_path, capsys, name, rule, param
     assert "nothing to do" in capsys.readouterr().err
 
 
+def of_study(root: Path) -> str:
+    """What a row of a study reads: a path inside, one beside it, and one elsewhere."""
+    return (
+        "pretrain.views = @LogMelViews()\n"
+        f"LogMelViews.separators = ['{root}/separators/a', \"{root}/separators/b\"]\n"
+        "pretrain.examples = @ClipExamples()\n"
+        f"ClipExamples.channels = ('{root}/channels', '/elsewhere/channels')\n"
+    )
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_study_that_was_moved_goes_on_where_it_is(tmp_path, capsys, finished):
+    old, new = tmp_path / "old" / "study", tmp_path / "new" / "renamed"
+    assert start(old, "study.only = ()\n", "study")
+    assert start(old / "rows" / "a", of_study(old), "pretrain")
+    if finished:
+        run_folder.finish(old / "rows" / "a", {})
+    new.parent.mkdir()
+    old.rename(new)
+    capsys.readouterr()
+    row = new / "rows" / "a"
+    assert start(row, of_study(new), "pretrain") != finished
+    assert "other settings" not in capsys.readouterr().err
+    # What lies elsewhere has not moved with it.
+    other = of_study(new).replace("/elsewhere", "/anywhere")
+    assert ("ClipExamples.channels" in refused(row, other, "pretrain")) == finished
+    other = of_study(new).replace("separators/b", "separators/c")
+    assert "LogMelViews.separators" in refused(row, other, "pretrain")
+
+
+def test_a_path_that_is_still_there_is_another_one_than_that_in_the_study(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    assert start(new, "study.only = ()\n", "study")
+    assert start(new / "a", of_study(old), "pretrain")
+    for name in ("a", "b"):
+        (old / "separators" / name).mkdir(parents=True)
+        (new / "separators" / name).mkdir(parents=True)
+    assert "LogMelViews.separators" in refused(new / "a", of_study(new), "pretrain")
+    # A link from the old place to the new one is the same place.
+    (old / "separators").rename(tmp_path / "gone")
+    (old / "separators").symlink_to(new / "separators")
+    assert refused(new / "a", of_study(new), "pretrain") == ""
+
+
+def test_a_run_beside_others_is_no_study(tmp_path):
+    assert start(tmp_path / "a", of_study(tmp_path / "old"), "pretrain")
+    assert "separators" in refused(tmp_path / "a", of_study(tmp_path / "new"), "pretrain")
+
+
 def test_before_a_step_is_saved_everything_may_change(tmp_path):
     assert start(tmp_path, "pretrain.seed = 0\n", "pretrain", under_way=False)
     assert start(tmp_path, "pretrain.seed = 1\n", "pretrain", under_way=False)

@@ -6,18 +6,19 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from sepcon.audio.samples import SAMPLE_RATE_HZ
-from sepcon.data.prepared import ordered_key
+from sepcon.data.prepared import is_prepared, ordered_key
 from sepcon.datasets.esc50.prepared_esc50 import NAME as ESC50
 from sepcon.datasets.esc50.prepared_esc50 import prepared_folder
 from sepcon.runs.progress import Progress
 from sepcon.scenes.recipe import SPLITS, Mixer, SceneRecipe
-from sepcon.scenes.recordings import identity_of, open_recordings
+from sepcon.scenes.recordings import earlier_identities_of, identity_of, open_recordings
 
 _VERSION = "1.0.0"
 
@@ -46,25 +47,39 @@ class SoundScenesConfig(tfds.core.BuilderConfig):
     def resolved(self, data_dir: str | None) -> SoundScenesConfig:
         """Returns this config named after everything that the scenes depend on.
 
-        Two recipes, or the same recipe on other recordings, never share a folder.
+        Two recipes, or the same recipe on other recordings, never share a folder. Where versions
+        before have prepared the same scenes under another name, that one is returned.
+
+        Args:
+          data_dir: where prepared data sets lie; None where that is not known yet.
         """
         clips_dir = self.clips_dir
         if self.clips == ESC50 and clips_dir is None and data_dir is not None:
             clips_dir = str(prepared_folder(data_dir))
-        content = {
-            "recipe": dataclasses.asdict(self.recipe),
-            "clips": self.clips,
-            "recordings": identity_of(self.clips, clips_dir),
-        }
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+        name = self._name(identity_of(self.clips, clips_dir))
+        earlier = [self._name(identity) for identity in earlier_identities_of(self.clips)]
+        there = (each for each in (name, *earlier) if _is_prepared(data_dir, each))
         return SoundScenesConfig(
-            name=f"{self.clips}_{digest}",
+            name=next(there, name),
             description=self.description,
             clips=self.clips,
             clips_dir=clips_dir,
             recipe=self.recipe,
             max_skipped_share=self.max_skipped_share,
         )
+
+    def _name(self, recordings: str) -> str:
+        content = {
+            "recipe": dataclasses.asdict(self.recipe),
+            "clips": self.clips,
+            "recordings": recordings,
+        }
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+        return f"{self.clips}_{digest}"
+
+
+def _is_prepared(data_dir: str | None, name: str) -> bool:
+    return data_dir is not None and is_prepared(Path(data_dir, Builder.name, name, _VERSION))
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
