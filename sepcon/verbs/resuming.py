@@ -76,7 +76,7 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
             "classifier_epochs validation_share validate_every_epochs labels_per_class linear",
         },
         "classify": {"free": "model files top"},
-        "export": {"compared": "model step hop_seconds licence"},
+        "export": {"free": "format", "compared": "model step hop_seconds seconds licence"},
         "embed": {"noted": "batch_size", "compared": "model clips shard_size patches"},
         "benchmark": {"noted": "measure"},
         "study": {
