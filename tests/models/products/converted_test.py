@@ -99,7 +99,7 @@ def test_a_model_that_gives_other_numbers_is_not_written(runs, tmp_path, monkeyp
 
     wrong = dataclasses.replace(conversion.CONVERSIONS["tflite"], open_runner=open_wrong)
     monkeypatch.setitem(write_converted.CONVERSIONS, "tflite", wrong)
-    with pytest.raises(SepconError, match="embedding is 0.001 from that of the SavedModel"):
+    with pytest.raises(SepconError, match=r"embedding is 0\.001 from that of the SavedModel"):
         export(run_dir=tmp_path, model=runs / "encoder", format="tflite")
     assert not list(tmp_path.glob("tflite*"))
     monkeypatch.undo()
