@@ -296,6 +296,7 @@ CONFIGURABLES = (
     "sepcon.tasks.supervised:supervised",
     "sepcon.training.optimizers:lars",
     "sepcon.training.loop:fit",
+    "sepcon.training.metric_writers:WeightsAndBiases",
     "sepcon.training.optimizers:adam",
     "sepcon.training.optimizers:adamw",
     "sepcon.training.optimizers:sgd",

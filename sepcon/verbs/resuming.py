@@ -213,10 +213,11 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         # How it is trained: what error messages advise to lower may be lowered.
         "fit": {
             "free": "steps_per_call checkpoint_every_steps keep_checkpoints log_every_steps "
-            "summary_every_steps",
+            "summary_every_steps metric_writer",
             "noted": "gradient_clip_norm jit_compile",
             "refused": "keep_state_steps",
         },
+        "WeightsAndBiases": {"free": "project mode"},
         "adam": {"noted": "learning_rate beta_1 beta_2 epsilon"},
         "adamw": {"noted": "learning_rate weight_decay beta_1 beta_2 epsilon not_decayed"},
         "lars": {"noted": "learning_rate momentum weight_decay trust excluded"},
