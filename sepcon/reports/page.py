@@ -26,10 +26,17 @@ _MAX_NAMES_INSIDE = 6
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A picture. Attributes: caption, and png, the file's bytes in base64."""
+    """A picture.
+
+    Attributes:
+      caption: what stands under it.
+      png: the file's bytes in base64.
+      alternative: what it shows, in words, for those who do not see it.
+    """
 
     caption: str
     png: str
+    alternative: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +65,8 @@ class Section:
       figures: pictures.
       clips: sounds.
       code: text shown as it is.
+      together_seconds: how much of the clips their pictures show, where a button plays all clips
+        together; the first is muted then, which the others sum to. 0 for no button.
     """
 
     heading: str
@@ -66,6 +75,7 @@ class Section:
     figures: Sequence[Figure] = ()
     clips: Sequence[Clip] = ()
     code: str = ""
+    together_seconds: float = 0.0
 
 
 def write_report(path: Path, *, title: str, subtitle: str, sections: Sequence[Section]) -> None:
@@ -179,7 +189,9 @@ def line_figure(
         axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1.02))
     elif len(series) > 1:
         axes.legend(fontsize=8)
-    return Figure(caption, _png(figure))
+    curves = [f"{name} from {y[0]:.3g} to {y[-1]:.3g}" for name, (_, y) in series.items() if len(y)]
+    words = f"curves of {y_label} over {x_label}: {', '.join(curves)}"
+    return Figure(caption, _png(figure), words)
 
 
 def interval_curves_figure(
@@ -213,7 +225,13 @@ def interval_curves_figure(
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    return Figure(caption, _png(figure))
+    curves = [
+        f"{name} from {points[0][1]:.3g} to {points[-1][1]:.3g}"
+        for name, points in series.items()
+        if points
+    ]
+    words = f"curves of {y_label} over {x_label}, with intervals: {', '.join(curves)}"
+    return Figure(caption, _png(figure), words)
 
 
 def interval_figure(
@@ -235,7 +253,8 @@ def interval_figure(
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel(x_label)
     axes.grid(axis="x", alpha=0.3)
-    return Figure(caption, _png(figure))
+    points = [f"{name} {value:.3g} ({low:.3g} to {high:.3g})" for name, value, low, high in rows]
+    return Figure(caption, _png(figure), f"{x_label}, with intervals: {', '.join(points)}")
 
 
 def scatter_figure(
@@ -263,7 +282,9 @@ def scatter_figure(
         axes.set_xticks([])
         axes.set_yticks([])
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=1.5)
-    return Figure(caption, _png(figure))
+    titles = ", ".join(title for title, _, _ in panels)
+    words = f"clouds of points ({titles}), in colours: {', '.join(coloured.values())}"
+    return Figure(caption, _png(figure), words)
 
 
 def matrix_figure(caption: str, shares: npt.NDArray[np.float64], names: Sequence[str]) -> Figure:
@@ -285,7 +306,10 @@ def matrix_figure(caption: str, shares: npt.NDArray[np.float64], names: Sequence
         text = f"{100 * shares[row, column]:.0f}"
         axes.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
     figure.colorbar(image, fraction=0.046)
-    return Figure(caption, _png(figure))
+    diagonal = [
+        f"{name} {100 * share:.0f}" for name, share in zip(names, np.diag(shares), strict=True)
+    ]
+    return Figure(caption, _png(figure), f"matrix, percent on its diagonal: {', '.join(diagonal)}")
 
 
 def _spectrogram(waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> str:

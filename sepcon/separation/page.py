@@ -50,7 +50,7 @@ def write_separation_report(root: Path, entries: Sequence[Mapping[str, Any]]) ->
         root / REPORT_FILE,
         title="Separated recordings",
         subtitle=f"{shown}{len(done)} separated, {len(failed)} failed. The channels of a recording "
-        "sum to it; spectrograms show how it begins.",
+        "sum to it, so that it is muted where they play together; spectrograms show how it begins.",
         sections=sections,
     )
 
@@ -69,7 +69,8 @@ def _section(root: Path, entry: Mapping[str, Any]) -> Section:
     facts = f"{entry['seconds']:g} s at {rate_hz} Hz, spectrograms of {shown:.3g} s"
     if entry["averaged_channels"] > 1:
         facts += f", mean of {entry['averaged_channels']} channels"
-    return Section(printable(entry["folder"]), [facts], clips=clips)
+    heading = printable(entry["folder"])
+    return Section(heading, [facts], clips=clips, together_seconds=shown)
 
 
 def _recording_clip(path: str, root: Path, mixture: np.ndarray, rate_hz: int) -> Clip:

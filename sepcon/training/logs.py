@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
 
 from sepcon.runs.json_file import told_if_damaged
 from sepcon.runs.run_folder import write_text
 from sepcon.training.checkpoints import told_if_disk_fails
+from sepcon.training.metric_writers import Guarded, MetricWriter, hyperparameters
 from sepcon.training.step import StepValues
 from sepcon.training.task import Summaries
 
@@ -98,21 +100,35 @@ class RunLog:
     Args:
       run_dir: folder of the run, or None to write nothing (a worker that is not the chief).
       start_step: lines of a later step, left by a run that was killed, are removed.
-      config_text: shown in TensorBoard.
+      config_text: shown in TensorBoard: as it is, and its plain values as hyper-parameters.
+      metric_writer: receives the metrics too.
+
+    Raises:
+      SepconError: the writer cannot be opened.
     """
 
     def __init__(
-        self, run_dir: Path | None, *, start_step: int = 0, config_text: str | None = None
+        self,
+        run_dir: Path | None,
+        *,
+        start_step: int = 0,
+        config_text: str | None = None,
+        metric_writer: MetricWriter | None = None,
     ) -> None:
         self._run_dir = run_dir
         if run_dir is None:
             return
+        plain = hyperparameters(config_text)
+        if metric_writer is not None:
+            metric_writer.open(run_dir, plain)
+        self._metric_writer = Guarded(metric_writer)
         with told_if_disk_fails(run_dir, METRICS_FILE):
             _drop_lines_after(run_dir / METRICS_FILE, start_step)
             self._writer = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
             if config_text:
                 with self._writer.as_default(step=start_step):
                     tf.summary.text("config", "    " + config_text.replace("\n", "\n    "))
+                    hparams.hparams(plain, trial_id=run_dir.resolve().name)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Writes the metrics of a step to metrics.jsonl and TensorBoard.
@@ -134,6 +150,7 @@ class RunLog:
                 for name, value in values.items():
                     tf.summary.scalar(name, value)
             self._writer.flush()
+        self._metric_writer.write(step, values)
 
     def examples(self, step: int, summaries: Summaries) -> None:
         """Writes sounds, each scaled to a peak of 1, and pictures to TensorBoard.
@@ -163,6 +180,7 @@ class RunLog:
         if self._run_dir is not None:
             with told_if_disk_fails(self._run_dir, METRICS_FILE):
                 self._writer.close()
+            self._metric_writer.close()
 
 
 def peak_normalized(waveforms: tf.Tensor) -> tf.Tensor:

@@ -29,6 +29,7 @@ from sepcon.training.distribution import (
     sum_over_workers,
 )
 from sepcon.training.logs import Averages, RunLog
+from sepcon.training.metric_writers import MetricWriter
 from sepcon.training.preflight import check_setup, check_stream
 from sepcon.training.rhythm import Rhythm
 from sepcon.training.step import StepFunction, StepValues
@@ -72,6 +73,7 @@ def fit(
     keep_state_steps: Sequence[int] = (),
     log_every_steps: int = 50,
     summary_every_steps: int | None = None,
+    metric_writer: MetricWriter | None = None,
     validate: Validation | None = None,
     validate_every_steps: int | None = None,
     config_text: str | None = None,
@@ -105,6 +107,7 @@ def fit(
       keep_state_steps: steps after which the weights are kept for ever; 0 is the initial state.
       log_every_steps: steps between two lines of metrics.
       summary_every_steps: steps between two lots of sounds and pictures; None for none.
+      metric_writer: receives the metrics too, such as `WeightsAndBiases`.
       validate: returns metrics of the weights as they are.
       validate_every_steps: steps between two calls of it; with None only in the end.
       config_text: shown in TensorBoard.
@@ -143,7 +146,7 @@ def fit(
         checkpoints = Checkpoints(
             run_dir, named_variables(task.model, optimizer), keep=keep_checkpoints
         )
-        run = _Run(task, stream, strategy, rhythm, run_dir, checkpoints, config_text)
+        run = _Run(task, stream, strategy, rhythm, run_dir, checkpoints, config_text, metric_writer)
         steps = StepFunction(
             task=task,
             optimizer=optimizer,
@@ -178,6 +181,7 @@ class _Run:
         run_dir: Path,
         checkpoints: Checkpoints,
         config_text: str | None,
+        metric_writer: MetricWriter | None,
     ) -> None:
         self._task = task
         self._stream = stream
@@ -200,7 +204,10 @@ class _Run:
         self._averages = Averages(reached.notes.get("averages"))
         self._metrics: dict[str, float] = dict(reached.notes.get("metrics", {}))
         self._log = RunLog(
-            run_dir if self._chief else None, start_step=self._step, config_text=config_text
+            run_dir if self._chief else None,
+            start_step=self._step,
+            config_text=config_text,
+            metric_writer=metric_writer,
         )
         self._waiting = Waiting()
         self._examples: dict[str, tf.Tensor] | None = None

@@ -185,9 +185,19 @@ VERBS = {
     ),
     "export": Verb(
         "sepcon.verbs.export:export",
-        "write an encoder, classifier or separator as a SavedModel that takes raw waveform",
+        "write an encoder, classifier or separator as SavedModel, TensorFlow Lite or ONNX",
         "sepcon export --gin_bindings='MODEL=\"/tmp/sepcon/encoder\"' --run_dir=/tmp/sepcon/export",
-        "The SavedModel is at RUN_DIR/saved_model and loads without sepcon.",
+        "All take raw waveform, need no sepcon and are at RUN_DIR/FORMAT. A SavedModel takes any "
+        "length. tflite and onnx have built-in operations alone and take one length; before they "
+        "are written they are run beside the SavedModel. onnx needs the extra of that name.",
+        flags=(
+            VerbFlag("format", "saved_model by default", "enum", ("saved_model", "tflite", "onnx")),
+            VerbFlag(
+                "seconds",
+                "of tflite and onnx: how long waveforms are; a patch by default, of separators 4",
+                "float",
+            ),
+        ),
         opened_by={"model": "sepcon.models.products.write:open_product"},
     ),
     "embed": Verb(
@@ -286,6 +296,7 @@ CONFIGURABLES = (
     "sepcon.tasks.supervised:supervised",
     "sepcon.training.optimizers:lars",
     "sepcon.training.loop:fit",
+    "sepcon.training.metric_writers:WeightsAndBiases",
     "sepcon.training.optimizers:adam",
     "sepcon.training.optimizers:adamw",
     "sepcon.training.optimizers:sgd",

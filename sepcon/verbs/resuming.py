@@ -77,7 +77,7 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
             "classifier_epochs validation_share validate_every_epochs labels_per_class linear",
         },
         "classify": {"free": "model files top"},
-        "export": {"compared": "model step hop_seconds licence"},
+        "export": {"free": "format", "compared": "model step hop_seconds seconds licence"},
         "embed": {"noted": "batch_size", "compared": "model clips shard_size patches"},
         "benchmark": {"noted": "measure"},
         "study": {
@@ -214,10 +214,11 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         # How it is trained: what error messages advise to lower may be lowered.
         "fit": {
             "free": "steps_per_call checkpoint_every_steps keep_checkpoints log_every_steps "
-            "summary_every_steps",
+            "summary_every_steps metric_writer",
             "noted": "gradient_clip_norm jit_compile precision",
             "refused": "keep_state_steps",
         },
+        "WeightsAndBiases": {"free": "project mode"},
         "adam": {"noted": "learning_rate beta_1 beta_2 epsilon"},
         "adamw": {"noted": "learning_rate weight_decay beta_1 beta_2 epsilon not_decayed"},
         "lars": {"noted": "learning_rate momentum weight_decay trust excluded"},

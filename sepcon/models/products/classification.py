@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -53,11 +53,14 @@ class ClassificationModel(tf.Module):
         self._logits = lambda embedding: classifier.logits(embedding)
         self._graph = WaveformGraph(self._classify, shared=("patch_time_seconds",))
         self._batch_function = trace_calls(self.__call__)
+        self._patch_function = self.classify_patch.get_concrete_function(
+            tf.TensorSpec([None, self._embed.patch_samples], tf.float32, name="waveform")
+        )
 
     @property
     def signatures(self) -> dict[str, Any]:
         """What `tf.saved_model.save` takes as `signatures`."""
-        return {"serving_default": self._batch_function}
+        return {"serving_default": self._batch_function, "patch": self._patch_function}
 
     @property
     def exact_hop_seconds(self) -> float:
@@ -83,8 +86,44 @@ class ClassificationModel(tf.Module):
         """
         return self._graph(waveform)
 
+    @property
+    def exact_patch_seconds(self) -> float:
+        """The length of a patch, which `patch_seconds()` gives in float32."""
+        return self._embed.exact_patch_seconds
+
+    def of_length(self, num_samples: int) -> tuple[Callable[[tf.Tensor], Outputs], list[Any]]:
+        """Returns what classifies waveforms of one length; see `EmbeddingModel.of_length`.
+
+        Returns:
+          A function of waveform [batch, num_samples] float32 that gives what `__call__` does but
+          for the log-mel and the times; and the variables that it reads.
+        """
+        embed, variables = self._embed.of_length(num_samples)
+        return lambda waveform: self._scored(embed(waveform)), [*variables, *self._head_variables]
+
+    @tf.function(autograph=False)
+    def classify_patch(self, waveform: tf.Tensor) -> Outputs:
+        """Classifies single patches without any loop.
+
+        Args:
+          waveform: [batch, patch samples] float32 in [-1, 1].
+
+        Returns:
+          'logits' and 'probabilities' [batch, classes] and 'embedding' [batch, dim], float32; NaN
+          for a patch that `__call__` would refuse for its samples.
+        """
+        embedding = self._embed.embed_patch(waveform)["embedding"]
+        logits = self._logits(embedding)
+        return {
+            "embedding": embedding,
+            "logits": logits,
+            "probabilities": tf.nn.softmax(logits),
+        }
+
     def _classify(self, waveform: tf.Tensor) -> Outputs:
-        outputs = self._embed(waveform)
+        return self._scored(self._embed(waveform))
+
+    def _scored(self, outputs: Outputs) -> Outputs:
         patch_logits = self._logits(outputs["patch_embedding"])  # [batch, patches, classes]
         logits = tf.reduce_mean(patch_logits, axis=-2)
         # More than three: code written for YAMNet, `scores, embeddings, log_mel = model(waveform)`,

@@ -9,7 +9,8 @@ import keras
 import tensorflow as tf
 
 from sepcon.audio.maps.log_mel_maps import FrontEnd, ResizedLogMelMaps
-from sepcon.models.products.waveform import WaveformGraph, trace_calls, valid_rows
+from sepcon.audio.maps.matrix_products import by_matrix_products
+from sepcon.models.products.waveform import Outputs, WaveformGraph, trace_calls, valid_rows
 
 # Bounds on the working memory of one call, whatever the length of the recording: an hour costs
 # its own samples and log-mel, and beside them one chunk of spectra and one of activations.
@@ -56,13 +57,13 @@ class EmbeddingModel(tf.Module):
         rate = log_mel.sample_rate_hz
         self._window = log_mel.window_samples
         self._frame_hop = log_mel.hop_samples
-        self._patch_samples = round(patch_seconds * rate)
-        if self._patch_samples < self._window:
+        self.patch_samples = round(patch_seconds * rate)
+        if self.patch_samples < self._window:
             raise ValueError(
                 f"patch_seconds must hold one window of {self._window / rate} s, "
                 f"got {patch_seconds}."
             )
-        self._patch_frames = log_mel.num_frames(self._patch_samples)
+        self._patch_frames = log_mel.num_frames(self.patch_samples)
         _check_input_shape(encoder, self._patch_frames, log_mel.num_mels)
         hop = patch_seconds / 2 if hop_seconds is None else hop_seconds
         self._hop_frames = max(1, round(hop * rate / self._frame_hop))
@@ -76,7 +77,7 @@ class EmbeddingModel(tf.Module):
         self._graph = WaveformGraph(self._embed, shared=("patch_time_seconds",))
         self._batch_function = trace_calls(self.__call__)
         self._patch_function = self.embed_patch.get_concrete_function(
-            tf.TensorSpec([None, self._patch_samples], tf.float32, name="waveform")
+            tf.TensorSpec([None, self.patch_samples], tf.float32, name="waveform")
         )
 
     @property
@@ -147,12 +148,52 @@ class EmbeddingModel(tf.Module):
         """The time between the starts of patches after rounding to frames."""
         return self._hop_frames * self._frame_hop / self._rate
 
+    def of_length(self, num_samples: int) -> tuple[Callable[[tf.Tensor], Outputs], list[Any]]:
+        """Returns what embeds waveforms of one length, without loops, FFT and complex numbers.
+
+        Args:
+          num_samples: of each waveform.
+
+        Returns:
+          A function of waveform [batch, num_samples] float32 that gives 'embedding' [batch, dim]
+          and 'patch_embedding' [batch, patches, dim], of the patches that `__call__` cuts; and the
+          variables that it reads.
+        """
+        log_mel = by_matrix_products(self._log_mel)
+        frames, _ = patch_starts(
+            tf.constant(num_samples),
+            patch_samples=self.patch_samples,
+            frame_hop=self._frame_hop,
+            hop_frames=self._hop_frames,
+            patch_frames=self._patch_frames,
+        )
+        starts = [int(frame) * self._frame_hop for frame in frames]
+        padding = max(0, starts[-1] + self.patch_samples - num_samples)
+
+        def embed(waveform: tf.Tensor) -> Outputs:
+            padded = tf.pad(waveform, [[0, 0], [0, padding]])
+            patches = [padded[:, start : start + self.patch_samples] for start in starts]
+            waveforms = tf.reshape(tf.stack(patches, axis=1), [-1, self.patch_samples])
+            embeddings = self._encode(log_mel(waveforms))
+            of_patches = tf.reshape(embeddings, [-1, len(starts), self._dim])
+            return {
+                "embedding": tf.reduce_mean(of_patches, axis=1),
+                "patch_embedding": of_patches,
+            }
+
+        return embed, self._tf_variables
+
+    @property
+    def exact_patch_seconds(self) -> float:
+        """The length of a patch, which `patch_seconds()` gives in float32."""
+        return self._patch_seconds
+
     def _embed(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
         batch, samples = tf.unstack(tf.shape(waveform))
         frame_hop, patch_frames = self._frame_hop, self._patch_frames
         starts, num_frames = patch_starts(
             samples,
-            patch_samples=self._patch_samples,
+            patch_samples=self.patch_samples,
             frame_hop=frame_hop,
             hop_frames=self._hop_frames,
             patch_frames=patch_frames,
@@ -196,13 +237,13 @@ class EmbeddingModel(tf.Module):
         self, waveform: tf.Tensor, samples: tf.Tensor, starts: tf.Tensor
     ) -> _CutPatches:
         """The same of a front-end that is computed of each patch by itself."""
-        wanted = starts[-1] * self._frame_hop + self._patch_samples
+        wanted = starts[-1] * self._frame_hop + self.patch_samples
         padded = tf.pad(waveform, [[0, 0], [0, tf.maximum(wanted - samples, 0)]])
 
         def cut(chunk: tf.Tensor) -> tf.Tensor:
             first = (tf.gather(starts, chunk) * self._frame_hop)[:, tf.newaxis]
-            patches = tf.gather(padded, first + tf.range(self._patch_samples), axis=1)
-            return self._log_mel(tf.reshape(patches, [-1, self._patch_samples]))
+            patches = tf.gather(padded, first + tf.range(self.patch_samples), axis=1)
+            return self._log_mel(tf.reshape(patches, [-1, self.patch_samples]))
 
         return cut
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from sepcon.models.products.waveform import WaveformGraph, trace_calls
+from sepcon.models.products.waveform import Outputs, WaveformGraph, trace_calls
 from sepcon.models.separator.network import Separator
 
 
@@ -32,6 +33,7 @@ class SeparationModel(tf.Module):
             lambda waveform: {"sources": separator(waveform, training=False)}
         )
         self._batch_function = trace_calls(self.__call__)
+        self._twin = separator.with_matrix_products
 
     @property
     def signatures(self) -> dict[str, Any]:
@@ -55,6 +57,21 @@ class SeparationModel(tf.Module):
           As `EmbeddingModel`.
         """
         return self._graph(waveform)
+
+    def of_length(self, num_samples: int) -> tuple[Callable[[tf.Tensor], Outputs], list[Any]]:
+        """Returns what separates waveforms of one length, without FFT and complex numbers.
+
+        Args:
+          num_samples: of each waveform.
+
+        Returns:
+          A function of waveform [batch, num_samples] float32 that gives 'sources'
+          [batch, source, num_samples], and the variables that it reads.
+        """
+        del num_samples  # it takes any
+        twin = self._twin()
+        variables = [variable.value for variable in twin.variables]
+        return lambda waveform: {"sources": twin(waveform, training=False)}, variables
 
     @tf.function(autograph=False, input_signature=[])
     def sample_rate_hz(self) -> tf.Tensor:

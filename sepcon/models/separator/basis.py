@@ -37,30 +37,37 @@ class StftBasis(keras.layers.Layer):
         name: str = "stft_basis",
     ) -> None:
         super().__init__(name=name, dtype="float32")
-        self._hop = hop_samples
+        self.hop = hop_samples
         self._causal = causal
-        self._fft_length = 1 << (window_samples - 1).bit_length()
-        self.num_coefficients = self._fft_length // 2 + 1
+        self.fft_length = 1 << (window_samples - 1).bit_length()
+        self.num_coefficients = self.fft_length // 2 + 1
         # Of an odd length TensorFlow's Hann window is the symmetric one, so of the reference too.
         period = window_samples - window_samples % 2
-        self._window = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window_samples) / period))
+        self.window = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window_samples) / period))
         # Frames are windowed a second time on the way back; overlapping squares are divided out.
-        squares = np.pad(np.square(self._window), [0, -window_samples % hop_samples])
+        squares = np.pad(np.square(self.window), [0, -window_samples % hop_samples])
         overlapping = np.sum(squares.reshape(-1, hop_samples), axis=0)
-        self._inverse_window = self._window / np.resize(overlapping, window_samples)
+        self.inverse_window = self.window / np.resize(overlapping, window_samples)
         self.gain = self.add_weight(shape=(), initializer="ones", name="gain")
         self.bias = self.add_weight(shape=(), initializer="zeros", name="bias")
         self.built = True
 
     def encode(self, mixture: tf.Tensor) -> tf.Tensor:
         """[batch, samples] float32 to [batch, ceil(samples / hop), bins] complex64."""
-        num_frames = -(-_length(mixture, 1) // self._hop)
-        frames = frame(mixture, len(self._window), self._hop, num_frames)
-        return tf.signal.rfft(frames * _constant(self._window), [self._fft_length])
+        frames = self.frames(mixture)
+        return tf.signal.rfft(frames * _constant(self.window), [self.fft_length])
+
+    def frames(self, mixture: tf.Tensor) -> tf.Tensor:
+        """[batch, samples] float32 to [batch, ceil(samples / hop), window], not yet windowed."""
+        num_frames = -(-_length(mixture, 1) // self.hop)
+        return frame(mixture, len(self.window), self.hop, num_frames)
 
     def features(self, coefficients: tf.Tensor) -> tf.Tensor:
         """Magnitudes, normalised over a clip's frames and bins: [batch, frames, bins] float32."""
-        magnitude = tf.abs(coefficients)
+        return self.normalised(tf.abs(coefficients))
+
+    def normalised(self, magnitude: tf.Tensor) -> tf.Tensor:
+        """What `features` makes of magnitudes [batch, frames, bins] float32."""
         if self._causal:
             gain, bias = tf.convert_to_tensor(self.gain), tf.convert_to_tensor(self.bias)
             return cumulative_norm(magnitude, gain=gain, bias=bias, over_channels=True)
@@ -82,11 +89,11 @@ class StftBasis(keras.layers.Layer):
         Returns:
           [batch, source, samples] float32.
         """
-        window = _constant(self._inverse_window)
+        window = _constant(self.inverse_window)
         waveform = _masked_inverse_stft(
-            logits, coefficients, window, self._hop, self._fft_length, compiled
+            logits, coefficients, window, self.hop, self.fft_length, compiled
         )
-        return _cut_to(waveform, num_samples)
+        return cut_to(waveform, num_samples)
 
 
 class LearnedBasis(keras.layers.Layer):
@@ -109,7 +116,7 @@ class LearnedBasis(keras.layers.Layer):
         name: str = "learned_basis",
     ) -> None:
         super().__init__(name=name, dtype="float32")
-        self._hop = hop_samples
+        self.hop = hop_samples
         self.num_coefficients = num_coefficients
         self.encoder = self.add_weight(
             shape=(window_samples, num_coefficients), initializer="glorot_uniform", name="encoder"
@@ -122,8 +129,8 @@ class LearnedBasis(keras.layers.Layer):
     def encode(self, mixture: tf.Tensor) -> tf.Tensor:
         """[batch, samples] float32 to [batch, frames, coefficients] float32."""
         window = self.encoder.shape[0]
-        beyond_first = -(-(_length(mixture, 1) - window) // self._hop)
-        frames = frame(mixture, window, self._hop, 1 + tf.maximum(beyond_first, 0))
+        beyond_first = -(-(_length(mixture, 1) - window) // self.hop)
+        frames = frame(mixture, window, self.hop, 1 + tf.maximum(beyond_first, 0))
         return tf.nn.relu(tf.matmul(frames, tf.convert_to_tensor(self.encoder)))
 
     def features(self, coefficients: tf.Tensor) -> tf.Tensor:
@@ -137,7 +144,7 @@ class LearnedBasis(keras.layers.Layer):
         del compiled  # nothing here is worth an island
         masked = tf.sigmoid(logits) * coefficients[:, :, tf.newaxis, :]
         frames = tf.matmul(masked, tf.convert_to_tensor(self.decoder))
-        return _cut_to(overlap_add(frames, self._hop), num_samples)
+        return cut_to(overlap_add(frames, self.hop), num_samples)
 
 
 def frame(waveform: tf.Tensor, window: int, hop: int, num_frames: tf.Tensor | int) -> tf.Tensor:
@@ -257,7 +264,7 @@ def _num_pieces(window: int, hop: int) -> int:
     return -(-window // hop)
 
 
-def _cut_to(waveform: tf.Tensor, num_samples: tf.Tensor | int) -> tf.Tensor:
+def cut_to(waveform: tf.Tensor, num_samples: tf.Tensor | int) -> tf.Tensor:
     """The first `num_samples`; the gradient of `tf.slice` is far faster than that of `x[:n]`."""
     shape = tf.concat([tf.shape(waveform)[:2], [num_samples]], 0)
     cut = tf.slice(waveform, [0, 0, 0], shape)

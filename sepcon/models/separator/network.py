@@ -17,6 +17,7 @@ from sepcon.models.packaged import folder_of
 from sepcon.models.separator import mixture_consistency
 from sepcon.models.separator.basis import LearnedBasis, StftBasis
 from sepcon.models.separator.cumulative_norm import cumulative_mean
+from sepcon.models.separator.dft_basis import DftBasis
 from sepcon.models.separator.prelu_norm import NORM_AXES
 from sepcon.models.separator.tdcn import ScaledDense, Tdcn
 from sepcon.models.weights import list_states, read_weights, state_folder
@@ -114,12 +115,14 @@ class Separator(keras.Model):
     Args:
       config: the architecture. All variables exist after construction; their values follow from
         `keras.utils.set_random_seed`.
+      by_matrix_products: whether Fourier transforms are matrix products, for graphs without FFT
+        and complex numbers. It differs by rounding alone.
     """
 
-    def __init__(self, config: SeparatorConfig) -> None:
+    def __init__(self, config: SeparatorConfig, *, by_matrix_products: bool = False) -> None:
         super().__init__(name=_KIND, dtype="float32")
         self.config = config
-        self.basis = _basis(config)
+        self.basis = _basis(config, DftBasis if by_matrix_products else StftBasis)
         bins = self.basis.num_coefficients
         self.tdcn = Tdcn(
             bins,
@@ -169,6 +172,13 @@ class Separator(keras.Model):
         return mixture_consistency.enforce_mixture_consistency(
             mixture=mixture, estimate=estimate, weights=self._weights(activations, estimate)
         )
+
+    def with_matrix_products(self) -> Separator:
+        """Returns the same separator, with weights of its own, without FFT and complex numbers."""
+        twin = Separator(self.config, by_matrix_products=True)
+        for own, given in zip(twin.variables, self.variables, strict=True):
+            own.assign(given)
+        return twin
 
     def _weights(self, activations: tf.Tensor, estimate: tf.Tensor) -> tf.Tensor:
         if self.config.causal:
@@ -244,9 +254,9 @@ def chosen_step(run_dir: str | os.PathLike, step: int | None) -> int:
     return step
 
 
-def _basis(config: SeparatorConfig) -> StftBasis | LearnedBasis:
+def _basis(config: SeparatorConfig, stft: type[StftBasis]) -> StftBasis | LearnedBasis:
     if config.basis == "stft":
-        return StftBasis(
+        return stft(
             window_samples=config.window_samples,
             hop_samples=config.hop_samples,
             causal=config.causal,
