@@ -29,6 +29,7 @@ FLOORS = {
     "importing": 4,
     "views": 4,
     "datasets": 5,
+    "taggers": 5,
     "training": 5,
     "scenes": 6,
     "tasks": 6,

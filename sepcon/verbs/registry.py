@@ -249,6 +249,8 @@ CONFIGURABLES = (
     "sepcon.importing.imported:imported",
     "sepcon.importing.imported:imported_folds",
     "sepcon.importing.imported_images:imported_images",
+    "sepcon.importing.machine_labels:MachineLabels",
+    "sepcon.importing.machine_labels:TaggerLabels",
     "sepcon.datasets.esc50.clips:esc50",
     "sepcon.datasets.esc50.clips:esc50_folds",
     "sepcon.scenes.prepared_scenes:sound_scenes",
@@ -269,6 +271,7 @@ CONFIGURABLES = (
     "sepcon.models.encoders:small_cnn",
     "sepcon.models.encoders:small_resnet",
     "sepcon.models.encoders:vggish",
+    "sepcon.models.vggish_original:vggish_original",
     "sepcon.embeddings.foreign:hear_module",
     "sepcon.embeddings.foreign:python_function",
     "sepcon.embeddings.foreign:saved_model",
@@ -277,6 +280,7 @@ CONFIGURABLES = (
     "sepcon.separation.random_masks:RandomMasks",
     "sepcon.data.clip_examples:ClipExamples",
     "sepcon.tasks.image_views:ImageViews",
+    "sepcon.tasks.label_scores:LabelScores",
     "sepcon.tasks.log_mel_views:LogMelViews",
     "sepcon.tasks.pretraining:SimilarityAndCoincidence",
     "sepcon.studies.finetuning:FinetuningPlan",
@@ -284,6 +288,10 @@ CONFIGURABLES = (
     "sepcon.studies.transfer:TransferPlan",
     "sepcon.tasks.supervised:SupervisedObjective",
     "sepcon.tasks.supervised:supervised",
+    "sepcon.taggers.imagenet:ImageNetTagger",
+    "sepcon.taggers.model_taggers:PictureTagger",
+    "sepcon.taggers.model_taggers:SoundTagger",
+    "sepcon.taggers.python_tagger:PythonTagger",
     "sepcon.training.optimizers:lars",
     "sepcon.training.loop:fit",
     "sepcon.training.optimizers:adam",
@@ -306,7 +314,7 @@ GIVEN_BY_CALLERS = {
     **{
         path: ("num_frames", "num_mels", "num_maps", "image_size")
         for path in CONFIGURABLES
-        if path.startswith("sepcon.models.encoders:")
+        if path.startswith(("sepcon.models.encoders:", "sepcon.models.vggish_original:"))
     },
     "sepcon.models.encoders:log_mel_statistics": ("num_frames", "num_mels", "num_maps"),
     "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder", "on_start"),
