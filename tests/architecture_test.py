@@ -26,6 +26,7 @@ FLOORS = {
     "data": 3,
     "models": 3,
     "reports": 3,
+    "video": 3,
     "importing": 4,
     "views": 4,
     "datasets": 5,

@@ -102,6 +102,7 @@ class ClipSource:
       content: what is read.
       settings: of the reader, as text: an import goes on only with those it began with.
       with_pictures: whether the clips come with frames of a video.
+      read_sound: reads the same clips without frames; None where `read` does.
       taggers: what the scores of the clips are of.
     """
 
@@ -113,6 +114,7 @@ class ClipSource:
     content: Content = "audio"
     settings: str = ""
     with_pictures: bool = False
+    read_sound: ClipReader | None = None
     taggers: tuple[TaggerNote, ...] = ()
 
 

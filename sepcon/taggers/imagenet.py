@@ -42,6 +42,11 @@ class ImageNetTagger:
 
     @functools.cached_property
     def class_names(self) -> tuple[str, ...]:
+        """Names of its classes, in the order of ImageNet.
+
+        Raises:
+          SepconError: the file does not name 1,000 of them.
+        """
         if not self.classes:
             return tuple(f"ImageNet class {number}" for number in range(_CLASSES))
         names = read_class_names(self.classes)

@@ -20,11 +20,14 @@ def tagged(source: ClipSource, taggers: Sequence[Tagger]) -> ClipSource:
 
     Args:
       source: the clips.
-      taggers: each of another name; without any the source is returned as it is.
+      taggers: each of another name; without any the clips come without scores. Frames of videos are
+        decoded for taggers that see them alone.
 
     Raises:
       SepconError: two taggers have one name, or one sees what the clips do not have.
     """
+    if source.read_sound and not any(tagger.sees == "pictures" for tagger in taggers):
+        source = dataclasses.replace(source, read=source.read_sound)
     if not taggers:
         return source
     names = [tagger.name for tagger in taggers]

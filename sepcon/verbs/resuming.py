@@ -117,6 +117,9 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "cifar10": {"compared": "path"},
         "image_folder": {"compared": "path side labelled_by_folder"},
         "tfds_images": {"compared": "path side"},
+        "video_folder": {
+            "compared": "path clip_seconds shortest_seconds pictures picture_side",
+        },
         # Taggers, by their notes in the plan of an import.
         "SoundTagger": {
             "compared": "name path classes output activation sample_rate_hz window_seconds "
