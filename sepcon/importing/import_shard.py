@@ -54,7 +54,8 @@ def convert_clip(reference: ClipReference, content: Read | FileError) -> Convert
         return Converted(_row(reference, reason=content.kind, detail=content.detail))
     scores: Mapping[str, np.ndarray] = {}
     if isinstance(content, Clip):
-        content, scores = content.audio, content.scores
+        scores = content.scores
+        content = content.audio
     seconds, nothing = _length_of(content), _nothing_in(content)
     if nothing or reference.reason:
         reason = nothing or reference.reason

@@ -305,7 +305,7 @@ def pooled_scores(
     Raises:
       SepconError: there are no such scores.
     """
-    rule = TaggerLabels(tagger, over_frames=over_frames, threshold=np.finfo(np.float32).tiny)
+    rule = TaggerLabels(tagger, over_frames=over_frames, threshold=float(np.finfo(np.float32).tiny))
     return np.concatenate(
         [
             rule.of_clips(frames, scores, np.ones(scores.shape[1], bool))

@@ -71,8 +71,8 @@ VERBS = {
         "sepcon import --gin_file=import/folder.gin "
         "--gin_bindings='SOURCE_DIR=\"path/to/recordings\"' --run_dir=/tmp/sepcon/imported",
         "One file of import/ says what is imported: audioset_segments, audioset_parquet, folder, "
-        "esc50, urbansound8k or tfds; of videos video_folder; of images image_folder, cifar10 or "
-        "tfds_images. A file of taggers/ has the clips labelled by a tagger. Resumable, "
+        "esc50, urbansound8k, dcase2018, litis_rouen or tfds; of videos video_folder; of images "
+        "image_folder, cifar10 or tfds_images. A file of taggers/ has the clips labelled by a tagger. Resumable, "
         "on all cores; data/imported.gin or data/images.gin reads the result.",
     ),
     "prepare": Verb(
@@ -247,6 +247,8 @@ CONFIGURABLES = (
     "sepcon.datasets.images.cifar10:cifar10",
     "sepcon.datasets.images.folder:image_folder",
     "sepcon.datasets.images.tfds:tfds_images",
+    "sepcon.datasets.acoustic_scenes:dcase2018_scenes",
+    "sepcon.datasets.acoustic_scenes:litis_rouen",
     "sepcon.datasets.videos:video_folder",
     "sepcon.importing.imported:imported",
     "sepcon.importing.imported:imported_folds",

@@ -117,6 +117,8 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "cifar10": {"compared": "path"},
         "image_folder": {"compared": "path side labelled_by_folder"},
         "tfds_images": {"compared": "path side"},
+        "dcase2018_scenes": {"compared": "path"},
+        "litis_rouen": {"compared": "path rotation"},
         "video_folder": {
             "compared": "path clip_seconds shortest_seconds pictures picture_side",
         },
