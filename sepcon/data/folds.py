@@ -27,6 +27,7 @@ class FoldedClips:
       groups: the original recording that each was cut from.
       excluded: integer [n], positions of clips that nothing is learned from, nor chosen or tested
         by. They are dealt out with the others, so that these are where they would be without.
+      scores: float32 [clips, n], what a tagger says of each; None where that is not known.
     """
 
     clips: ClipDataset
@@ -34,6 +35,7 @@ class FoldedClips:
     folds: tuple[str, ...]
     groups: tuple[str, ...]
     excluded: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    scores: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         sizes = {len(self.labels), len(self.folds), len(self.groups), self.clips.num_clips}

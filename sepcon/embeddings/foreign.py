@@ -7,20 +7,18 @@ array, several, or arrays by name, for the clip or for each of its patches, is f
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from sepcon.embeddings.embedder import Embedder
-from sepcon.errors import SepconError, one_line
+from sepcon.errors import SepconError
 from sepcon.models.fingerprint import digest, hash_files
 from sepcon.models.products.saved_model import find_saved_model, load_callable
+from sepcon.models.python_code import function_named, import_code, text_of, told_by_name
 
 Output = str | int | None
 # Tried in this order where a model returns arrays by name and nobody says which.
@@ -77,20 +75,12 @@ def python_function(
     Raises:
       SepconError: there is no such function.
     """
-    where, _, attribute = name.rpartition(":")
-    if not where or not attribute:
-        raise SepconError(
-            f"{name!r} names no function: give 'module:function' or 'FILE.py:function'"
-        )
-    module = _import(where)
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        raise SepconError(f"{where} has no function {attribute!r}; check the name")
+    function, attribute, text = function_named(name)
 
     def call(waveform: tf.Tensor) -> Any:
         return function(waveform.numpy())
 
-    fingerprint = digest("python_function", attribute, repr(output), _text_of(module))
+    fingerprint = digest("python_function", attribute, repr(output), text)
     return Embedder(fingerprint, _Adapter(name, call, output, takes_batches=True), sample_rate_hz)
 
 
@@ -108,11 +98,11 @@ def hear_module(*, module: str, weights: str = "") -> Embedder:
     Raises:
       SepconError: it has no such functions, or cannot load its model.
     """
-    hear = _import(module)
+    hear = import_code(module)
     for name in ("load_model", "get_scene_embeddings"):
         if not callable(getattr(hear, name, None)):
             raise SepconError(f"{module} is no HEAR module: it has no function {name!r}")
-    model = _told(lambda: hear.load_model(weights) if weights else hear.load_model(), module)
+    model = told_by_name(lambda: hear.load_model(weights) if weights else hear.load_model(), module)
     is_torch = any(base.__module__.split(".")[0] == "torch" for base in type(model).__mro__)
 
     def scenes(waveform: tf.Tensor) -> Any:
@@ -124,7 +114,7 @@ def hear_module(*, module: str, weights: str = "") -> Embedder:
     read = Path(weights).read_bytes() if weights and Path(weights).is_file() else weights
     has_patches = callable(getattr(hear, "get_timestamp_embeddings", None))
     return Embedder(
-        digest("hear_module", _text_of(hear), read),
+        digest("hear_module", text_of(hear), read),
         _Adapter(module, scenes, None, takes_batches=True),
         int(model.sample_rate),
         _Adapter(module, timestamps, None, takes_batches=True) if has_patches else None,
@@ -157,7 +147,7 @@ class _Adapter:
         return {"embedding": embedding}
 
     def _chosen(self, waveform: tf.Tensor) -> np.ndarray:
-        output = _told(lambda: self._call(waveform), self._name)
+        output = told_by_name(lambda: self._call(waveform), self._name)
         return np.asarray(_numpy(_choose(output, self._output, self._name)), np.float32)
 
 
@@ -182,14 +172,6 @@ def _choose(output: Any, which: Output, name: str) -> Any:
     return output[which]
 
 
-def _told(call: Callable[[], Any], name: str) -> Any:
-    """Calls what strangers wrote, of which any kind of error may come, and says whose it is."""
-    try:
-        return call()
-    except Exception as error:
-        raise SepconError(f"{name} failed: {type(error).__name__}: {one_line(error)}") from error
-
-
 def _audio(waveform: tf.Tensor, is_torch: bool) -> Any:
     if not is_torch:
         return waveform
@@ -199,23 +181,3 @@ def _audio(waveform: tf.Tensor, is_torch: bool) -> Any:
 def _numpy(value: Any) -> Any:
     """Returns a tensor of PyTorch, wherever it is, as an array; anything else as it is."""
     return value.detach().cpu().numpy() if hasattr(value, "detach") else value
-
-
-def _import(where: str) -> ModuleType:
-    if not where.endswith(".py"):
-        return _told(lambda: importlib.import_module(where), where)
-    path = Path(where).expanduser()
-    if not path.is_file():
-        raise SepconError(f"{where}: no such file; give a module, or the path of its file")
-    spec = importlib.util.spec_from_file_location(f"sepcon_foreign_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # Dataclasses and pickles of the module look there.
-    _told(lambda: spec.loader.exec_module(module), where)  # type: ignore[union-attr]
-    return module
-
-
-def _text_of(module: ModuleType) -> bytes:
-    file = getattr(module, "__file__", None)
-    return Path(file).read_bytes() if file else module.__name__.encode()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -15,6 +14,7 @@ from sepcon.errors import SepconError
 from sepcon.metrics.classification import classification_scores
 from sepcon.models.linear_classifier import fit_linear_classifier
 from sepcon.tasks.batch_views import BatchViews
+from sepcon.training.task import Task
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,12 @@ class TrainingProbe:
             if getattr(self, name) < 1:
                 raise SepconError(f"probe: {name} is {getattr(self, name)}, expected at least 1")
 
-    def validation(
-        self, encoder: keras.Model, views: BatchViews
-    ) -> Callable[[], Mapping[str, float]]:
+    def validation(self, task: Task, views: BatchViews) -> Callable[[], Mapping[str, float]]:
         """Returns what the training loop calls: it gives the scores of the encoder as it is then.
 
         They are 'probe_accuracy' where every example has one class, else 'probe_map'.
         """
+        encoder = task.product
         embed = tf.function(
             lambda batch: encoder(views.plain(batch), training=False), autograph=False
         )

@@ -18,9 +18,10 @@ from sepcon.data.clips import select, to_float
 from sepcon.data.folds import FoldedClips, FoldSplit
 from sepcon.data.stream import TrainingStream
 from sepcon.finetuning.clip_batches import clip_batches
-from sepcon.finetuning.linear import LinearEvaluation, embed_clips, fit_each
+from sepcon.finetuning.linear import LinearEvaluation, embed_clips, fit_each, scored_clips
 from sepcon.finetuning.predictions import Predictions
-from sepcon.models.classifier import Classifier, describe, save_classifier_config, write_selected
+from sepcon.finetuning.selection import OPTIMISTIC_FILE, SELECTED_FILE, Selection
+from sepcon.models.classifier import Classifier, describe, save_classifier_config
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.encoders import with_frames
 from sepcon.models.products.classification import ClassificationModel
@@ -30,13 +31,11 @@ from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.supervised import SupervisedObjective, SupervisedTask
 from sepcon.training.distribution import is_chief
 from sepcon.training.dry_loop import DryLoop
-from sepcon.training.logs import METRICS_FILE, RunLog, read_metric
+from sepcon.training.logs import RunLog, read_metric
 from sepcon.training.loop import FitResult
 from sepcon.training.runtime import make_reproducible
 from sepcon.training.schedules import Schedule
 
-SELECTED_FILE = "selected.npz"
-OPTIMISTIC_FILE = "optimistic.npz"
 CONTRASTIVE_FOLDER = "contrastive"
 
 
@@ -176,42 +175,45 @@ class FoldRun:
 
     def _selection(
         self,
-        classifier: Classifier,
+        classifier: Classifier | None,
         *,
         step: Callable[[], int],
         predict: Mapping[str, Callable[[], Predictions]],
     ) -> Selection:
         views = self.recipe.views
-        config = describe(
-            classifier,
-            log_mel=views.log_mel,
-            patch_seconds=views.sampler.patch_seconds,
-            class_names=self.folded.clips.class_names,
-        )
-        save_classifier_config(self.folder, config)
+        if classifier is not None:
+            config = describe(
+                classifier,
+                log_mel=views.log_mel,
+                patch_seconds=views.sampler.patch_seconds,
+                class_names=self.folded.clips.class_names,
+            )
+            save_classifier_config(self.folder, config)
         return Selection(folder=self.folder, classifier=classifier, step=step, predict=predict)
 
     def _evaluate_linear(self, evaluation: LinearEvaluation) -> dict[str, Any]:
-        """Fits linear classifiers on the frozen encoder; returns the row of this fold."""
-        started, views, class_names = time.perf_counter(), self.recipe.views, self._class_names
-        classifier = Classifier(
-            encoder=self._new_encoder(), num_classes=len(class_names), normalize=False
-        )
-        plain = tf.function(views.plain, autograph=False)
-        batches = self._stream(views.num_uniforms, plain=True).batches(0).take(self.steps_per_epoch)
-        evaluation.take_statistics(classifier.encoder, map(plain, batches))
-        module = EmbeddingModel(
-            classifier.encoder, views.log_mel, patch_seconds=views.sampler.patch_seconds
-        )
-        train, validation, test = (
-            embed_clips(module, self.folded, positions, self._clip_samples)
-            for positions in (self.split.train, self.split.validation, self.split.test)
-        )
+        """Fits linear classifiers on the frozen encoder or a tagger's scores; returns the row."""
+        started, class_names = time.perf_counter(), self._class_names
+        parts = (self.split.train, self.split.validation, self.split.test)
+        classifier: Classifier | None = None  # There is none that takes sound, of scores.
+        if evaluation.of_scores:
+            embedded = [scored_clips(self.folded, positions) for positions in parts]
+        else:
+            classifier = Classifier(
+                encoder=self._new_encoder(), num_classes=len(class_names), normalize=False
+            )
+            module = self._frozen(evaluation, classifier.encoder)
+            embedded = [
+                embed_clips(module, self.folded, positions, self._clip_samples)
+                for positions in parts
+            ]
+        train, validation, test = embedded
         if is_chief(self.recipe.strategy):
             self.recipe.on_start()
         log = RunLog(self.folder, config_text=self.recipe.config_text)
         for number, fitted in enumerate(fit_each(evaluation, train, len(class_names)), start=1):
-            classifier.head.set_weights([fitted.kernel, fitted.bias])
+            if classifier is not None:
+                classifier.head.set_weights([fitted.kernel, fitted.bias])
             selection = self._selection(
                 classifier,
                 step=lambda number=number: number,  # type: ignore[misc]
@@ -229,8 +231,16 @@ class FoldRun:
             "epoch": 0,
             "optimistic_epoch": 0,
             "penalty": evaluation.penalties[chosen - 1],
-            "statistics": evaluation.statistics,
+            **({} if evaluation.of_scores else {"statistics": evaluation.statistics}),
         }
+
+    def _frozen(self, evaluation: LinearEvaluation, encoder: keras.Model) -> EmbeddingModel:
+        """The encoder as it is measured, with the statistics that it shall have."""
+        views = self.recipe.views
+        plain = tf.function(views.plain, autograph=False)
+        batches = self._stream(views.num_uniforms, plain=True).batches(0).take(self.steps_per_epoch)
+        evaluation.take_statistics(encoder, map(plain, batches))
+        return EmbeddingModel(encoder, views.log_mel, patch_seconds=views.sampler.patch_seconds)
 
     @property
     def _class_names(self) -> Sequence[str]:
@@ -321,49 +331,6 @@ class FoldRun:
             "num_test_clips": len(self.split.test),
             "seconds": round(seconds, 2),
         }
-
-
-@dataclasses.dataclass(frozen=True)
-class Selection:
-    """Looks at the weights as they are, and keeps them if they are the best so far.
-
-    Two ways of choosing go side by side: by the validation clips (accuracy, then cross-entropy),
-    and by the test clips themselves. What was seen before is read from the log of the run, so that
-    a run that was stopped goes on to the same choice.
-
-    Attributes:
-      folder: of the run.
-      classifier: whose weights are kept.
-      step: returns how many steps were done.
-      predict: by role, 'validation' and 'test', returns the predictions on its clips.
-    """
-
-    folder: Path
-    classifier: Classifier
-    step: Callable[[], int]
-    predict: Mapping[str, Callable[[], Predictions]]
-
-    def __call__(self) -> Mapping[str, float]:
-        """Returns 'accuracy' and 'cross_entropy' on validation, and 'test_accuracy'."""
-        validation, test = (self.predict[role]() for role in ("validation", "test"))
-        test = dataclasses.replace(test, step=self.step())
-        merit = (validation.accuracy, -validation.cross_entropy)
-        before = list(zip(self._seen("accuracy"), self._seen("cross_entropy"), strict=True))
-        if all(merit > (accuracy, -entropy) for accuracy, entropy in before):
-            write_selected(self.classifier, self.folder, test.step)
-            test.save(self.folder / SELECTED_FILE)
-        if all(test.accuracy > accuracy for accuracy in self._seen("test_accuracy")):
-            dataclasses.replace(test, embedding=None).save(self.folder / OPTIMISTIC_FILE)
-        return {
-            "accuracy": validation.accuracy,
-            "cross_entropy": validation.cross_entropy,
-            "test_accuracy": test.accuracy,
-        }
-
-    def _seen(self, name: str) -> list[float]:
-        if not (self.folder / METRICS_FILE).is_file():
-            return []
-        return read_metric(self.folder, f"validation/{name}")[1]
 
 
 def predict(

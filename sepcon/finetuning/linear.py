@@ -37,10 +37,13 @@ class LinearEvaluation:
       statistics: "input" leaves those of all other layers as they are in the start; "all" takes all
         of them anew on the training clips of the fold.
       penalties: of the linear classifier, see `fit_linear_classifier`; the validation clips choose.
+      of_scores: whether what a tagger says of the clips is measured in place of the encoder: the
+        teacher of a student. The clips must bring it, see `imported_folds`.
     """
 
     statistics: Statistics = "all"
     penalties: Sequence[float] = (1.0, 0.1, 0.01, 0.001)
+    of_scores: bool = False
 
     def __post_init__(self) -> None:
         if self.statistics not in get_args(Statistics):
@@ -103,6 +106,33 @@ def embed_clips(
         ids += names
         embeddings.append(module(to_float(audio))["embedding"].numpy())
     return EmbeddedClips(tuple(ids), folded.labels[positions], np.concatenate(embeddings))
+
+
+def scored_clips(folded: FoldedClips, positions: np.ndarray) -> EmbeddedClips:
+    """Returns some clips with what a tagger says of them in place of an embedding.
+
+    Args:
+      folded: all clips, with scores.
+      positions: integer [n], which of them.
+    """
+    scores = checked_scores(folded)
+    ids = [name for names, _ in clip_batches(folded.clips, positions, 1) for name in names]
+    return EmbeddedClips(tuple(ids), folded.labels[positions], scores[positions])
+
+
+def checked_scores(folded: FoldedClips) -> np.ndarray:
+    """Returns what a tagger says of clips in folds, float32 [clips, n].
+
+    Raises:
+      SepconError: that is not known of them.
+    """
+    if folded.scores is None:
+        raise SepconError(
+            f"{folded.clips.name}: no scores of a tagger come with these clips, which "
+            "LinearEvaluation.of_scores measures; import with TAGGERS, and bind "
+            "imported_folds.scores_of to the name of one"
+        )
+    return folded.scores
 
 
 def fit_each(

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sepcon.finetuning.fold import SELECTED_FILE
 from sepcon.finetuning.predictions import Predictions, ensemble
+from sepcon.finetuning.selection import SELECTED_FILE
 from sepcon.metrics.student_t import estimate
 from sepcon.reports.comparison import interval_text
 from sepcon.reports.page import Section, line_figure, matrix_figure, write_report

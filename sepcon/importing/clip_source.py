@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -18,6 +18,7 @@ from sepcon.audio.decode import decode_file
 from sepcon.audio.files import AudioError
 from sepcon.errors import FileError
 from sepcon.images.square import SquareImage
+from sepcon.importing.tagger_note import TaggerNote
 
 # What the records of an import hold.
 Content = Literal["audio", "images"]
@@ -57,13 +58,33 @@ class ClipReference:
     reason: str = ""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Clip:
+    """A clip of which there is more than its sound.
+
+    Attributes:
+      audio: int16 [samples] at 16 kHz.
+      pictures: uint8 [n, height, width, 3], RGB frames of a video; None of sound alone.
+      scores: name of a tagger -> float16 [frames, classes], what it says of each of its windows or
+        frames.
+    """
+
+    audio: np.ndarray
+    pictures: np.ndarray | None = None
+    scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+Read = np.ndarray | Clip | SquareImage
 # What was read. The reference may know more than before: a TFDS record tells its labels, or that it
 # has none and is to be left out.
-Loaded = tuple[ClipReference, np.ndarray | SquareImage | FileError]
+Loaded = tuple[ClipReference, Read | FileError]
 
 
 class ClipReader(Protocol):
-    """Reads clips (int16 [samples] at 16 kHz) or images in order, or what is wrong with them."""
+    """Reads clips (int16 [samples] at 16 kHz, or more of them) or images in order.
+
+    In the place of one that cannot be used it gives what is wrong with it.
+    """
 
     def __call__(self, references: Sequence[ClipReference]) -> Iterator[Loaded]: ...
 
@@ -80,6 +101,9 @@ class ClipSource:
       note: one line on what the list does not show; empty if there is nothing.
       content: what is read.
       settings: of the reader, as text: an import goes on only with those it began with.
+      with_pictures: whether the clips come with frames of a video.
+      read_sound: reads the same clips without frames; None where `read` does.
+      taggers: what the scores of the clips are of.
     """
 
     name: str
@@ -89,6 +113,9 @@ class ClipSource:
     note: str = ""
     content: Content = "audio"
     settings: str = ""
+    with_pictures: bool = False
+    read_sound: ClipReader | None = None
+    taggers: tuple[TaggerNote, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,6 +30,8 @@ from sepcon.importing.manifest import (
     read_rows,
     write_rows,
 )
+from sepcon.importing.score_files import scores_path, write_scores
+from sepcon.importing.tagger_note import TAGGERS_FILE, TaggerNote, read_notes, write_notes
 from sepcon.runs import run_folder
 from sepcon.runs.csv_text import write_csv_rows
 from sepcon.runs.json_file import read_json, told_if_damaged
@@ -130,17 +132,18 @@ def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
     with whole_file(root / CLASSES) as scratch, open_table(scratch, "w") as file:
         rows = enumerate(source.class_names)
         write_csv_rows(file, [("index", "display_name"), *rows])
+    write_notes(root, source.taggers)
     run_folder.write_text(root / PLAN, json.dumps(_fields(plan), indent=1) + "\n")
     return plan
 
 
 def _fields(plan: Plan) -> dict[str, Any]:
-    """What is written of a plan; of sound no more than before there were images."""
+    """What is written of a plan; of sound without taggers no more than before there were images."""
     fields = dataclasses.asdict(plan)
     return {
         name: value
         for name, value in fields.items()
-        if name not in ("content", "settings") or plan.content != "audio"
+        if name not in ("content", "settings") or plan.content != "audio" or plan.settings
     }
 
 
@@ -200,13 +203,16 @@ def write_shard(
     Raises:
       SepconError: it cannot be written.
     """
-    rows, path = [], shard_path(root, number)
+    rows, scores, path = [], [], shard_path(root, number)
     remove_envelope(path)
     with whole_file(path) as scratch, open(scratch, "wb") as records:
-        for row, record in convert_shard(read, references):
+        for row, record, of_taggers in convert_shard(read, references):
             rows.append(row)
             if record is not None:
                 write_record(records, record)
+                scores.append(of_taggers)
+    if taggers := read_notes(root):
+        write_scores(scores_path(root, number), taggers, scores)
     if read_plan(root).content == "audio":  # Images are read whole.
         write_envelope(path, CLIP_LAYOUT, cure="start the same command again")
     with whole_file(_part_path(root, number)) as scratch, open_table(scratch, "w") as part:
@@ -235,8 +241,12 @@ def finish(root: Path, plan: Plan) -> Counts:
     # A worker may outlive its killed parent by a moment, and begin a file in it.
     remove_leftovers(root)
     check_seals(root, cure=_CHANGED_CURE)
-    shards = [shard_path(root, number).name for number in range(plan.num_shards)]
-    write_seals(root, [MANIFEST, CLASSES, PLAN, *shards])
+    names = [MANIFEST, CLASSES, PLAN]
+    names += [shard_path(root, number).name for number in range(plan.num_shards)]
+    if read_notes(root):
+        names += [TAGGERS_FILE]
+        names += [scores_path(root, number).name for number in range(plan.num_shards)]
+    write_seals(root, names)
     return count(read_rows(root / MANIFEST))
 
 
@@ -253,6 +263,7 @@ class FinishedImport:
       records: paths of the shards, in order.
       content: what they hold.
       settings: of the reader that read it.
+      taggers: what the scores of the clips are of.
     """
 
     root: Path
@@ -263,6 +274,7 @@ class FinishedImport:
     records: tuple[Path, ...]
     content: Content = "audio"
     settings: str = ""
+    taggers: tuple[TaggerNote, ...] = ()
 
     def rows(self) -> Iterator[ManifestRow]:
         """Yields what the manifest says of the imported clips, in the order of the records."""
@@ -295,6 +307,7 @@ def open_import(root: Path) -> FinishedImport:
         records=tuple(shard_path(root, number) for number in range(plan.num_shards)),
         content=plan.content,
         settings=plan.settings,
+        taggers=read_notes(root),
     )
 
 
@@ -312,6 +325,7 @@ def _read_classes(path: Path) -> tuple[str, ...]:
 
 def run_record(root: Path, counts: Counts) -> dict[str, Any]:
     """What a finished import says of itself in run.json."""
+    taggers = [str(note) for note in read_notes(root)]
     hours = {"hours": round(counts.seconds / 3600, 3)} if counts.seconds else {}
     return {
         "clips": counts.clips,
@@ -319,6 +333,7 @@ def run_record(root: Path, counts: Counts) -> dict[str, Any]:
         **hours,
         "left_out": dict(counts.left_out()),
         "manifest": _digest(root / MANIFEST),
+        **({"taggers": taggers} if taggers else {}),
     }
 
 

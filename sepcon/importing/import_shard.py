@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,32 +17,49 @@ from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.data.example_bytes import serialize_example
 from sepcon.errors import FileError
 from sepcon.images.square import SquareImage
-from sepcon.importing.clip_source import BLANK, SILENT, ClipReader, ClipReference
+from sepcon.importing.clip_source import BLANK, SILENT, Clip, ClipReader, ClipReference, Read
 from sepcon.importing.manifest import ManifestRow, joined
 
-Converted = tuple[ManifestRow, bytes | None]
 _Features = Mapping[str, bytes | Sequence[int]]
 
 
-def convert_clip(
-    reference: ClipReference, content: np.ndarray | SquareImage | FileError
-) -> Converted:
+class Converted(NamedTuple):
+    """What became of a clip or image.
+
+    Attributes:
+      row: in the manifest.
+      record: serialized; None of what is left out.
+      scores: of the taggers, float16 [frames, classes] by their names.
+    """
+
+    row: ManifestRow
+    record: bytes | None = None
+    scores: Mapping[str, np.ndarray] = MappingProxyType({})
+
+
+def convert_clip(reference: ClipReference, content: Read | FileError) -> Converted:
     """Returns the row of a clip or image in the manifest, and its record unless it is left out.
 
     Args:
       reference: the clip or image.
-      content: int16 [samples] at 16 kHz, or the image, or what is wrong with either.
+      content: int16 [samples] at 16 kHz, or a clip with more than that, or the image, or what is
+        wrong with either.
 
     Returns:
-      The row, and a serialized `tf.train.Example` of id, source, labels (class numbers), group and
-      fold; of a clip with audio (the samples as bytes), of an image with pixels (uint8 [side,
-      side, 3] as bytes) and the width and height that it had.
+      The row, and, unless it is left out, the scores and a serialized `tf.train.Example` of id,
+      source, labels (class numbers), group and fold; of a clip with audio (the samples as bytes),
+      of an image with pixels (uint8 [side, side, 3] as bytes) and the width and height that it had.
     """
     if isinstance(content, FileError):
-        return _row(reference, reason=content.kind, detail=content.detail), None
+        return Converted(_row(reference, reason=content.kind, detail=content.detail))
+    scores: Mapping[str, np.ndarray] = {}
+    if isinstance(content, Clip):
+        scores = content.scores
+        content = content.audio
     seconds, nothing = _length_of(content), _nothing_in(content)
     if nothing or reference.reason:
-        return _row(reference, seconds=seconds, reason=nothing or reference.reason), None
+        reason = nothing or reference.reason
+        return Converted(_row(reference, seconds=seconds, reason=reason))
     row = _row(reference, seconds=seconds)
     record = serialize_example(
         {
@@ -52,7 +71,7 @@ def convert_clip(
             "fold": os.fsencode(row.fold),
         }
     )
-    return row, record
+    return Converted(row, record, scores)
 
 
 def _length_of(content: np.ndarray | SquareImage) -> str:
@@ -106,6 +125,6 @@ def convert_shard(read: ClipReader, references: Sequence[ClipReference]) -> Iter
     loaded = iter(read([reference for reference in references if not reference.reason]))
     for reference in references:
         if reference.reason:
-            yield _row(reference, reason=reference.reason), None
+            yield Converted(_row(reference, reason=reference.reason))
         else:
             yield convert_clip(*next(loaded))

@@ -21,12 +21,16 @@ from sepcon.data.prepared import parse, parse_labels
 from sepcon.data.records import RecordFiles
 from sepcon.data.stored.clip_samples import ClipSamples
 from sepcon.data.stored.samples import StoredSamples
+from sepcon.data.stored.sparse_labels import SparseLabels
 from sepcon.errors import SepconError
 from sepcon.importing.clip_source import Content
 from sepcon.importing.import_folder import CLIP_LAYOUT, FinishedImport, open_import
+from sepcon.importing.machine_labels import MachineLabels, pooled_scores
 from sepcon.importing.manifest import ManifestRow
 
 _CURE = "delete its folder and import again"
+# What is added before the logarithm: scores have the steps of float16.
+_SMALLEST_SCORE = 1e-4
 
 Part = Literal["all", "train", "validation", "test"]
 
@@ -62,6 +66,7 @@ def imported(
     folds: Sequence[int | str] = (),
     clip_seconds: float | None = None,
     exclude: str | Sequence[str] = (),
+    labels: MachineLabels | None = None,
 ) -> ClipDataset:
     """Returns imported clips in the order of their source.
 
@@ -79,6 +84,8 @@ def imported(
       clip_seconds: every clip is cut or zero-padded to this; None keeps the lengths.
       exclude: ids or files of clips to leave out, or a file with one in each line, see
         `excluded_names`. All others stay in their parts.
+      labels: of the taggers that an import was labelled by, in the place of those of the source;
+        how many clips a class has is counted over all parts of `folds`.
 
     Raises:
       SepconError: there is no finished import, its files were changed since, the classes differ, or
@@ -97,13 +104,20 @@ def imported(
         folds=folds,
         exclude=exclude,
     )
+    positions, class_names, sparse, digest = opened.positions, opened.class_names, None, ""
+    if labels is not None:
+        told = labels.read(opened.imports, opened.files.counts, opened.of_folds)
+        class_names, sparse, digest = told.class_names, told.labels, f".{told.digest}"
+        if part == "train":
+            positions = np.repeat(positions, told.repeats[positions])
     return from_reader(
         name=opened.name,
-        num_clips=len(opened.positions),
-        class_names=opened.class_names,
+        num_clips=len(positions),
+        class_names=class_names,
         clip_samples=clip_samples,
-        read=_reader(opened.files, opened.positions, len(opened.class_names), clip_samples),
-        samples=_samples(opened.files, opened.positions, len(opened.class_names), clip_samples),
+        read=_reader(opened.files, positions, len(class_names), clip_samples, sparse),
+        samples=_samples(opened.files, positions, len(class_names), clip_samples, sparse),
+        digest=digest,
     )
 
 
@@ -116,12 +130,16 @@ class OpenPart:
       class_names: of the classes.
       files: the records of all imports.
       positions: int64 [n], the records that are in the part.
+      imports: that were opened.
+      of_folds: int64 [m], the records of the folds that are looked at, of all parts.
     """
 
     name: str
     class_names: tuple[str, ...]
     files: RecordFiles
     positions: np.ndarray
+    imports: Sequence[FinishedImport]
+    of_folds: np.ndarray
 
 
 def open_part(
@@ -155,12 +173,14 @@ def open_part(
     imports = _open(path, content)
     division = _Division(validation_share, test_share, _names(test_folds))
     positions = _positions(imports, part, division, _names(folds))
-    positions = positions[~np.isin(positions, _excluded(exclude, imports))]
+    of_folds = _positions(imports, "all", division, _names(folds))
+    excluded = _excluded(exclude, imports)
+    positions, of_folds = (each[~np.isin(each, excluded)] for each in (positions, of_folds))
     if not len(positions):
         raise SepconError(f"{imports[0].root}: nothing is left in {part}; exclude fewer")
     files = _open_records(imports)
     name = _name(imports, part, positions, len(files))
-    return OpenPart(name, imports[0].class_names, files, positions)
+    return OpenPart(name, imports[0].class_names, files, positions, imports, of_folds)
 
 
 def imported_folds(
@@ -168,6 +188,7 @@ def imported_folds(
     path: str | Sequence[str],
     folds: Sequence[int | str] = (),
     exclude: str | Sequence[str] = (),
+    scores_of: str = "",
 ) -> FoldedClips:
     """Returns imported clips of one class each with the fold and the original recording of each.
 
@@ -176,6 +197,8 @@ def imported_folds(
       folds: only these are looked at; empty for all.
       exclude: clips to leave out, as `imported` has it. They are dealt out with the others and then
         left out, so that no other clip changes sides.
+      scores_of: a tagger of the import, whose scores come with the clips: what
+        `LinearEvaluation.of_scores` measures.
 
     Raises:
       SepconError: as `imported`, or a clip has no fold, no class, or several.
@@ -205,7 +228,18 @@ def imported_folds(
         folds=tuple(row.fold for row in rows),
         groups=tuple(row.group or row.id for row in rows),
         excluded=np.flatnonzero(np.isin(positions, _excluded(exclude, imports))),
+        scores=_log_scores(imports, files, scores_of)[positions] if scores_of else None,
     )
+
+
+def _log_scores(imports: Sequence[FinishedImport], files: RecordFiles, tagger: str) -> np.ndarray:
+    """The logarithm of the mean scores of all records, float32 [records, classes]."""
+    found, first = [], 0
+    for each in imports:
+        counts = files.counts[first : first + len(each.records)]
+        found.append(pooled_scores(each, tagger, counts))
+        first += len(each.records)
+    return np.log(np.concatenate(found) + _SMALLEST_SCORE)
 
 
 def _open(path: str | Sequence[str], content: Content) -> list[FinishedImport]:
@@ -310,27 +344,41 @@ def _positions(
 
 
 def _samples(
-    files: RecordFiles, positions: np.ndarray, num_classes: int, clip_samples: int | None
+    files: RecordFiles,
+    positions: np.ndarray,
+    num_classes: int,
+    clip_samples: int | None,
+    sparse_labels: SparseLabels | None = None,
 ) -> Callable[[], ClipSamples]:
     def opened() -> ClipSamples:
         store = StoredSamples(files.paths, CLIP_LAYOUT, cure=_CURE)
-        return ClipSamples(store, positions, np.arange(num_classes), clip_samples)
+        return ClipSamples(store, positions, np.arange(num_classes), clip_samples, sparse_labels)
 
     return opened
 
 
 def _reader(
-    files: RecordFiles, positions: np.ndarray, num_classes: int, clip_samples: int | None
+    files: RecordFiles,
+    positions: np.ndarray,
+    num_classes: int,
+    clip_samples: int | None,
+    sparse_labels: SparseLabels | None = None,
 ) -> ReadClip:
     # Made here, not while a graph is traced: there it would become a part of the graph.
     table = tf.constant(positions)
+    machine_labels = None if sparse_labels is None else sparse_labels.in_graph()
 
     def read(position: tf.Tensor) -> Element:
-        serialized = files.read(tf.gather(table, position))
+        record = tf.gather(table, position)
+        serialized = files.read(record)
         row = parse(serialized, {"id": tf.string, "audio": tf.int16})
         audio = row["audio"]
         if clip_samples is not None:
             audio = fit_length(audio, clip_samples, tf.constant(0.0))
-        return {"id": row["id"], "audio": audio, "labels": parse_labels(serialized, num_classes)}
+        if machine_labels is None:
+            labels = parse_labels(serialized, num_classes)
+        else:
+            labels = machine_labels(record)
+        return {"id": row["id"], "audio": audio, "labels": labels}
 
     return read

@@ -14,9 +14,12 @@ from sepcon.errors import SepconError
 from sepcon.images import decode as image_files
 from sepcon.importing.clip_source import MISSING
 from sepcon.runs.csv_text import write_csv_rows
+from sepcon.video import container as video_files
 
-# Reasons that say that a recording or image is there and cannot be used.
-FAULTS = frozenset((*audio_files.FAULT_KINDS, *image_files.FAULT_KINDS)) - {MISSING}
+# Reasons that say that a recording, image or video is there and cannot be used.
+FAULTS = frozenset(
+    (*audio_files.FAULT_KINDS, *image_files.FAULT_KINDS, *video_files.FAULT_KINDS)
+) - {MISSING}
 _SEPARATOR = ";"
 
 

@@ -72,7 +72,7 @@ def source_examples(
       recording it was cut from) and 'fold'.
     """
     converted = convert_shard(source.read, references)
-    for number, (row, record) in enumerate(converted):
+    for number, (row, record, _) in enumerate(converted):
         report.counts.add(row)
         if record is not None:
             yield ordered_key(number, len(references)), _features(record)

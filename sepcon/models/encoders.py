@@ -441,10 +441,19 @@ def with_frames(encoder: keras.Model, num_frames: int | None) -> keras.Model:
     Args:
       encoder: one of this module's, log_mel [batch, frames, mels] -> embedding [batch, dim].
       num_frames: frames of a patch, or None for any number.
+
+    Raises:
+      SepconError: the encoder takes patches of its own length alone.
     """
     log_mel = keras.Input((num_frames, encoder.input_shape[-1]), name=LOG_MEL)
-    model = keras.models.clone_model(
-        encoder, input_tensors=log_mel, clone_function=with_fused_batch_norm
-    )
+    try:
+        model = keras.models.clone_model(
+            encoder, input_tensors=log_mel, clone_function=with_fused_batch_norm
+        )
+    except ValueError as error:
+        raise SepconError(
+            f"the encoder {encoder.name} takes patches of {encoder.input_shape[1]} frames alone, "
+            f"asked for {num_frames or 'any number'}; bind PATCH_SECONDS to those it was trained on"
+        ) from error
     model.set_weights(encoder.get_weights())
     return model

@@ -1,4 +1,4 @@
-"""Studies of transfer: encoders are pretrained, on images say, and rows finetune from them."""
+"""Studies of transfer: encoders are pretrained, on images or sound, and rows finetune from them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ from sepcon.runs.jobs import Job
 from sepcon.runs.names import path_inside
 from sepcon.startup import load_tensorflow
 from sepcon.studies.finetuning import START, FinetuningPlan, trainings_in
-from sepcon.studies.plan import Result, Study, checked_row, job_name
+from sepcon.studies.plan import Result, Study, checked_row, command_words, job_name
 from sepcon.studies.rows import Entries, StudyRow, folder_name, study_rows
 
 _IMPORT, _STARTS = "import", "starts"
+# The separator of a study, and the channels that starts may name.
+_SEPARATOR, _CHANNELS = "separator", "channels"
+_ASKED_CHANNELS = "%CHANNELS"
+_IMAGES = "IMPORTED_IMAGES"
 # t-SNE needs some neighbours.
 _FEWEST_POINTS = 12
 
@@ -35,18 +39,30 @@ class TransferPlan(FinetuningPlan):
     Attributes:
       seeds: of pretraining and finetuning.
       starts: name -> gin files and bindings of a command `sepcon pretrain`.
-      imported: gin files and bindings of a command `sepcon import`, whose result the starts read as
-        IMPORTED_IMAGES; () where that is bound to an import that is there.
+      imported: gin files and bindings of a command `sepcon import`, whose result the starts read;
+        () where the macro is bound to an import that is there.
+      imported_as: the macro that names the import: IMPORTED_IMAGES, of images, is read by the
+        starts; IMPORTED, of sound, by the rows as well.
+      separator: gin files and bindings of a command `sepcon train_separator`. Starts that learn
+        from its channels say CHANNELS=("channels",).
       maps: names of the rows whose embeddings the page shows as a map.
     """
 
     seeds: Sequence[int] = (0,)
     starts: Mapping[str, Entries] = dataclasses.field(default_factory=dict)
     imported: Entries = ()
+    imported_as: str = _IMAGES
+    separator: Entries = ()
     maps: Sequence[str] = ()
 
     expected_seconds: ClassVar[Mapping[str, float]] = MappingProxyType(
-        {"import": 60.0, "pretrain": 1200.0, "finetune": 600.0}
+        {
+            "import": 60.0,
+            "train_separator": 330.0,
+            "separate": 90.0,
+            "pretrain": 1200.0,
+            "finetune": 600.0,
+        }
     )
 
     def check(self, study: Study) -> None:
@@ -60,26 +76,42 @@ class TransferPlan(FinetuningPlan):
                 f"TransferPlan.maps names {unknown[0]!r}, expected some of {', '.join(names)}"
             )
         needed = self._needed(study)
-        if needed and self.imported:
-            checked_row("import", self._import_row(), study.launch)
+        if self._imports(study):
+            checked_row("import", _only_row(_IMPORT, self.imported), study.launch)
+        if self._separates(study):
+            separator = _only_row(_SEPARATOR, self.separator)
+            bindings = self._imported_bindings(study)
+            checked_row("train_separator", separator, study.launch, bindings=bindings)
         for start in needed:
-            checked_row("pretrain", start, study.launch, bindings=self._bindings(study, 0))
+            bindings = self._start_bindings(study, start, 0)
+            checked_row("pretrain", start, study.launch, bindings=bindings)
 
     def jobs(self, study: Study) -> list[Job]:
-        needed = self._needed(study)
         jobs = []
-        if needed and self.imported:
-            jobs.append(study.job("import", _IMPORT, row=self._import_row()))
-        before = tuple(job.name for job in jobs)
+        if self._imports(study):
+            jobs.append(study.job("import", _IMPORT, row=_only_row(_IMPORT, self.imported)))
+        of_import = tuple(job.name for job in jobs)
+        if self._separates(study):
+            jobs += self._separation(study, of_import)
         for seed in self.seeds:
-            for start in needed:
-                bindings = self._bindings(study, seed)
+            for start in self._needed(study):
+                needs = (_CHANNELS,) if self._is_of_channels(study, start) else of_import
+                bindings = self._start_bindings(study, start, seed)
                 folder = _start_folder(start, seed)
                 jobs.append(
-                    study.job("pretrain", folder, row=start, bindings=bindings, needs=before)
+                    study.job("pretrain", folder, row=start, bindings=bindings, needs=needs)
                 )
-            jobs += [self._finetuning(study, row, seed) for row in study.rows]
+            jobs += [self._finetuning(study, row, seed, of_import) for row in study.rows]
         return jobs
+
+    def _separation(self, study: Study, needs: Sequence[str]) -> list[Job]:
+        """A separator is trained, and the channels of its last state are stored."""
+        row, bindings = _only_row(_SEPARATOR, self.separator), self._imported_bindings(study)
+        trained = study.job("train_separator", _SEPARATOR, row=row, bindings=bindings, needs=needs)
+        bindings = (*bindings, f"SEPARATOR={str(study.root / _SEPARATOR)!r}")
+        # Of a separator's own files it needs those alone that say which clips.
+        stored = study.job("separate", _CHANNELS, row=row, bindings=bindings, needs=(trained.name,))
+        return [trained, stored]
 
     def results(self, study: Study) -> list[Result]:
         """Returns a line for each training: a row, a seed and a fold.
@@ -118,18 +150,42 @@ class TransferPlan(FinetuningPlan):
         taken = {start.name for row in study.rows if (start := self._start_of(row))}
         return [start for start in self._starts.values() if start.name in taken]
 
-    def _import_row(self) -> StudyRow:
-        (row,) = study_rows({_IMPORT: self.imported})
-        return row
+    def _rows_read_import(self) -> bool:
+        return bool(self.imported) and self.imported_as != _IMAGES
 
-    def _bindings(self, study: Study, seed: int) -> tuple[str, ...]:
+    def _imports(self, study: Study) -> bool:
+        return bool(self.imported) and (self._rows_read_import() or bool(self._needed(study)))
+
+    def _separates(self, study: Study) -> bool:
+        """Whether a start learns from channels of the separator of this study."""
+        return any(self._is_of_channels(study, start) for start in self._needed(study))
+
+    def _is_of_channels(self, study: Study, start: StudyRow) -> bool:
+        if not self.separator:
+            return False
+        words = command_words("pretrain", start, study.launch, self._imported_bindings(study))
+        channels = study.launch.bound(words, (_ASKED_CHANNELS,)).get(_ASKED_CHANNELS)
+        return tuple(channels or ()) == (_CHANNELS,)
+
+    def _imported_bindings(self, study: Study) -> tuple[str, ...]:
+        if not self.imported:
+            return ()
+        return (f"{self.imported_as}={str(study.root / _IMPORT)!r}",)
+
+    def _start_bindings(self, study: Study, start: StudyRow, seed: int) -> tuple[str, ...]:
         """What a pretraining is given beside what its start says."""
-        images = (f"IMPORTED_IMAGES={str(study.root / _IMPORT)!r}",) if self.imported else ()
-        return (*images, f"pretrain.seed={seed}")
+        channels: tuple[str, ...] = ()
+        if self._is_of_channels(study, start):
+            channels = (f"CHANNELS_DIR={str(study.root)!r}",)
+        return (*self._imported_bindings(study), *channels, f"pretrain.seed={seed}")
 
-    def _finetuning(self, study: Study, row: StudyRow, seed: int) -> Job:
+    def _finetuning(
+        self, study: Study, row: StudyRow, seed: int, of_import: tuple[str, ...]
+    ) -> Job:
         bindings: tuple[str, ...] = (f"finetune.seeds=({seed},)",)
         needs: tuple[str, ...] = ()
+        if self._rows_read_import():
+            bindings, needs = (*self._imported_bindings(study), *bindings), of_import
         if start := self._start_of(row):
             folder = _start_folder(start, seed)
             bindings = (*bindings, f"finetune.start={str(study.root / folder)!r}")
@@ -148,8 +204,8 @@ class TransferPlan(FinetuningPlan):
         # They load TensorFlow, which nothing of a study needs before its end.
         load_tensorflow()
         from sepcon.embeddings.map import Points, map_figure
-        from sepcon.finetuning.fold import SELECTED_FILE
         from sepcon.finetuning.predictions import Predictions
+        from sepcon.finetuning.selection import SELECTED_FILE
 
         panels: list[tuple[str, Points]] = []
         names: Sequence[str] = ()
@@ -179,6 +235,11 @@ class TransferPlan(FinetuningPlan):
                 )
             ],
         )
+
+
+def _only_row(name: str, entries: Entries) -> StudyRow:
+    (row,) = study_rows({name: entries})
+    return row
 
 
 def _start_folder(start: StudyRow, seed: int) -> Path:

@@ -14,7 +14,7 @@ from sepcon.data.clip_examples import ClipExamples
 from sepcon.data.folds import FoldedClips, split_fold
 from sepcon.errors import SepconError
 from sepcon.finetuning.fold import FoldRun, Recipe
-from sepcon.finetuning.linear import LinearEvaluation
+from sepcon.finetuning.linear import LinearEvaluation, checked_scores
 from sepcon.finetuning.page import fold_table, seed_ensemble, summary, write_finetune_report
 from sepcon.finetuning.start import open_start
 from sepcon.reports.comparison import align, markdown
@@ -117,6 +117,8 @@ def finetune(
     if views.sampler.needs_channels:
         raise SepconError("finetune.views need separated channels; take views/mixture_mixture.gin")
     require_libraries()
+    if linear is not None and linear.of_scores:
+        checked_scores(clips)
     settings: dict[str, Any] = {
         "verb": "finetune",
         "run_dir": root,

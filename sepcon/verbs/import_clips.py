@@ -27,6 +27,8 @@ from sepcon.runs.beam import Runner, check_runner
 from sepcon.runs.claim import claims_run_dir
 from sepcon.runs.progress import Progress
 from sepcon.runs.stop import leave_signals_to_parent, signals_wait
+from sepcon.taggers.tagged import tagged
+from sepcon.taggers.tagger import Tagger
 from sepcon.verbs import resuming
 
 # The share of faults is looked at once this many clips have been tried, or all.
@@ -40,6 +42,7 @@ def import_clips(
     *,
     run_dir: str | Path,
     source: ClipSource,
+    taggers: Sequence[Tagger] = (),
     processes: int | None = None,
     clips_per_shard: int = 256,
     max_fault_share: float = 0.05,
@@ -57,6 +60,8 @@ def import_clips(
     Args:
       run_dir: receives shards of records, manifest.csv and classes.csv.
       source: the clips or images.
+      taggers: label the clips; what they say of each is kept beside the records, see
+        `sepcon.taggers`.
       processes: how many convert at once; by default as many as this process may use cores.
       clips_per_shard: clips of the source in each shard of records.
       max_fault_share: the import stops when more than this share of the recordings are damaged.
@@ -82,6 +87,7 @@ def import_clips(
     check_runner(runner)
     if not resuming.begin("import_clips", root, config_text=config_text):
         return import_folder.count_finished(root, import_folder.read_plan(root))
+    source = tagged(source, taggers)
     to_read = [each for each in source.references if not each.reason]
     if not to_read:
         raise SepconError(_nothing(source))
@@ -210,10 +216,10 @@ def _print_estimate(
     places = sorted({n * len(to_read) // _SAMPLED_SHARDS for n in range(_SAMPLED_SHARDS)})
     seconds, data_bytes, start, sampled = 0.0, 0, time.perf_counter(), 0
     for place in places:
-        for row, record in convert_shard(source.read, to_read[place][:_SAMPLED_CLIPS]):
+        for row, record, scores in convert_shard(source.read, to_read[place][:_SAMPLED_CLIPS]):
             sampled += 1
             seconds += float(row.seconds or 0)
-            data_bytes += len(record or b"")
+            data_bytes += len(record or b"") + sum(each.nbytes for each in scores.values())
     each = clips / max(1, sampled)
     spent = (time.perf_counter() - start) * each / processes
     missing = sum(reference.reason == MISSING for reference in source.references)

@@ -18,6 +18,7 @@ from sepcon.models.weights import state_folder, write_weights
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
 from sepcon.tasks.batch_views import BatchViews, recalibrate
+from sepcon.tasks.label_scores import LabelScores
 from sepcon.tasks.objective import Objective
 from sepcon.training.checkpoints import steps_done
 from sepcon.training.distribution import is_chief, make_strategy, wait_for_chief
@@ -38,7 +39,7 @@ def pretrain(
     batch_size: int,
     num_steps: int,
     recalibration_batches: int = 50,
-    probe: TrainingProbe | None = None,
+    probe: TrainingProbe | LabelScores | None = None,
     shuffle_buffer: int | None = None,
     loop: Callable[..., FitResult] = fit,
     strategy: str = "default",
@@ -63,7 +64,8 @@ def pretrain(
       num_steps: training steps.
       recalibration_batches: batches of views without augmentation on which the statistics of batch
         normalisation are computed anew at the end; 0 keeps those of the training.
-      probe: says while training what embeddings tell of labels, in the log and in TensorBoard.
+      probe: says while training what embeddings tell of labels, or how well labels are learned, in
+        the log and in TensorBoard.
       shuffle_buffer: see `TrainingStream`.
       loop: the training loop.
       strategy: `default`, `mirrored`, `multi_worker` or `tpu`.
@@ -121,7 +123,7 @@ def pretrain(
         config_text=config_text,
         description=f"pretraining on {examples.name}",
         on_start=on_start,
-        validate=probe.validation(network, views) if probe else None,
+        validate=probe.validation(task, views) if probe else None,
         validate_every_steps=probe.every_steps if probe else None,
     )
     if not is_chief(scope):

@@ -71,7 +71,8 @@ VERBS = {
         "sepcon import --gin_file=import/folder.gin "
         "--gin_bindings='SOURCE_DIR=\"path/to/recordings\"' --run_dir=/tmp/sepcon/imported",
         "One file of import/ says what is imported: audioset_segments, audioset_parquet, folder, "
-        "esc50, urbansound8k or tfds; of images image_folder, cifar10 or tfds_images. Resumable, "
+        "esc50, urbansound8k, dcase2018, litis_rouen or tfds; of videos video_folder; of images "
+        "image_folder, cifar10 or tfds_images. A file of taggers/ has the clips labelled by a tagger. Resumable, "
         "on all cores; data/imported.gin or data/images.gin reads the result.",
     ),
     "prepare": Verb(
@@ -256,9 +257,14 @@ CONFIGURABLES = (
     "sepcon.datasets.images.cifar10:cifar10",
     "sepcon.datasets.images.folder:image_folder",
     "sepcon.datasets.images.tfds:tfds_images",
+    "sepcon.datasets.acoustic_scenes:dcase2018_scenes",
+    "sepcon.datasets.acoustic_scenes:litis_rouen",
+    "sepcon.datasets.videos:video_folder",
     "sepcon.importing.imported:imported",
     "sepcon.importing.imported:imported_folds",
     "sepcon.importing.imported_images:imported_images",
+    "sepcon.importing.machine_labels:MachineLabels",
+    "sepcon.importing.machine_labels:TaggerLabels",
     "sepcon.datasets.esc50.clips:esc50",
     "sepcon.datasets.esc50.clips:esc50_folds",
     "sepcon.scenes.prepared_scenes:sound_scenes",
@@ -279,6 +285,7 @@ CONFIGURABLES = (
     "sepcon.models.encoders:small_cnn",
     "sepcon.models.encoders:small_resnet",
     "sepcon.models.encoders:vggish",
+    "sepcon.models.vggish_original:vggish_original",
     "sepcon.embeddings.foreign:hear_module",
     "sepcon.embeddings.foreign:python_function",
     "sepcon.embeddings.foreign:saved_model",
@@ -287,6 +294,7 @@ CONFIGURABLES = (
     "sepcon.separation.random_masks:RandomMasks",
     "sepcon.data.clip_examples:ClipExamples",
     "sepcon.tasks.image_views:ImageViews",
+    "sepcon.tasks.label_scores:LabelScores",
     "sepcon.tasks.log_mel_views:LogMelViews",
     "sepcon.tasks.pretraining:SimilarityAndCoincidence",
     "sepcon.studies.finetuning:FinetuningPlan",
@@ -294,6 +302,10 @@ CONFIGURABLES = (
     "sepcon.studies.transfer:TransferPlan",
     "sepcon.tasks.supervised:SupervisedObjective",
     "sepcon.tasks.supervised:supervised",
+    "sepcon.taggers.imagenet:ImageNetTagger",
+    "sepcon.taggers.model_taggers:PictureTagger",
+    "sepcon.taggers.model_taggers:SoundTagger",
+    "sepcon.taggers.python_tagger:PythonTagger",
     "sepcon.training.optimizers:lars",
     "sepcon.training.loop:fit",
     "sepcon.training.metric_writers:WeightsAndBiases",
@@ -317,7 +329,7 @@ GIVEN_BY_CALLERS = {
     **{
         path: ("num_frames", "num_mels", "num_maps", "image_size")
         for path in CONFIGURABLES
-        if path.startswith("sepcon.models.encoders:")
+        if path.startswith(("sepcon.models.encoders:", "sepcon.models.vggish_original:"))
     },
     "sepcon.models.encoders:log_mel_statistics": ("num_frames", "num_mels", "num_maps"),
     "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder", "on_start"),

@@ -40,7 +40,7 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "doctor": {"free": "tasks quick json_lines"},
         "import_clips": {
             "free": "processes max_fault_share runner pipeline_options",
-            "compared": "source clips_per_shard",
+            "compared": "source taggers clips_per_shard",
         },
         "prepare": {"noted": "clips"},
         "train_separator": {
@@ -86,7 +86,7 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         },
         # Plans of studies: each run of theirs is compared by itself.
         "FinetuningPlan": {},
-        "TransferPlan": {"free": "seeds starts imported maps"},
+        "TransferPlan": {"free": "seeds starts imported imported_as separator maps"},
         "PretrainingPlan": {
             "free": "seeds rotations separator_seeds states loudness_of baselines on_the_fly",
         },
@@ -118,6 +118,21 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "cifar10": {"compared": "path"},
         "image_folder": {"compared": "path side labelled_by_folder"},
         "tfds_images": {"compared": "path side"},
+        "dcase2018_scenes": {"compared": "path"},
+        "litis_rouen": {"compared": "path rotation"},
+        "video_folder": {
+            "compared": "path clip_seconds shortest_seconds pictures picture_side",
+        },
+        # Taggers, by their notes in the plan of an import.
+        "SoundTagger": {
+            "compared": "name path classes output activation sample_rate_hz window_seconds "
+            "hop_seconds",
+        },
+        "PictureTagger": {
+            "compared": "name path classes output activation side offset scale",
+        },
+        "ImageNetTagger": {"compared": "name classes weights"},
+        "PythonTagger": {"compared": "name function classes sees sample_rate_hz"},
         "folder": {
             "free": "threads",
             "compared": "path labels_csv clip_seconds max_skipped_share decode_first exclude",
@@ -125,12 +140,18 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "fuss": {"compared": "data_dir split config path"},
         "imported": {
             "compared": "path part validation_share test_share test_folds folds clip_seconds "
-            "exclude",
+            "exclude labels",
+        },
+        "MachineLabels": {
+            "compared": "taggers join soft min_clips max_share repeat_share",
+        },
+        "TaggerLabels": {
+            "compared": "tagger over_frames threshold top without renamed prefix",
         },
         "imported_images": {
             "compared": "path part validation_share test_share test_folds folds exclude",
         },
-        "imported_folds": {"compared": "path folds exclude"},
+        "imported_folds": {"compared": "path folds exclude scores_of"},
         "esc50": {"compared": "data_dir path folds esc10 max_skipped_share sample_rate_hz"},
         "esc50_folds": {"compared": "data_dir path folds esc10 max_skipped_share sample_rate_hz"},
         "sound_scenes": {
@@ -179,7 +200,8 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "TrainingProbe": {
             "free": "train test every_steps num_train num_test penalty batch_size seed",
         },
-        "LinearEvaluation": {"refused": "statistics penalties"},
+        "LabelScores": {"free": "examples every_steps num_examples batch_size seed"},
+        "LinearEvaluation": {"refused": "statistics penalties of_scores"},
         "ExampleMixing": {"refused": "max_share"},
         "RandomEqualization": {"refused": "num_knots knot_deviation max_level_drop"},
         "RandomPadCrop": {"refused": "seconds sample_rate_hz"},
@@ -211,6 +233,7 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "small_cnn": {"compared": "embedding_size"},
         "small_resnet": {"compared": "embedding_size widths"},
         "vggish": {"compared": "embedding_size"},
+        "vggish_original": {"compared": "embedding_size"},
         # How it is trained: what error messages advise to lower may be lowered.
         "fit": {
             "free": "steps_per_call checkpoint_every_steps keep_checkpoints log_every_steps "

@@ -35,7 +35,7 @@ from sepcon.scenes.recordings import open_recordings
 
 
 def rows_of(source: ClipSource) -> list[ManifestRow]:
-    return [row for row, _ in convert_shard(source.read, source.references)]
+    return [each.row for each in convert_shard(source.read, source.references)]
 
 
 def audio_of(source: ClipSource) -> dict[str, np.ndarray | AudioError]:

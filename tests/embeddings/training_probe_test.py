@@ -56,7 +56,7 @@ def test_what_embeddings_tell_is_said_and_nothing_is_changed(several: bool, name
     before = [weight.copy() for weight in network.get_weights()]
     train, test = Points(several=several), Points(first=1, several=several, num_examples=10)
     probe = TrainingProbe(train=train, test=test, every_steps=1, num_train=45, batch_size=20)
-    scores = probe.validation(network, VIEWS)  # type: ignore[arg-type]
+    scores = probe.validation(SimpleNamespace(product=network), VIEWS)  # type: ignore[arg-type]
     first = scores()
     assert first == {name: pytest.approx(1.0)}
     assert scores() == first

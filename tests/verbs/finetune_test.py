@@ -13,9 +13,10 @@ from tones_stub import CLASS_NAMES, finetune_tones, tones, views_of_tones
 from sepcon.audio.log_mel import LogMel
 from sepcon.data.clips import to_float
 from sepcon.errors import Interrupted, SepconError
-from sepcon.finetuning.fold import Selection, predict
+from sepcon.finetuning.fold import predict
 from sepcon.finetuning.page import ensemble_accuracy, fold_table, summary
 from sepcon.finetuning.predictions import Predictions
+from sepcon.finetuning.selection import Selection
 from sepcon.models.classifier import load_classifier
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.products.classification import ClassificationModel

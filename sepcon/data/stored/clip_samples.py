@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from sepcon.data.stored.samples import StoredSamples
+from sepcon.data.stored.sparse_labels import SparseLabels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,12 +20,14 @@ class ClipSamples:
       columns: int64 [class numbers], the column of the labels that a class number stands for, -1
         for one that is left out.
       clip_samples: samples of every clip, cut off or followed by zeros; None for those of records.
+      sparse_labels: labels of all records in the place of their class numbers.
     """
 
     store: StoredSamples
     records: np.ndarray
     columns: np.ndarray
     clip_samples: int | None = None
+    sparse_labels: SparseLabels | None = None
 
     def part(self, positions: np.ndarray) -> ClipSamples:
         """Returns some of the clips.
@@ -45,7 +48,9 @@ class ClipSamples:
         return self.store.ids[self.records[positions]]
 
     def labels(self, positions: np.ndarray) -> np.ndarray:
-        """Labels of clips, float32 [n, classes], 0 or 1."""
+        """Labels of clips, float32 [n, classes], 0 or 1, or between them."""
+        if self.sparse_labels is not None:
+            return self.sparse_labels.rows(self.records[positions])
         num_classes = int(self.columns.max(initial=-1)) + 1
         labels = np.zeros((len(positions), num_classes), np.float32)
         for row, record in zip(labels, self.records[positions].tolist(), strict=True):

@@ -27,7 +27,7 @@ def images_of(source: ClipSource) -> dict[str, SquareImage]:
 def test_a_folder_is_read_and_what_is_broken_is_named(tmp_path: Path) -> None:
     reasons = write_image_folder(tmp_path / "images")
     source = image_folder(path=str(tmp_path / "images"), side=8, labelled_by_folder=True)
-    rows = [row for row, _ in convert_shard(source.read, source.references)]
+    rows = [each.row for each in convert_shard(source.read, source.references)]
     assert {row.id: row.reason for row in rows} == reasons
     assert source.class_names == ("cat", "dog")
     assert {row.id: row.label_numbers for row in rows} == {
