@@ -33,10 +33,14 @@ class Case:
     Attributes:
       task: what is trained.
       spec: of a batch.
+      precision: of its maps, see `computing_in`.
+      rounded: whether anything is computed in bfloat16, which devices round each in its own way.
     """
 
     task: Task
     spec: Spec
+    precision: str = "float32"
+    rounded: bool = False
 
     def batch(self) -> dict[str, tf.Tensor]:
         """Makes a batch, always the same.
@@ -64,10 +68,12 @@ def _separation(share: float = 0.0, **config: Any) -> Case:
     )
     task = SeparationTask(network, segment_seconds=0.5, supervised_share=share, **weights)
     more = {"sources": tf.TensorSpec([_ROWS, _SOURCES, _SAMPLES], tf.int16)} if share else {}
-    return Case(task, _spec(task, **more))
+    return Case(task, _spec(task, **more), rounded=network.config.matmul_dtype != "float32")
 
 
-def _pretraining(factory: Callable[..., keras.Model], **options: Any) -> Case:
+def _pretraining(
+    factory: Callable[..., keras.Model], precision: str = "float32", **options: Any
+) -> Case:
     pairs = ("mixture-mixture", "mixture-channel", "channel-channel")
     sampler = ViewSampler(pairs=pairs, patch_seconds=0.5, position_candidates=2)
     views = LogMelViews(
@@ -82,8 +88,8 @@ def _pretraining(factory: Callable[..., keras.Model], **options: Any) -> Case:
         views=views,
         objective=SimilarityAndCoincidence(**options),
     )
-    channels = tf.TensorSpec([_ROWS, _SOURCES, _SAMPLES], tf.int16)
-    return Case(task, _spec(task, channels=channels))
+    spec = _spec(task, channels=tf.TensorSpec([_ROWS, _SOURCES, _SAMPLES], tf.int16))
+    return Case(task, spec, precision=precision, rounded=precision != "float32")
 
 
 def _supervised(weight: float) -> Case:
@@ -119,6 +125,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "separation, bfloat16": lambda: _separation(matmul_dtype="bfloat16"),
     "separation, 18 sources": lambda: _separation(num_sources=18),
     "pretraining": lambda: _pretraining(encoders.small_cnn),
+    "pretraining, bfloat16": lambda: _pretraining(encoders.small_cnn, "bfloat16"),
     "pretraining, vggish": lambda: _pretraining(encoders.vggish),
     "supervised": lambda: _supervised(0.0),
     "supervised, contrastive": lambda: _supervised(0.5),
