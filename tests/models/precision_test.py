@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sepcon.doctor.kernel_audit import audit_graph
 from sepcon.errors import SepconError
 from sepcon.models.encoders import small_cnn, small_resnet
 from sepcon.models.heads import projection_head
@@ -41,6 +42,7 @@ def test_what_is_computed_in_which_type(factory):
     assert all(types[name] == {tf.float32} for name in FLOAT32_ONLY & set(types))
     assert all(tensor.dtype == tf.float32 for tensor in step.outputs)
     assert all(variable.dtype == tf.float32 for variable in step.variables)
+    assert audit_graph(step.graph).findings == []
     # What is traced outside is as it was.
     plain = loss_and_gradients(network, "float32", spec).get_concrete_function()
     types = {t.dtype for each in plain.graph.get_operations() for t in each.outputs}
