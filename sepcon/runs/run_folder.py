@@ -14,7 +14,7 @@ from typing import Any
 from sepcon.errors import SepconError
 from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.revision import running_revision
-from sepcon.runs.seals import write_seals
+from sepcon.runs.seals import note_of_seals, write_seals
 from sepcon.runs.whole_file import told_if_unwritable, whole_file
 
 CONFIG_FILE = "config.gin"
@@ -104,7 +104,7 @@ def finish(run_dir: Path, record: Mapping[str, Any]) -> None:
       WriteError: it cannot be written.
     """
     training = training_record(run_dir)
-    content = {**record, "commit": str(running_revision())}
+    content = {**record, "commit": str(running_revision())} | note_of_seals(run_dir)
     _write_record(run_dir, content | ({} if training is None else {_TRAINING: training}))
 
 

@@ -4,7 +4,8 @@ Clips are found by their number, so that a line taken out of a list, or a shard 
 would give every later clip the labels and the part of its neighbour. `seals.json` names each file
 with its size and a digest: of small files all bytes count, of large ones blocks that are spread
 over the file. What lies between them has checksums of its own, which are looked at when it is read.
-Folders of versions before have no such file; of these what can be checked is checked elsewhere.
+Folders of versions before have no such file; of these what can be checked is checked elsewhere. The
+record of a run says whether it has one, so that a lost file is not taken for an old folder.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from sepcon.runs.names import path_inside
 from sepcon.runs.whole_file import told_if_unwritable, whole_file
 
 SEALS_FILE = "seals.json"
+# What the record of a finished run says of them.
+_RECORD_FILE, _NOTE = "run.json", "sealed"
 _WHOLE_BYTES = 1 << 22
 _BLOCKS, _BLOCK_BYTES = 16, 4096
 
@@ -73,6 +76,8 @@ def _faults(folder: Path, cure: str) -> Iterator[tuple[Path, str]]:
     """Yields each file that is not what was noted, and what is wrong with it."""
     path = folder / SEALS_FILE
     if not path.is_file():
+        if _are_noted(folder / _RECORD_FILE):
+            yield path, "is missing, in which it is noted what the other files are"
         return
     content = read_json(path, cure=cure)
     with told_if_damaged(path, cure=cure):
@@ -84,6 +89,24 @@ def _faults(folder: Path, cure: str) -> Iterator[tuple[Path, str]]:
                 yield file, "is not what was written there, it was changed or exchanged since"
         except OSError as error:
             yield file, f"cannot be read ({error.strerror})"
+
+
+def note_of_seals(folder: Path) -> dict[str, bool]:
+    """Returns what the record of a run says of its seals, so that nobody believes it without them.
+
+    Args:
+      folder: of the run.
+    """
+    return {_NOTE: True} if (folder / SEALS_FILE).is_file() else {}
+
+
+def _are_noted(record: Path) -> bool:
+    """Whether the record of a run says that there are seals; one that is damaged is told later."""
+    try:
+        content = json.loads(record.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get(_NOTE) is True
 
 
 def _seal(path: Path) -> str:

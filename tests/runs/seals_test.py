@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sepcon.errors import SepconError
+from sepcon.runs import run_folder
 from sepcon.runs.seals import SEALS_FILE, changed_files, check_seals, write_seals
 
 SMALL = b"id,label\n1,dog\n2,cat\n"
@@ -57,6 +58,20 @@ def test_damaged_seals_are_told_themselves(folder, text):
     (folder / SEALS_FILE).write_text(text)
     with pytest.raises(SepconError, match=rf"{SEALS_FILE}"):
         check_seals(folder, cure="import again")
+
+
+def test_a_finished_run_that_has_lost_its_seals_is_not_taken_for_an_old_one(folder):
+    run_folder.finish(folder, {})
+    check_seals(folder, cure="import again")
+    (folder / SEALS_FILE).unlink()
+    with pytest.raises(SepconError, match=rf"{SEALS_FILE}: is missing, .*; import again"):
+        check_seals(folder, cure="import again")
+
+
+def test_a_finished_run_without_seals_says_nothing_of_them(tmp_path):
+    run_folder.finish(tmp_path, {})
+    check_seals(tmp_path, cure="import again")
+    assert "sealed" not in run_folder.read_record(tmp_path)
 
 
 def test_folders_without_seals_are_those_of_earlier_versions(folder):
