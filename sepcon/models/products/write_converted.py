@@ -146,7 +146,7 @@ def _test_waveforms(num_samples: int) -> list[np.ndarray]:
     noise = np.random.default_rng(0).normal(scale=0.1, size=num_samples)
     time = np.arange(num_samples) / num_samples
     sweep = 0.5 * np.sin(num_samples * time * time) * np.exp(-3 * time) * (time > 0.25)
-    return [np.float32(waveform)[np.newaxis] for waveform in (noise, sweep)]
+    return [waveform.astype(np.float32)[np.newaxis] for waveform in (noise, sweep)]
 
 
 def _num_samples(product: Any, seconds: float | None) -> int:
