@@ -140,8 +140,9 @@ def _lines(path: Path) -> list[list[str]]:
 def litis_rouen(*, path: str, rotation: int = 1) -> ClipSource:
     """Returns the clips of LITIS Rouen by the names of their files.
 
-    Rakotomamonjy and Gasso, 2015: 3,026 clips of 30 s of nineteen classes, which the names of the files begin with. There are
-    twenty official divisions into "train" and "test"; an import has one of them as its folds.
+    Rakotomamonjy and Gasso, 2015: 3,026 clips of 30 s of nineteen classes, which the names of the
+    files begin with. There are twenty official divisions into "train" and "test"; an import has one
+    of them as its folds.
 
     Args:
       path: the folder with `data_rouen/`, `relation_wav_examples.txt` and the two lists of its

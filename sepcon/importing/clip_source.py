@@ -74,10 +74,10 @@ class Clip:
     scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
-Read = np.ndarray | Clip | SquareImage
+ClipContent = np.ndarray | Clip | SquareImage
 # What was read. The reference may know more than before: a TFDS record tells its labels, or that it
 # has none and is to be left out.
-Loaded = tuple[ClipReference, Read | FileError]
+Loaded = tuple[ClipReference, ClipContent | FileError]
 
 
 class ClipReader(Protocol):

@@ -17,7 +17,7 @@ from sepcon.audio.samples import SAMPLE_RATE_HZ
 from sepcon.data.example_bytes import serialize_example
 from sepcon.errors import FileError
 from sepcon.images.square import SquareImage
-from sepcon.importing.clip_source import BLANK, SILENT, Clip, ClipReader, ClipReference, Read
+from sepcon.importing.clip_source import BLANK, SILENT, Clip, ClipContent, ClipReader, ClipReference
 from sepcon.importing.manifest import ManifestRow, joined
 
 _Features = Mapping[str, bytes | Sequence[int]]
@@ -37,7 +37,7 @@ class Converted(NamedTuple):
     scores: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
-def convert_clip(reference: ClipReference, content: Read | FileError) -> Converted:
+def convert_clip(reference: ClipReference, content: ClipContent | FileError) -> Converted:
     """Returns the row of a clip or image in the manifest, and its record unless it is left out.
 
     Args:

@@ -7,12 +7,11 @@ import keras
 from sepcon.errors import SepconError
 from sepcon.models.encoder_input import InputShape
 
-_HIDDEN = 4096
-
 
 def vggish_original(
     *,
     embedding_size: int = 128,
+    hidden_units: int = 4096,
     num_frames: int | None = None,
     num_mels: int = 64,
     num_maps: int = 1,
@@ -20,13 +19,14 @@ def vggish_original(
 ) -> keras.Model:
     """VGGish (Hershey et al., 2017) without batch normalisation, on patches of one length.
 
-    Four blocks of convolutions, then two fully connected layers of 4096 units on the flattened map
+    Four blocks of convolutions, then two fully connected layers on the flattened map
     and a linear one: 72 million weights on the published patches of 96 frames and 64 bands.
     The normalisation of the bands, with which all encoders here begin, stands for the published
     constants of the log-mel.
 
     Args:
       embedding_size: size of the embedding.
+      hidden_units: of the two fully connected layers.
       num_frames: frames of a patch, at least 16; they are of one number.
       num_mels: mel bands of all maps, at least 16 each.
       num_maps: log-mel maps, see `InputShape`.
@@ -52,6 +52,6 @@ def vggish_original(
         x = keras.layers.MaxPooling2D(2, padding="same", name=f"pool_{block}")(x)
     x = keras.layers.Flatten()(x)
     for _ in range(2):
-        x = keras.layers.Dense(_HIDDEN, activation="relu")(x)
+        x = keras.layers.Dense(hidden_units, activation="relu")(x)
     embedding = keras.layers.Dense(embedding_size, name="embedding")(x)
     return keras.Model(seen, embedding, name="vggish_original")

@@ -13,6 +13,7 @@ from scipy import special
 from sepcon.errors import SepconError
 from sepcon.images.square import squeeze
 from sepcon.importing.clip_source import Clip
+from sepcon.taggers.model_files import leave_cores_to_others
 from sepcon.taggers.tagger import Sees, file_digest, read_class_names
 
 _CLASSES = 1000
@@ -79,6 +80,7 @@ def _network(weights: str) -> Callable[[np.ndarray], np.ndarray]:
 
     from sepcon.models.images.networks import efficientnet_lite0_network
 
+    leave_cores_to_others()
     network = efficientnet_lite0_network(include_top=True, weights=weights)
     shape = tf.TensorSpec([None, _SIDE, _SIDE, 3])
     graph = tf.function(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +34,17 @@ class OpenModel:
     input_shape: tuple[int, ...] = ()
 
 
+def leave_cores_to_others() -> None:
+    """In a process that is one of several, TensorFlow takes a single core from its start on."""
+    if multiprocessing.parent_process() is None:
+        return
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):  # It has started already.
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
 @functools.lru_cache(maxsize=8)
 def open_model(path: str, single: bool) -> OpenModel:
     """Opens a model, once a process.
@@ -44,6 +57,7 @@ def open_model(path: str, single: bool) -> OpenModel:
       SepconError: it is of no such kind, or cannot be read.
     """
     file = Path(path).expanduser()
+    leave_cores_to_others()
     try:
         if file.suffix == ".tflite":
             return _tflite(file)

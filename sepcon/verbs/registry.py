@@ -72,8 +72,8 @@ VERBS = {
         "--gin_bindings='SOURCE_DIR=\"path/to/recordings\"' --run_dir=/tmp/sepcon/imported",
         "One file of import/ says what is imported: audioset_segments, audioset_parquet, folder, "
         "esc50, urbansound8k, dcase2018, litis_rouen or tfds; of videos video_folder; of images "
-        "image_folder, cifar10 or tfds_images. A file of taggers/ has the clips labelled by a tagger. Resumable, "
-        "on all cores; data/imported.gin or data/images.gin reads the result.",
+        "image_folder, cifar10 or tfds_images. A file of taggers/ has the clips labelled by a "
+        "tagger. Resumable, on all cores; data/imported.gin or data/images.gin reads the result.",
     ),
     "prepare": Verb(
         "sepcon.verbs.prepare:prepare",

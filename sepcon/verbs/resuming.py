@@ -233,7 +233,7 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "small_cnn": {"compared": "embedding_size"},
         "small_resnet": {"compared": "embedding_size widths"},
         "vggish": {"compared": "embedding_size"},
-        "vggish_original": {"compared": "embedding_size"},
+        "vggish_original": {"compared": "embedding_size hidden_units"},
         # How it is trained: what error messages advise to lower may be lowered.
         "fit": {
             "free": "steps_per_call checkpoint_every_steps keep_checkpoints log_every_steps "

@@ -1,27 +1,22 @@
 """VGGish as it was published: its layers, its number of weights, its one length of patches."""
 
-from collections.abc import Iterator
-
 import keras
 import numpy as np
 import pytest
 
 from sepcon.errors import SepconError
-from sepcon.models import vggish_original as module
 from sepcon.models.batch_norm import plain_json
 from sepcon.models.encoder_input import is_input_normalisation
 from sepcon.models.encoders import with_frames
+from sepcon.models.vggish_original import vggish_original
 
 HIDDEN = 24
 
 
 @pytest.fixture(scope="module")
-def small() -> Iterator[keras.Model]:
+def small() -> keras.Model:
     """With few units where the published one has 4096: seventeen million weights take seconds."""
-    with pytest.MonkeyPatch.context() as patch:
-        assert module._HIDDEN == 4096
-        patch.setattr(module, "_HIDDEN", HIDDEN)
-        yield module.vggish_original(embedding_size=8, num_frames=16, num_mels=32)
+    return vggish_original(embedding_size=8, hidden_units=HIDDEN, num_frames=16, num_mels=32)
 
 
 def num_weights(*, area: int, hidden: int, embedding: int) -> int:
@@ -49,7 +44,7 @@ def test_it_has_no_normalisation_but_that_of_its_input(small):
 
 def test_patches_of_another_length_are_refused(small):
     with pytest.raises(SepconError, match="takes patches of one length alone; give num_frames"):
-        module.vggish_original()
+        vggish_original()
     with pytest.raises(SepconError, match="takes patches of 16 frames alone, asked for 32"):
         with_frames(small, 32)
     assert with_frames(small, 16).output_shape == (None, 8)
