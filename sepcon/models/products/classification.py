@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from sepcon.audio.maps.log_mel_maps import FrontEnd
 from sepcon.models.classifier import Classifier
-from sepcon.models.products.embedding import EmbeddingModel
+from sepcon.models.products.embedding import PatchEmbedder
 from sepcon.models.products.waveform import Outputs, WaveformGraph, trace_calls
 
 
@@ -44,11 +44,12 @@ class ClassificationModel(tf.Module):
         super().__init__(name="classification_model")
         # Set by what writes a SavedModel: the table of classes.
         self.class_map_file: Any = None
-        self._embed = EmbeddingModel(
+        self._embed = PatchEmbedder(
             classifier.encoder, log_mel, patch_seconds=patch_seconds, hop_seconds=hop_seconds
         )
         self._class_names = tuple(class_names)
         # As in `EmbeddingModel`: only the bare variables are tracked, the Keras model stays hidden.
+        self._tf_variables = [variable.value for variable in classifier.encoder.variables]
         self._head_variables = [variable.value for variable in classifier.head.variables]
         self._logits = lambda embedding: classifier.logits(embedding)
         self._graph = WaveformGraph(self._classify, shared=("patch_time_seconds",))
@@ -112,17 +113,17 @@ class ClassificationModel(tf.Module):
     @tf.function(autograph=False, input_signature=[])
     def sample_rate_hz(self) -> tf.Tensor:
         """The sample rate that waveforms must have, int32 []."""
-        return self._embed.sample_rate_hz()
+        return tf.constant(self._embed.sample_rate_hz, tf.int32)
 
     @tf.function(autograph=False, input_signature=[])
     def patch_seconds(self) -> tf.Tensor:
         """The length of a patch, float32 []."""
-        return self._embed.patch_seconds()
+        return tf.constant(self._embed.patch_seconds, tf.float32)
 
     @tf.function(autograph=False, input_signature=[])
     def hop_seconds(self) -> tf.Tensor:
         """The time between the starts of two patches, float32 []."""
-        return self._embed.hop_seconds()
+        return tf.constant(self._embed.exact_hop_seconds, tf.float32)
 
     @tf.function(autograph=False, input_signature=[])
     def class_map_path(self) -> tf.Tensor:
