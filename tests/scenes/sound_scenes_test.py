@@ -1,14 +1,18 @@
 import dataclasses
-import multiprocessing
+import json
 import os
+import signal
+import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
 import tensorflow_datasets as tfds
+import warm_python
 from esc50_stub import tone, write_esc50
 from import_fixtures import write_gtzan
 
@@ -25,7 +29,6 @@ from sepcon.scenes.synthetic import SyntheticEvents
 TINY = SceneRecipe(
     scene_seconds=0.25, num_train=6, num_validation=3, num_test=4, synthetic_clips_per_class=4
 )
-SPAWN = multiprocessing.get_context("spawn")
 
 
 class SoundScenesBuilderTest(tfds.testing.DatasetBuilderTestCase):
@@ -249,39 +252,46 @@ def test_a_full_disk_is_named_and_leaves_nothing(
     assert sound_scenes(data_dir=str(tmp_path), recipe=TINY).num_clips == 6
 
 
-def _prepare(data_dir: str, recipe: SceneRecipe) -> None:
-    sound_scenes(data_dir=data_dir, recipe=recipe)
+PREPARE = """
+import json, sys
+from sepcon.scenes.prepared_scenes import sound_scenes
+from sepcon.scenes.recipe import SceneRecipe
+sound_scenes(data_dir=sys.argv[1], recipe=SceneRecipe(**json.loads(sys.argv[2])))
+"""
 
 
-def _started(data_dir: Path, recipe: SceneRecipe) -> multiprocessing.Process:
+def _started(data_dir: Path, recipe: dict[str, Any]) -> subprocess.Popen[bytes]:
     """A process that is in the middle of preparing."""
-    process = SPAWN.Process(target=_prepare, args=(str(data_dir), recipe))
     before = set(data_dir.rglob("incomplete.*_1.0.0"))
-    process.start()
-    while process.is_alive() and not set(data_dir.rglob("incomplete.*_1.0.0")) - before:
+    words = ["-c", PREPARE, str(data_dir), json.dumps(recipe)]
+    process = subprocess.Popen(
+        [warm_python.path(), *words],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None and not set(data_dir.rglob("incomplete.*_1.0.0")) - before:
         time.sleep(0.01)
-    return process  # type: ignore[return-value]
+    return process
 
 
 def test_a_kill_leaves_nothing_half_made_and_two_processes_prepare_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Long enough to be caught in the middle.
-    recipe = SceneRecipe(
-        scene_seconds=2.0,
-        num_train=1500,
-        num_validation=1,
-        num_test=1,
-        synthetic_clips_per_class=6,
-    )
+    sizes = {"num_train": 800, "num_validation": 1, "num_test": 1}
+    recipe = {"scene_seconds": 2.0, "synthetic_clips_per_class": 6, **sizes}
     killed = _started(tmp_path, recipe)
     killed.kill()
-    killed.join()
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
     assert not list(tmp_path.rglob("dataset_info.json"))
     assert len(list(tmp_path.rglob("incomplete.*_1.0.0"))) == 1
     other = _started(tmp_path, recipe)
-    assert sound_scenes(data_dir=str(tmp_path), recipe=recipe).num_clips == 1500
-    other.join()
+    clips = sound_scenes(data_dir=str(tmp_path), recipe=SceneRecipe(**recipe))
+    assert clips.num_clips == 800
+    other.communicate()
+    assert other.returncode == 0
     said = capsys.readouterr().err
     assert "Waiting for another process" in said
     assert "Preparing" not in said

@@ -17,7 +17,7 @@ from sepcon.training.loop import fit  # noqa: E402
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("run_dir")
-    parser.add_argument("--num_steps", type=int, default=240)
+    parser.add_argument("--num_steps", type=int, default=120)
     parser.add_argument("--seconds_per_batch", type=float, default=0.0)
     arguments = parser.parse_args()
     make_reproducible(0)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter, defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from sepcon.replicas import gather_global, num_replicas
+from sepcon.training.step import StepFunction
 from sepcon.training.task import Summaries
 
 SAMPLES = 24
@@ -123,6 +126,62 @@ def toy_setup(strategy=None, *, kind=ToyTask, hidden=HIDDEN, make_optimizer=None
         task = kind(hidden)
         optimizer = make_optimizer()
     return task, optimizer
+
+
+class SharedToys:
+    """Toy tasks whose graphs are made once for all tests of a file: that takes most of their time.
+
+    Within a test each call of `setup` gives another task, with the weights that `toy_setup` gives.
+    Put `steps` in the place of the loop's `StepFunction`, and call `begin_test` before each test.
+    A test that changes a task takes one of `toy_setup`.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[int, list[tuple[ToyTask, Any, list[np.ndarray]]]] = defaultdict(list)
+        self._given: Counter[int] = Counter()
+        self.steps = type("SharedSteps", (_SharedSteps,), {"shared": {}, "toys": self})
+
+    def begin_test(self) -> None:
+        self._given.clear()
+
+    def setup(self, hidden: int = HIDDEN) -> tuple[ToyTask, Any]:
+        made, number = self._made[hidden], self._given[hidden]
+        self._given[hidden] += 1
+        if number == len(made):
+            task, optimizer = toy_setup(hidden=hidden)
+            optimizer.build(task.model.trainable_variables)
+            made.append((task, optimizer, [np.array(each) for each in _state(task, optimizer)]))
+        task, optimizer, initial = made[number]
+        for variable, value in zip(_state(task, optimizer), initial, strict=True):
+            variable.assign(value)
+        return task, optimizer
+
+    def holds(self, task: Any, optimizer: Any) -> bool:
+        """Whether both are of this object, and of one call of `setup`."""
+        made = [each for several in self._made.values() for each in several]
+        return any(task is one and optimizer is other for one, other, _ in made)
+
+
+class _SharedSteps(StepFunction):
+    """A step function for each shared task and way of training; others as they always are."""
+
+    shared: dict[Any, StepFunction]
+    toys: SharedToys
+
+    def __new__(cls, *, task, optimizer, strategy, gradient_clip_norm=None, jit_compile=False):
+        if not cls.toys.holds(task, optimizer):
+            return super().__new__(cls)
+        key = (id(task), id(strategy), gradient_clip_norm, jit_compile)
+        return cls.shared.setdefault(key, super().__new__(cls))
+
+    def __init__(self, **arguments):
+        if "called" not in self.__dict__:
+            super().__init__(**arguments)
+        self.called = False
+
+
+def _state(task, optimizer) -> list[Any]:
+    return [*task.model.variables, *optimizer.variables]
 
 
 def values_of(model) -> list[np.ndarray]:

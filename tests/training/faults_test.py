@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 import warm_python
 from full_disk import full_disk
-from toy_training import ToyStream, toy_setup, values_of
+from toy_training import SharedToys, ToyStream, toy_setup, values_of
 
 from sepcon.errors import Interrupted, SepconError
 from sepcon.runs.claim import CLAIM_FILE
@@ -24,6 +24,13 @@ from sepcon.training import loop
 from sepcon.training.loop import fit
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
+TOYS = SharedToys()
+
+
+@pytest.fixture(autouse=True)
+def shared_graphs(monkeypatch):
+    TOYS.begin_test()
+    monkeypatch.setattr(loop, "StepFunction", TOYS.steps)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +42,7 @@ def heard():
 
 
 def train(run_dir, num_steps=6, *, hidden=16, stream=None, **arguments):
-    task, optimizer = toy_setup(hidden=hidden)
+    task, optimizer = TOYS.setup(hidden)
     result = fit(
         task=task,
         stream=stream or ToyStream(num_uniforms=2 * hidden),
@@ -90,12 +97,12 @@ def test_killed_at_random_moments(tmp_path):
     code, output, errors = stop_at_random(parts, signal.SIGTERM, generator)
     assert (code, output) == (143, ""), errors
     stopped = int(re.search(r"stopped by SIGTERM after step (\d+) and saved", errors)[1])
-    assert 0 < stopped < 240
+    assert 0 < stopped < 120
     assert checkpoint_steps(parts)[-1] == stopped
     for process in (start(parts), whole):
         output, errors = process.communicate()
-        assert json.loads(output) == {"step": 240}, errors
-    name = "checkpoints/step-00000240.npz"
+        assert json.loads(output) == {"step": 120}, errors
+    name = "checkpoints/step-00000120.npz"
     one, two = arrays_of(tmp_path / "whole" / name), arrays_of(parts / name)
     assert one.keys() == two.keys()
     for member in one:

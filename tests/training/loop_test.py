@@ -9,18 +9,27 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from toy_training import ToyStream, ToyTask, toy_setup, values_of
+from toy_training import SharedToys, ToyStream, ToyTask, toy_setup, values_of
 
 from sepcon.errors import SepconError
 from sepcon.models.weights import list_states, read_weights, state_folder
 from sepcon.runs import run_folder
+from sepcon.training import loop
 from sepcon.training.checkpoints import Checkpoints, Progressed, named_variables
 from sepcon.training.logs import Averages, peak_normalized
 from sepcon.training.loop import fit
 
+TOYS = SharedToys()
+
+
+@pytest.fixture(autouse=True)
+def shared_graphs(monkeypatch):
+    TOYS.begin_test()
+    monkeypatch.setattr(loop, "StepFunction", TOYS.steps)
+
 
 def train(run_dir, num_steps, *, task=None, stream=None, **arguments):
-    made, optimizer = toy_setup()
+    made, optimizer = TOYS.setup() if task is None else toy_setup()
     task = task or made
     result = fit(
         task=task,

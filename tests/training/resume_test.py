@@ -11,7 +11,7 @@ import warm_python
 
 from sepcon.models.weights import list_states, state_folder
 
-STEPS = 150
+STEPS = 75
 
 
 def command(folder: Path, run: str) -> list[str]:

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from sepcon.audio.maps.log_mel_maps import FrontEnd
 from sepcon.models.classifier import Classifier
-from sepcon.models.products.embedding import EmbeddingModel
-from sepcon.models.products.waveform import Outputs, WaveformGraph, trace_calls
+from sepcon.models.products.embedding import PatchEmbedder
+from sepcon.models.products.waveform import Outputs, WaveformGraph, trace_calls, valid_rows
 
 
 class ClassificationModel(tf.Module):
@@ -44,23 +44,25 @@ class ClassificationModel(tf.Module):
         super().__init__(name="classification_model")
         # Set by what writes a SavedModel: the table of classes.
         self.class_map_file: Any = None
-        self._embed = EmbeddingModel(
+        self._embed = PatchEmbedder(
             classifier.encoder, log_mel, patch_seconds=patch_seconds, hop_seconds=hop_seconds
         )
         self._class_names = tuple(class_names)
         # As in `EmbeddingModel`: only the bare variables are tracked, the Keras model stays hidden.
+        self._tf_variables = [variable.value for variable in classifier.encoder.variables]
         self._head_variables = [variable.value for variable in classifier.head.variables]
         self._logits = lambda embedding: classifier.logits(embedding)
         self._graph = WaveformGraph(self._classify, shared=("patch_time_seconds",))
         self._batch_function = trace_calls(self.__call__)
-        self._patch_function = self.classify_patch.get_concrete_function(
-            tf.TensorSpec([None, self._embed.patch_samples], tf.float32, name="waveform")
-        )
 
     @property
     def signatures(self) -> dict[str, Any]:
-        """What `tf.saved_model.save` takes as `signatures`."""
-        return {"serving_default": self._batch_function, "patch": self._patch_function}
+        """What `tf.saved_model.save` takes as `signatures`: any length, and single patches."""
+        patch = tf.TensorSpec([None, self._embed.patch_samples], tf.float32, name="waveform")
+        return {
+            "serving_default": self._batch_function,
+            "patch": self.classify_patch.get_concrete_function(patch),
+        }
 
     @property
     def exact_hop_seconds(self) -> float:
@@ -89,7 +91,7 @@ class ClassificationModel(tf.Module):
     @property
     def exact_patch_seconds(self) -> float:
         """The length of a patch, which `patch_seconds()` gives in float32."""
-        return self._embed.exact_patch_seconds
+        return self._embed.patch_seconds
 
     def of_length(self, num_samples: int) -> tuple[Callable[[tf.Tensor], Outputs], list[Any]]:
         """Returns what classifies waveforms of one length; see `EmbeddingModel.of_length`.
@@ -98,8 +100,9 @@ class ClassificationModel(tf.Module):
           A function of waveform [batch, num_samples] float32 that gives what `__call__` does but
           for the log-mel and the times; and the variables that it reads.
         """
-        embed, variables = self._embed.of_length(num_samples)
-        return lambda waveform: self._scored(embed(waveform)), [*variables, *self._head_variables]
+        embed = self._embed.of_length(num_samples)
+        variables = [*self._tf_variables, *self._head_variables]
+        return lambda waveform: self._scored(embed(waveform)), variables
 
     @tf.function(autograph=False)
     def classify_patch(self, waveform: tf.Tensor) -> Outputs:
@@ -112,7 +115,7 @@ class ClassificationModel(tf.Module):
           'logits' and 'probabilities' [batch, classes] and 'embedding' [batch, dim], float32; NaN
           for a patch that `__call__` would refuse for its samples.
         """
-        embedding = self._embed.embed_patch(waveform)["embedding"]
+        embedding = tf.where(valid_rows(waveform), self._embed.of_patch(waveform), float("nan"))
         logits = self._logits(embedding)
         return {
             "embedding": embedding,
@@ -151,17 +154,17 @@ class ClassificationModel(tf.Module):
     @tf.function(autograph=False, input_signature=[])
     def sample_rate_hz(self) -> tf.Tensor:
         """The sample rate that waveforms must have, int32 []."""
-        return self._embed.sample_rate_hz()
+        return tf.constant(self._embed.sample_rate_hz, tf.int32)
 
     @tf.function(autograph=False, input_signature=[])
     def patch_seconds(self) -> tf.Tensor:
         """The length of a patch, float32 []."""
-        return self._embed.patch_seconds()
+        return tf.constant(self._embed.patch_seconds, tf.float32)
 
     @tf.function(autograph=False, input_signature=[])
     def hop_seconds(self) -> tf.Tensor:
         """The time between the starts of two patches, float32 []."""
-        return self._embed.hop_seconds()
+        return tf.constant(self._embed.exact_hop_seconds, tf.float32)
 
     @tf.function(autograph=False, input_signature=[])
     def class_map_path(self) -> tf.Tensor:

@@ -21,26 +21,15 @@ _PATCHES_PER_CHUNK = 64
 _CutPatches = Callable[[tf.Tensor], tf.Tensor]
 
 
-class EmbeddingModel(tf.Module):
-    """Cuts a waveform into overlapping patches, embeds each, and averages.
+class PatchEmbedder:
+    """Cuts waveforms into overlapping patches and embeds each: see `EmbeddingModel`.
 
-    Patches lie on the grid of the log-mel frames: patch k starts at min(k * hop, last), where
-    `last` is where a patch ends with the recording, so that the end is heard too. A recording
-    shorter than one patch is padded with zeros to one; a longer one by less than one frame hop
-    (10 ms), to a whole number of frame hops past the first patch.
-
-    Metadata are functions without arguments, as attributes do not survive a SavedModel:
-    `sample_rate_hz()`, `patch_seconds()`, `hop_seconds()`, `embedding_size()`.
-
-    Args:
-      encoder: log-mel [batch, frames, mels] float32 -> embedding [batch, dim].
-      log_mel: the front-end the encoder was trained with.
+    Attributes:
+      sample_rate_hz: of the waveforms.
       patch_seconds: length of what the encoder sees.
-      hop_seconds: time between the starts of patches, rounded to frames; half a patch by default.
-
-    Raises:
-      ValueError: the patch is shorter than a window, the hop is not positive, or the encoder wants
-        another number of frames or mels than the patch has.
+      patch_samples: the same in samples.
+      exact_hop_seconds: time between the starts of patches after rounding to frames.
+      embedding_size: numbers in an embedding.
     """
 
     def __init__(
@@ -51,7 +40,6 @@ class EmbeddingModel(tf.Module):
         patch_seconds: float,
         hop_seconds: float | None = None,
     ) -> None:
-        super().__init__(name="embedding_model")
         if hop_seconds is not None and hop_seconds <= 0:
             raise ValueError(f"hop_seconds must be positive, got {hop_seconds}.")
         rate = log_mel.sample_rate_hz
@@ -67,128 +55,28 @@ class EmbeddingModel(tf.Module):
         _check_input_shape(encoder, self._patch_frames, log_mel.num_mels)
         hop = patch_seconds / 2 if hop_seconds is None else hop_seconds
         self._hop_frames = max(1, round(hop * rate / self._frame_hop))
-        self._dim = int(encoder.output_shape[-1])
-        self._rate, self._patch_seconds, self._log_mel = rate, float(patch_seconds), log_mel
-        # The Keras model itself stays hidden behind a closure and only its bare variables are
-        # tracked: with Keras objects inside, the TFLite converter aborts the process and the
-        # loaded model has no trainable variables (tensorflow#63987).
-        self._tf_variables = [variable.value for variable in encoder.variables]
-        self._encode = lambda patches: tf.cast(encoder(patches, training=False), tf.float32)
-        self._graph = WaveformGraph(self._embed, shared=("patch_time_seconds",))
-        self._batch_function = trace_calls(self.__call__)
-        self._patch_function = self.embed_patch.get_concrete_function(
-            tf.TensorSpec([None, self.patch_samples], tf.float32, name="waveform")
-        )
+        self.embedding_size = int(encoder.output_shape[-1])
+        self.sample_rate_hz, self.patch_seconds = rate, float(patch_seconds)
+        self.exact_hop_seconds = self._hop_frames * self._frame_hop / rate
+        self._log_mel = log_mel
+        # One graph for whole recordings and for single patches.
+        patches = tf.TensorSpec([None, self._patch_frames, log_mel.num_mels], tf.float32)
+        self._encode = tf.function(
+            lambda patches: tf.cast(encoder(patches, training=False), tf.float32),
+            autograph=False,
+            input_signature=[patches],
+        ).get_concrete_function()
 
-    @property
-    def signatures(self) -> dict[str, Any]:
-        """What `tf.saved_model.save` takes as `signatures`: any length, and single patches."""
-        return {"serving_default": self._batch_function, "patch": self._patch_function}
+    def of_patch(self, waveform: tf.Tensor) -> tf.Tensor:
+        """Embeds single patches, [batch, patch samples] -> [batch, dim], both float32."""
+        return self._encode(self._log_mel(waveform))
 
-    @tf.function(autograph=False)
     def __call__(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Embeds recordings.
-
-        Args:
-          waveform: [batch, samples] or [samples] at `sample_rate_hz()`, float32 or float64 in
-            [-1, 1], or int16, which is divided by 32768; any number of samples but 0. A batch may
-            be empty.
+        """Embeds a batch, [batch, samples] float32 with at least one of each, in a graph.
 
         Returns:
-          'embedding' [batch, dim]: mean over the patches;
-          'patch_embedding' [batch, patches, dim];
-          'patch_time_seconds' [patches]: where each patch starts;
-          'log_mel' [batch, frames, mels], the natural logarithm of power; of a front-end that is
-          computed of single patches, theirs one after the other. All float32. For a waveform
-          without the batch axis these have no batch axis either.
-
-        Raises:
-          ValueError: another dtype, or neither one nor two axes.
-          tf.errors.InvalidArgumentError: no samples; more than 64 recordings of at most 64 samples,
-            which are taken for [samples, channels]; samples not finite or beyond 100.
+          As `EmbeddingModel.__call__`.
         """
-        return self._graph(waveform)
-
-    @tf.function(autograph=False)
-    def embed_patch(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Embeds single patches without any loop: the part that TensorFlow Lite takes as it is.
-
-        Args:
-          waveform: [batch, patch samples] float32 in [-1, 1].
-
-        Returns:
-          'embedding' [batch, dim] float32; NaN for a patch that `__call__` would refuse for its
-          samples, as TensorFlow Lite cannot refuse.
-        """
-        embedding = self._encode(self._log_mel(waveform))
-        return {"embedding": tf.where(valid_rows(waveform), embedding, float("nan"))}
-
-    @tf.function(autograph=False, input_signature=[])
-    def sample_rate_hz(self) -> tf.Tensor:
-        """The sample rate that waveforms must have, int32 []."""
-        return tf.constant(self._rate, tf.int32)
-
-    @tf.function(autograph=False, input_signature=[])
-    def patch_seconds(self) -> tf.Tensor:
-        """The length of a patch, float32 []."""
-        return tf.constant(self._patch_seconds, tf.float32)
-
-    @tf.function(autograph=False, input_signature=[])
-    def hop_seconds(self) -> tf.Tensor:
-        """The time between the starts of two patches, float32 []."""
-        return tf.constant(self.exact_hop_seconds, tf.float32)
-
-    @tf.function(autograph=False, input_signature=[])
-    def embedding_size(self) -> tf.Tensor:
-        """The size of an embedding, int32 []."""
-        return tf.constant(self._dim, tf.int32)
-
-    @property
-    def exact_hop_seconds(self) -> float:
-        """The time between the starts of patches after rounding to frames."""
-        return self._hop_frames * self._frame_hop / self._rate
-
-    def of_length(self, num_samples: int) -> tuple[Callable[[tf.Tensor], Outputs], list[Any]]:
-        """Returns what embeds waveforms of one length, without loops, FFT and complex numbers.
-
-        Args:
-          num_samples: of each waveform.
-
-        Returns:
-          A function of waveform [batch, num_samples] float32 that gives 'embedding' [batch, dim]
-          and 'patch_embedding' [batch, patches, dim], of the patches that `__call__` cuts; and the
-          variables that it reads.
-        """
-        log_mel = by_matrix_products(self._log_mel)
-        frames, _ = patch_starts(
-            tf.constant(num_samples),
-            patch_samples=self.patch_samples,
-            frame_hop=self._frame_hop,
-            hop_frames=self._hop_frames,
-            patch_frames=self._patch_frames,
-        )
-        starts = [int(frame) * self._frame_hop for frame in frames]
-        padding = max(0, starts[-1] + self.patch_samples - num_samples)
-
-        def embed(waveform: tf.Tensor) -> Outputs:
-            padded = tf.pad(waveform, [[0, 0], [0, padding]])
-            patches = [padded[:, start : start + self.patch_samples] for start in starts]
-            waveforms = tf.reshape(tf.stack(patches, axis=1), [-1, self.patch_samples])
-            embeddings = self._encode(log_mel(waveforms))
-            of_patches = tf.reshape(embeddings, [-1, len(starts), self._dim])
-            return {
-                "embedding": tf.reduce_mean(of_patches, axis=1),
-                "patch_embedding": of_patches,
-            }
-
-        return embed, self._tf_variables
-
-    @property
-    def exact_patch_seconds(self) -> float:
-        """The length of a patch, which `patch_seconds()` gives in float32."""
-        return self._patch_seconds
-
-    def _embed(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
         batch, samples = tf.unstack(tf.shape(waveform))
         frame_hop, patch_frames = self._frame_hop, self._patch_frames
         starts, num_frames = patch_starts(
@@ -210,17 +98,45 @@ class EmbeddingModel(tf.Module):
         def embed_patches(first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
             chunk = tf.minimum(tf.range(first, first + count), num_patches - 1)
             patches = cut_patches(chunk)  # [batch * count, frames, mels]
-            embedding = tf.reshape(self._encode(patches), [batch, count, self._dim])
+            embedding = tf.reshape(self._encode(patches), [batch, count, self.embedding_size])
             return tf.transpose(embedding, [1, 0, 2])
 
-        patch_embedding = _in_chunks(embed_patches, num_patches, per_chunk, [None, self._dim])
+        patch_embedding = _in_chunks(
+            embed_patches, num_patches, per_chunk, [None, self.embedding_size]
+        )
         patch_embedding = tf.transpose(patch_embedding, [1, 0, 2])  # [batch, patches, dim]
         return {
             "embedding": tf.reduce_mean(patch_embedding, axis=1),
             "patch_embedding": patch_embedding,
-            "patch_time_seconds": tf.cast(starts * frame_hop, tf.float32) / self._rate,
+            "patch_time_seconds": tf.cast(starts * frame_hop, tf.float32) / self.sample_rate_hz,
             "log_mel": log_mel,
         }
+
+    def of_length(self, num_samples: int) -> Callable[[tf.Tensor], Outputs]:
+        """Returns what embeds waveforms of one length: see `EmbeddingModel.of_length`."""
+        log_mel = by_matrix_products(self._log_mel)
+        frames, _ = patch_starts(
+            tf.constant(num_samples),
+            patch_samples=self.patch_samples,
+            frame_hop=self._frame_hop,
+            hop_frames=self._hop_frames,
+            patch_frames=self._patch_frames,
+        )
+        starts = [int(frame) * self._frame_hop for frame in frames]
+        padding = max(0, starts[-1] + self.patch_samples - num_samples)
+
+        def embed(waveform: tf.Tensor) -> Outputs:
+            padded = tf.pad(waveform, [[0, 0], [0, padding]])
+            patches = [padded[:, start : start + self.patch_samples] for start in starts]
+            waveforms = tf.reshape(tf.stack(patches, axis=1), [-1, self.patch_samples])
+            embeddings = self._encode(log_mel(waveforms))
+            of_patches = tf.reshape(embeddings, [-1, len(starts), self.embedding_size])
+            return {
+                "embedding": tf.reduce_mean(of_patches, axis=1),
+                "patch_embedding": of_patches,
+            }
+
+        return embed
 
     def _log_mel_patches(self, log_mel: tf.Tensor, starts: tf.Tensor) -> _CutPatches:
         """Cuts patches out of the log-mel of whole recordings."""
@@ -280,6 +196,138 @@ class EmbeddingModel(tf.Module):
 
         log_mel = _in_chunks(analyse, num_frames, per_chunk, [None, mels])
         return tf.transpose(log_mel, [1, 0, 2])
+
+
+class EmbeddingModel(tf.Module):
+    """Cuts a waveform into overlapping patches, embeds each, and averages.
+
+    Patches lie on the grid of the log-mel frames: patch k starts at min(k * hop, last), where
+    `last` is where a patch ends with the recording, so that the end is heard too. A recording
+    shorter than one patch is padded with zeros to one; a longer one by less than one frame hop
+    (10 ms), to a whole number of frame hops past the first patch.
+
+    Metadata are functions without arguments, as attributes do not survive a SavedModel:
+    `sample_rate_hz()`, `patch_seconds()`, `hop_seconds()`, `embedding_size()`.
+
+    Args:
+      encoder: log-mel [batch, frames, mels] float32 -> embedding [batch, dim].
+      log_mel: the front-end the encoder was trained with.
+      patch_seconds: length of what the encoder sees.
+      hop_seconds: time between the starts of patches, rounded to frames; half a patch by default.
+
+    Raises:
+      ValueError: the patch is shorter than a window, the hop is not positive, or the encoder wants
+        another number of frames or mels than the patch has.
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        log_mel: FrontEnd,
+        *,
+        patch_seconds: float,
+        hop_seconds: float | None = None,
+    ) -> None:
+        super().__init__(name="embedding_model")
+        self._embed = PatchEmbedder(
+            encoder, log_mel, patch_seconds=patch_seconds, hop_seconds=hop_seconds
+        )
+        # The Keras model itself stays hidden behind a closure and only its bare variables are
+        # tracked: with Keras objects inside, the TFLite converter aborts the process and the
+        # loaded model has no trainable variables (tensorflow#63987).
+        self._tf_variables = [variable.value for variable in encoder.variables]
+        self._graph = WaveformGraph(self._embed, shared=("patch_time_seconds",))
+        self._batch_function = trace_calls(self.__call__)
+
+    @property
+    def signatures(self) -> dict[str, Any]:
+        """What `tf.saved_model.save` takes as `signatures`: any length, and single patches."""
+        patch = tf.TensorSpec([None, self._embed.patch_samples], tf.float32, name="waveform")
+        return {
+            "serving_default": self._batch_function,
+            "patch": self.embed_patch.get_concrete_function(patch),
+        }
+
+    @tf.function(autograph=False)
+    def __call__(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Embeds recordings.
+
+        Args:
+          waveform: [batch, samples] or [samples] at `sample_rate_hz()`, float32 or float64 in
+            [-1, 1], or int16, which is divided by 32768; any number of samples but 0. A batch may
+            be empty.
+
+        Returns:
+          'embedding' [batch, dim]: mean over the patches;
+          'patch_embedding' [batch, patches, dim];
+          'patch_time_seconds' [patches]: where each patch starts;
+          'log_mel' [batch, frames, mels], the natural logarithm of power; of a front-end that is
+          computed of single patches, theirs one after the other. All float32. For a waveform
+          without the batch axis these have no batch axis either.
+
+        Raises:
+          ValueError: another dtype, or neither one nor two axes.
+          tf.errors.InvalidArgumentError: no samples; more than 64 recordings of at most 64 samples,
+            which are taken for [samples, channels]; samples not finite or beyond 100.
+        """
+        return self._graph(waveform)
+
+    @tf.function(autograph=False)
+    def embed_patch(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Embeds single patches without any loop: the part that TensorFlow Lite takes as it is.
+
+        Args:
+          waveform: [batch, patch samples] float32 in [-1, 1].
+
+        Returns:
+          'embedding' [batch, dim] float32; NaN for a patch that `__call__` would refuse for its
+          samples, as TensorFlow Lite cannot refuse.
+        """
+        embedding = self._embed.of_patch(waveform)
+        return {"embedding": tf.where(valid_rows(waveform), embedding, float("nan"))}
+
+    @tf.function(autograph=False, input_signature=[])
+    def sample_rate_hz(self) -> tf.Tensor:
+        """The sample rate that waveforms must have, int32 []."""
+        return tf.constant(self._embed.sample_rate_hz, tf.int32)
+
+    @tf.function(autograph=False, input_signature=[])
+    def patch_seconds(self) -> tf.Tensor:
+        """The length of a patch, float32 []."""
+        return tf.constant(self._embed.patch_seconds, tf.float32)
+
+    @tf.function(autograph=False, input_signature=[])
+    def hop_seconds(self) -> tf.Tensor:
+        """The time between the starts of two patches, float32 []."""
+        return tf.constant(self.exact_hop_seconds, tf.float32)
+
+    @tf.function(autograph=False, input_signature=[])
+    def embedding_size(self) -> tf.Tensor:
+        """The size of an embedding, int32 []."""
+        return tf.constant(self._embed.embedding_size, tf.int32)
+
+    @property
+    def exact_hop_seconds(self) -> float:
+        """The time between the starts of patches after rounding to frames."""
+        return self._embed.exact_hop_seconds
+
+    @property
+    def exact_patch_seconds(self) -> float:
+        """The length of a patch, which `patch_seconds()` gives in float32."""
+        return self._embed.patch_seconds
+
+    def of_length(self, num_samples: int) -> tuple[Callable[[tf.Tensor], Outputs], list[Any]]:
+        """Returns what embeds waveforms of one length, without loops, FFT and complex numbers.
+
+        Args:
+          num_samples: of each waveform.
+
+        Returns:
+          A function of waveform [batch, num_samples] float32 that gives 'embedding' [batch, dim]
+          and 'patch_embedding' [batch, patches, dim], of the patches that `__call__` cuts; and the
+          variables that it reads.
+        """
+        return self._embed.of_length(num_samples), self._tf_variables
 
 
 def patch_starts(

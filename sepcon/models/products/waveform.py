@@ -44,8 +44,9 @@ Outputs = dict[str, tf.Tensor]
 class WaveformGraph:
     """The graph of a batch, made once: making it takes longer than anything else of an export.
 
-    The checks are a graph of their own before it. Inside it their side effect would keep TensorFlow
-    from optimising it as before, and change the last bits.
+    Every call contains it once: what TensorFlow does before a first call grows with it. The checks
+    are a graph of their own before it. Inside it their side effect would keep TensorFlow from
+    optimising it as before, and change the last bits.
 
     Args:
       function: [batch, samples] float32, at least one of each, -> outputs that begin with the batch
@@ -62,6 +63,13 @@ class WaveformGraph:
             function, autograph=False, input_signature=[batch]
         ).get_concrete_function()
         self._shared = frozenset(shared)
+        # All dtypes share the graphs of float32.
+        self._of_rank = {
+            rank: tf.function(
+                checked, autograph=False, input_signature=[tf.TensorSpec([None] * rank, tf.float32)]
+            ).get_concrete_function()
+            for rank, checked in ((1, self._single), (2, self._several))
+        }
 
     def __call__(self, waveform: tf.Tensor) -> Outputs:
         """Takes waveform [batch, samples] or [samples], of which the outputs have no batch axis.
@@ -76,19 +84,18 @@ class WaveformGraph:
                 f"waveform must be {_ACCEPTED}; got {waveform.dtype.name} of shape "
                 f"{waveform.shape}."
             )
-        waveform = _as_float32(waveform)
-        if waveform.shape.rank == 1:
-            outputs = self._batch(self._check(waveform[tf.newaxis]))
-            return self._each(outputs, lambda value: value[0])
-        checked = self._check(waveform)
-        return tf.cond(
-            tf.shape(checked)[0] > 0, lambda: self._batch(checked), lambda: self._of_none(checked)
-        )
+        return self._of_rank[waveform.shape.rank](_as_float32(waveform))
 
-    def _of_none(self, waveform: tf.Tensor) -> Outputs:
-        """Of an empty batch a row of silence is computed: convolutions take no empty one."""
-        silence = tf.zeros([1, tf.shape(waveform)[1]])
-        return self._each(self._batch(silence), lambda value: value[:0])
+    def _single(self, waveform: tf.Tensor) -> Outputs:
+        outputs = self._batch(self._check(waveform[tf.newaxis]))
+        return self._each(outputs, lambda value: value[0])
+
+    def _several(self, waveform: tf.Tensor) -> Outputs:
+        checked = self._check(waveform)
+        rows = tf.shape(checked)[0]
+        # Convolutions take no empty batch: a row of silence is heard in its place, and left out.
+        heard = tf.cond(rows > 0, lambda: checked, lambda: tf.zeros([1, tf.shape(checked)[1]]))
+        return self._each(self._batch(heard), lambda value: value[:rows])
 
     def _each(self, outputs: Outputs, change: Callable[[tf.Tensor], tf.Tensor]) -> Outputs:
         return {
