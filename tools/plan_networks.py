@@ -18,7 +18,7 @@ from sepcon import cli
 from sepcon.audio.log_mel import LogMel
 from sepcon.embeddings.shallow import ShallowSettings
 from sepcon.errors import SepconError
-from sepcon.models.graph_flops import function_flops
+from sepcon.models.graphs.flops import function_flops
 from sepcon.models.separator.flops import separator_flops
 from sepcon.models.separator.network import Separator, SeparatorConfig
 from sepcon.tasks.pretraining import PretrainingTask, SimilarityAndCoincidence

@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from sepcon.doctor.kernel_audit import audit_graph
-from sepcon.models.graph_operations import called_graphs
+from sepcon.models.graphs.operations import called_graphs
 from sepcon.replicas import assumed
 from sepcon.training.task import Task
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import tensorflow as tf
 from tensorflow.python.framework import kernels
 
-from sepcon.models.graph_operations import called_graphs
+from sepcon.models.graphs.operations import called_graphs
 
 Kind = Literal["host", "waits", "chance", "no XLA"]
 KINDS: dict[Kind, str] = {

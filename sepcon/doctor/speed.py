@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from sepcon.doctor.check import Check
 from sepcon.models import encoders
-from sepcon.models.graph_flops import function_flops
+from sepcon.models.graphs.flops import function_flops
 from sepcon.models.separator.network import Separator, SeparatorConfig
 
 _RUNS = 5

@@ -13,7 +13,7 @@ from sepcon.losses import assignment
 from sepcon.losses.assignment import exact_mixing_matrix, least_squares_mixing_matrix
 from sepcon.losses.mixit import mixit_loss, remix
 from sepcon.losses.snr import log_mse
-from sepcon.models.graph_operations import called_graphs
+from sepcon.models.graphs.operations import called_graphs
 from sepcon.replicas import assumed
 
 GOLDEN = ["tdcn_stft_small", "tdcn_stft_skip_small", "tdcn_stft_magsq_small", "tdcn_learned_small"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sepcon.models.graph_operations import called_graphs
+from sepcon.models.graphs.operations import called_graphs
 from sepcon.training import flat_vectors
 from sepcon.training.optimizers import adam, adamw, sgd
 from sepcon.training.schedules import cosine

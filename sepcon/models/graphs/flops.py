@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from sepcon.models.graph_operations import called_graphs
+from sepcon.models.graphs.operations import called_graphs
 
 _PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2")
 _LOOPS = ("While", "StatelessWhile")

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from sepcon.models.encoders import small_cnn
-from sepcon.models.graph_flops import function_flops
+from sepcon.models.graphs.flops import function_flops
 
 
 def convolution(frames: int, bands: int, height: int, width: int, inputs: int, outputs: int) -> int:

@@ -1,0 +1,1 @@
+"""What is in a traced graph: its operations and their arithmetic."""
