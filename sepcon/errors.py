@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import signal
+import stat
 from collections.abc import Iterable
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -20,6 +21,20 @@ class SepconError(Exception):
     The message says what went wrong, where (file, argument, step), what was found, what was
     expected and how to cure it. The command line prints it without a traceback.
     """
+
+
+def refuse_pipe(path: str | os.PathLike) -> None:
+    """Raises an OSError for a pipe or a device, where reading might never end.
+
+    Args:
+      path: what is going to be opened; need not exist.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return  # Opening it says so.
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "is a pipe or a device, expected a file", os.fspath(path))
 
 
 class FileError(SepconError):

@@ -22,6 +22,8 @@ from fire_mutations import mutated, with_code
 from fire_process import CRASHED, DONE, HUNG, REFUSED, TRACEBACK, Worker
 from fire_table import Table, spread
 
+from sepcon.runs.seals import SEALS_FILE
+
 SAME = "right result"
 DIFFERENT, EXECUTED = "another result", "code executed"
 _CODE_SHARE = 0.1
@@ -192,8 +194,8 @@ def _separated() -> Any:
     separator = _loaded_separator()
     separate_files(["recordings"], out=Path("separated"), separator=separator)
     found = contents(Path("separated"))
-    del found["report.html"]
-    return sorted(found.items())
+    # Seals from which a file was taken out leave the channels what they are.
+    return sorted((n, d) for n, d in found.items() if not n.endswith(("report.html", SEALS_FILE)))
 
 
 READERS = {

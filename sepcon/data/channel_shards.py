@@ -21,7 +21,12 @@ import tensorflow as tf
 from sepcon.audio.samples import SAMPLE_RATE_HZ, to_int16
 from sepcon.data.clips import ClipDataset
 from sepcon.data.example_bytes import serialize_example, write_record
-from sepcon.data.stored.envelope_file import RecordLayout, remove_envelope, write_envelope
+from sepcon.data.stored.envelope_file import (
+    RecordLayout,
+    envelope_path,
+    remove_envelope,
+    write_envelope,
+)
 from sepcon.errors import SepconError
 from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.run_folder import write_text
@@ -145,6 +150,7 @@ class ChannelShards:
         if (self.folder / INDEX).exists():
             self._index = self._continued(read_index(self.folder))
             self._remove_changed()
+        self._complete_envelopes()
         self.note_finished()
 
     @property
@@ -182,6 +188,13 @@ class ChannelShards:
         if first_missing == self.num_shards:
             shards = [shard_path(self.folder, number).name for number in range(self.num_shards)]
             write_seals(self.folder, [INDEX, *shards])
+
+    def _complete_envelopes(self) -> None:
+        """Writes the envelopes of shards behind which a run was killed."""
+        layout = channel_layout(self._index.num_channels)
+        for path in (shard_path(self.folder, number) for number in range(self.num_shards)):
+            if path.exists() and not envelope_path(path).exists():
+                write_envelope(path, layout, cure="delete the folder and separate again")
 
     def _remove_changed(self) -> None:
         """Removes shards that are not what was written before, so that they are written again."""

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import google_crc32c
 import numpy as np
 
-from sepcon.errors import SepconError
+from sepcon.errors import SepconError, refuse_pipe
 
 # A record: uint64 length, uint32 CRC of it, the data, uint32 CRC of the data.
 _LENGTH = struct.Struct("<Q")
@@ -93,6 +93,7 @@ def find_records(path: str, *, cure: str) -> np.ndarray:
     """
     spans: list[tuple[int, int]] = []
     try:
+        refuse_pipe(path)
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             offset = 0

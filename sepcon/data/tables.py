@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from sepcon.errors import SepconError, one_line, printable
+from sepcon.errors import SepconError, one_line, printable, refuse_pipe
 
 DELIMITERS = (",", ";", "\t")
 # A byte order mark says what a text is encoded in. The longer marks begin like the shorter ones.
@@ -189,6 +189,7 @@ class _UnevenRowsError(Exception):
 
 def _read_text(path: Path, expected: str) -> str:
     try:
+        refuse_pipe(path)
         data = path.read_bytes()
     except FileNotFoundError:
         raise SepconError(f"{path}: no such file; expected {expected}") from None

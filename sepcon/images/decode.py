@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Literal, get_args
 
 import numpy as np
 
-from sepcon.errors import FileError, SepconError, one_line
+from sepcon.errors import FileError, SepconError, one_line, refuse_pipe
 from sepcon.images.square import SquareImage, squeeze
 
 FaultKind = Literal[
@@ -71,6 +71,7 @@ def decode_image_file(path: str | Path, side: int) -> SquareImage:
     """
     name = os.fspath(path)
     try:
+        refuse_pipe(path)
         with open(path, "rb") as file:
             return _decode(file, name, side)
     except FileNotFoundError as error:

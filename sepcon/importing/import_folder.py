@@ -18,7 +18,7 @@ from typing import Any
 
 from sepcon.data.example_bytes import write_record
 from sepcon.data.stored.envelope_file import RecordLayout, remove_envelope, write_envelope
-from sepcon.errors import SepconError
+from sepcon.errors import SepconError, refuse_pipe
 from sepcon.importing.clip_source import ClipReader, ClipReference, ClipSource, Content, fingerprint
 from sepcon.importing.import_shard import convert_shard
 from sepcon.importing.manifest import (
@@ -107,24 +107,9 @@ def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
     Raises:
       SepconError: it holds the import of another list of clips, or cannot be written.
     """
-    plan = Plan(
-        source.name,
-        len(source.references),
-        clips_per_shard,
-        fingerprint(source),
-        content=source.content,
-        settings=source.settings,
-    )
+    plan = _plan(source, clips_per_shard)
     if (root / PLAN).exists():
-        found = read_plan(root)
-        for field in dataclasses.fields(Plan):
-            old, new = getattr(found, field.name), getattr(plan, field.name)
-            if old != new:
-                raise SepconError(
-                    f"{root}: holds an unfinished import with {field.name} {old or 'none'}, now it "
-                    f"is {new or 'none'}; "
-                    "bring the source and settings back, or choose another --run_dir"
-                )
+        _check_same(root, plan, "an unfinished")
     with told_if_unwritable(root):
         scratch_folder(root / _PARTS)
     for folder in (root, root / _PARTS):
@@ -135,6 +120,33 @@ def begin(root: Path, source: ClipSource, *, clips_per_shard: int) -> Plan:
     write_notes(root, source.taggers)
     run_folder.write_text(root / PLAN, json.dumps(_fields(plan), indent=1) + "\n")
     return plan
+
+
+def check_finished(root: Path, source: ClipSource) -> None:
+    """Raises a SepconError where a finished import is of another list of clips, or other labels."""
+    _check_same(root, _plan(source, read_plan(root).clips_per_shard), "a finished")
+
+
+def _plan(source: ClipSource, clips_per_shard: int) -> Plan:
+    return Plan(
+        source.name,
+        len(source.references),
+        clips_per_shard,
+        fingerprint(source),
+        content=source.content,
+        settings=source.settings,
+    )
+
+
+def _check_same(root: Path, plan: Plan, state: str) -> None:
+    found = read_plan(root)
+    for field in dataclasses.fields(Plan):
+        old, new = getattr(found, field.name), getattr(plan, field.name)
+        if old != new:
+            raise SepconError(
+                f"{root}: holds {state} import with {field.name} {old or 'none'}, now it is "
+                f"{new or 'none'}; bring the source and settings back, or choose another --run_dir"
+            )
 
 
 def _fields(plan: Plan) -> dict[str, Any]:
@@ -338,5 +350,7 @@ def run_record(root: Path, counts: Counts) -> dict[str, Any]:
 
 
 def _digest(path: Path) -> str:
-    with told_if_damaged(path, cure="import again"), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:8]
+    with told_if_damaged(path, cure="import again"):
+        refuse_pipe(path)
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:8]

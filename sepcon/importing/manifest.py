@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from sepcon.audio import files as audio_files
-from sepcon.errors import SepconError
+from sepcon.errors import SepconError, refuse_pipe
 from sepcon.images import decode as image_files
 from sepcon.importing.clip_source import MISSING
 from sepcon.runs.csv_text import write_csv_rows
@@ -71,6 +71,7 @@ def write_rows(file: IO[str], rows: Iterable[ManifestRow]) -> None:
 
 def open_table(path: Path, mode: str) -> IO[str]:
     """Opens a table as text; file names that are no valid UTF-8 survive."""
+    refuse_pipe(path)
     return open(path, mode, newline="", encoding="utf-8", errors="surrogateescape")
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sepcon.errors import SepconError, one_line, printable
+from sepcon.errors import SepconError, one_line, printable, refuse_pipe
 
 # What a reader meets in a file that is cut off, edited, or not of this kind at all.
 DAMAGE = (
@@ -76,6 +76,7 @@ def read_json(path: Path, *, cure: str) -> dict[str, Any]:
       SepconError: the file cannot be read or holds something else.
     """
     with told_if_damaged(path, cure=cure):
+        refuse_pipe(path)
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise TypeError(f"it holds a {type(content).__name__}, expected an object")

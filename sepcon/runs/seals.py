@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sepcon.errors import SepconError, printable
+from sepcon.errors import SepconError, printable, refuse_pipe
 from sepcon.runs.json_file import read_json, told_if_damaged
 from sepcon.runs.names import path_inside
 from sepcon.runs.whole_file import told_if_unwritable, whole_file
@@ -110,6 +110,7 @@ def _are_noted(record: Path) -> bool:
 
 
 def _seal(path: Path) -> str:
+    refuse_pipe(path)
     with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         if size <= _WHOLE_BYTES:

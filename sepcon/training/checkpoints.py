@@ -126,8 +126,10 @@ class Checkpoints:
         return Progressed()
 
     def remove_remains(self) -> None:
-        """Removes unfinished files of a run that was killed."""
+        """Removes what a run left that was killed: unfinished files, and what it was to remove."""
         remove_leftovers(self._folder)
+        for step in self.steps()[: -self._keep]:
+            self.path(step).unlink(missing_ok=True)
 
     def _remove_old(self, step: int) -> None:
         # A later one than the one just written is damaged, else the run had gone on from there.

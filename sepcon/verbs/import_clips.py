@@ -85,6 +85,9 @@ def import_clips(
             "least 1"
         )
     check_runner(runner)
+    if run_folder.is_finished(root):
+        resuming.check("import_clips", root, config_text=config_text, finished=True)
+        import_folder.check_finished(root, source)
     if not resuming.begin("import_clips", root, config_text=config_text):
         return import_folder.count_finished(root, import_folder.read_plan(root))
     source = tagged(source, taggers)

@@ -98,6 +98,15 @@ def test_a_killed_writer_continues_and_ends_with_the_same_bytes(
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
+def test_a_writer_that_was_killed_behind_a_shard_writes_its_envelope(tmp_path: Path) -> None:
+    write(tmp_path / "whole")
+    write(tmp_path / "parts", stop=8)
+    (tmp_path / "parts" / "channels-00001.tfrecord.envelope.npz").unlink()
+    write(tmp_path / "parts")
+    for path in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "parts" / path.name).read_bytes() == path.read_bytes()
+
+
 def test_each_example_draws_one_state(tmp_path: Path) -> None:
     write(tmp_path / "a", state=0)
     write(tmp_path / "b", state=1, step=600)

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import os
 import tempfile
 import unicodedata
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sepcon.data.label_tables.exclusion import excluded_names
 from sepcon.data.labels import Labels, read_labels
 from sepcon.errors import SepconError
 
@@ -504,3 +506,15 @@ def test_a_column_for_each_class_gives_the_classes_that_are_on(
         else:
             with pytest.raises(SepconError, match="holds no label"):
                 read(Path(folder), text)
+
+
+@pytest.mark.parametrize("device", ["a pipe", "/dev/zero"])
+def test_a_table_that_would_never_end_is_refused(tmp_path: Path, device: str) -> None:
+    table = tmp_path / "labels.csv"
+    if device == "a pipe":
+        os.mkfifo(table)
+    else:
+        table.symlink_to(device)
+    for reading in (lambda: read_labels(table, [], tmp_path), lambda: excluded_names(table)):
+        with pytest.raises(SepconError, match=r"labels.csv: cannot be read .*is a pipe or a dev"):
+            reading()

@@ -288,6 +288,30 @@ def test_another_list_of_clips_is_refused(recordings: Path, tmp_path: Path) -> N
         )
     source = audio_folder(path=str(recordings))
     assert import_clips(run_dir=run, source=source, processes=1, max_fault_share=0.5).kept == 12
+    assert import_clips(run_dir=run, source=source, processes=1).kept == 12
+    (recordings / "00.wav").unlink()
+    source = audio_folder(path=str(recordings))
+    with pytest.raises(SepconError, match="finished import with clips 13, now it is 12"):
+        import_clips(run_dir=run, source=source, processes=1)
+
+
+def test_other_labels_of_the_same_clips_are_refused_by_a_finished_import(tmp_path: Path) -> None:
+    """The list has the same names and length."""
+    (tmp_path / "audio").mkdir()
+    table, run = tmp_path / "labels.csv", tmp_path / "run"
+    for name in "ab":
+        write_audio(tmp_path / "audio" / f"{name}.wav", ord(name))
+
+    def source(of_a: str) -> ClipSource:
+        table.write_text(f"filename,label\na.wav,{of_a}\nb.wav,cat\n")
+        return audio_folder(path=str(tmp_path / "audio"), labels_csv=str(table))
+
+    import_clips(run_dir=run, source=source("dog"), processes=1)
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    assert import_clips(run_dir=run, source=source("dog"), processes=1).kept == 2
+    with pytest.raises(SepconError, match="finished import with list_digest"):
+        import_clips(run_dir=run, source=source("cat"), processes=1)
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
 def test_nothing_to_import(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What was imported, read as training, validation and test clips."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -228,6 +229,22 @@ def test_an_edited_table_is_never_believed(
     with pytest.raises(SepconError, match=rf"{name}: .*import again") as told:
         imported(path=str(run), part="train")
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "classes.csv", "clips-00000.tfrecord"])
+def test_a_pipe_in_the_place_of_a_file_does_not_wait_for_ever(
+    urbansound8k: Path, tmp_path: Path, name: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(urbansound8k, run)
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    with pytest.raises(SepconError, match=rf"{name}: .*is a pipe or a device"):
+        imported(path=str(run))
+    (run / "seals.json").unlink()
+    (run / "run.json").write_text((run / "run.json").read_text().replace("sealed", "unsealed"))
+    with pytest.raises(SepconError, match=name):
+        imported(path=str(run))
 
 
 def test_names_of_classes_that_were_exchanged_are_told(urbansound8k: Path, tmp_path: Path) -> None:

@@ -186,6 +186,15 @@ def test_full_disk(tmp_path, monkeypatch, call):
     assert restore(tmp_path)[0].step == 5
 
 
+def test_a_checkpoint_that_a_killed_process_was_about_to_remove(tmp_path):
+    for step in (3, 6, 9):
+        Checkpoints(tmp_path, variables((2, 3), ()), keep=9).save(Progressed(step))
+    checkpoints = Checkpoints(tmp_path, variables((2, 3), ()), keep=2)
+    checkpoints.remove_remains()
+    assert files(tmp_path) == ["step-00000006.npz", "step-00000009.npz"]
+    assert checkpoints.restore().step == 9
+
+
 def test_remains_of_a_killed_process(tmp_path):
     save(tmp_path, 3)
     remains = tmp_path / "checkpoints" / ".step-00000004.npz.4711.part"

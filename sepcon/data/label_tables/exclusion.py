@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sepcon.errors import SepconError, one_line, printable
+from sepcon.errors import SepconError, one_line, printable, refuse_pipe
 
 _HEADS = {"id", "name", "file", "filename", "path", "clip"}
 _SHOWN = 5
@@ -31,6 +31,7 @@ def excluded_names(exclude: str | os.PathLike | Sequence[str]) -> list[str]:
         return []
     path = Path(exclude).expanduser()
     try:
+        refuse_pipe(path)
         with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             cells = [row[0].strip() for row in csv.reader(file) if row]
     except (OSError, csv.Error) as error:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sepcon.data.audio_folder import find_audio
 from sepcon.data.label_tables.file_names import segment_stems
 from sepcon.datasets.audioset.classes import AudioSetClasses, read_classes
-from sepcon.errors import SepconError
+from sepcon.errors import SepconError, refuse_pipe
 from sepcon.importing.clip_source import (
     MISSING,
     NO_KNOWN_LABEL,
@@ -72,6 +72,7 @@ def read_segments(table: Path) -> Iterator[Segment]:
       SepconError: it is missing, or a row is malformed.
     """
     try:
+        refuse_pipe(table)
         with open(table, newline="", encoding="utf-8-sig") as file:
             # Without skipinitialspace the quotes of ` "mid,mid"` would not be quotes.
             reader = csv.reader(file, skipinitialspace=True)
