@@ -27,12 +27,17 @@ def test_a_wheel_brings_its_gin_files(tmp_path: Path, repository: Path) -> None:
     others = {str(path.relative_to(source)) for path in kept if path.suffix != ".py"}
     assert others <= set(names)
     assert [name for name in names if name.endswith("weights.npz")]
-    ran = subprocess.run(
-        [sys.executable, "-m", "sepcon", "prepare", "--gin_file=runs/prepare.gin", "--run_dir=r"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "sepcon", *words],
+            env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+
+    ran = run("prepare", "--gin_file=runs/prepare.gin", "--run_dir=r")
     assert ran.returncode == 1
     assert "required value missing: TEST_CLIPS" in ran.stderr
+    assert "separator-v1" in run("list", "weights").stdout

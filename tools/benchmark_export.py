@@ -33,8 +33,7 @@ def main() -> None:
     parser.add_argument("--formats", nargs="*", choices=FORMATS, default=FORMATS[::-1])
     parser.add_argument("--calls", type=int, default=15)
     arguments = parser.parse_args()
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    use_one_thread()
     rows = [
         "| model | waveform | format | MB | ms | largest difference |",
         "|---|---|---|---|---|---|",
@@ -62,6 +61,12 @@ def main() -> None:
                 f"| {difference} |"
             )
     print("\n".join(rows))
+
+
+def use_one_thread() -> None:
+    """Before TensorFlow does anything: it cannot be changed afterwards."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def median_seconds(call: Callable[[np.ndarray], Any], shape: Sequence[int], calls: int) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.hparams import summary_v2 as hparams
 
 from sepcon.runs.json_file import told_if_damaged
 from sepcon.runs.run_folder import write_text
