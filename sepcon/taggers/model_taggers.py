@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 from pathlib import Path
@@ -19,7 +20,7 @@ from sepcon.taggers.tagger import Sees, file_digest, read_class_names
 
 
 @dataclasses.dataclass(frozen=True)
-class _ModelTagger:
+class _ModelTagger(abc.ABC):
     """What taggers of sound and of pictures have in common.
 
     Attributes:
@@ -61,8 +62,9 @@ class _ModelTagger:
         return activated(chosen, self.activation)
 
     @property
+    @abc.abstractmethod
     def sees(self) -> Sees:
-        raise NotImplementedError
+        """What of a clip it looks at."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -217,6 +217,9 @@ def _print_estimate(
     to_read = [[each for each in shard if not each.reason] for shard in shards]
     clips = sum(map(len, to_read))
     places = sorted({n * len(to_read) // _SAMPLED_SHARDS for n in range(_SAMPLED_SHARDS)})
+    if source.taggers:  # Their models are opened by the first clip, once a process.
+        for _ in convert_shard(source.read, to_read[0][:1]):
+            pass
     seconds, data_bytes, start, sampled = 0.0, 0, time.perf_counter(), 0
     for place in places:
         for row, record, scores in convert_shard(source.read, to_read[place][:_SAMPLED_CLIPS]):

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soxr
 
-from sepcon.audio.resampling import resampled
 from sepcon.audio.samples import SAMPLE_RATE_HZ, to_int16
 from sepcon.video.container import (
     VideoError,
@@ -54,11 +54,11 @@ def decode_sound(path: str | Path) -> tuple[np.ndarray, float]:
         stream.thread_type = "SLICE"
         told = told_seconds(stream)
         of_file = (container.duration or 0) / pyav().time_base
-        parts, rate_hz, start = _decoded_parts(container, stream, name)
-    if not parts:
-        raise VideoError("cut off", name, "holds nothing of its sound track; give it again")
-    waveform = np.concatenate(parts)
-    seconds = len(waveform) / rate_hz
+        track = _Track(name)
+        # The decoder is flushed at the end of the file.
+        for frame in container.decode(stream):
+            track.add(frame)
+    audio, seconds = track.finish()
     if not told and _falls_short(seconds, of_file):
         # The other tracks may be longer than the sound.
         told = of_file if _falls_short(_last_time(path), of_file) else 0.0
@@ -68,7 +68,7 @@ def decode_sound(path: str | Path) -> tuple[np.ndarray, float]:
             name,
             f"holds {seconds:.2f} s of sound, says {told:.2f} s; give the video again",
         )
-    return to_int16(resampled(waveform, rate_hz=rate_hz, wanted_hz=SAMPLE_RATE_HZ)), start
+    return audio, track.start
 
 
 def _falls_short(seconds: float, told: float) -> bool:
@@ -80,25 +80,53 @@ def _last_time(path: str | Path) -> float:
         return last_time(container)
 
 
-def _decoded_parts(container: Any, stream: Any, name: str) -> tuple[list[np.ndarray], int, float]:
-    """The track in parts, float32 [samples] mono at its own rate; its rate; and where it begins."""
-    parts: list[np.ndarray] = []
-    to_float = pyav().AudioResampler(format="fltp")
-    rate_hz, start, count = 0, 0.0, 0
-    # The decoder is flushed at the end of the file.
-    for frame in container.decode(stream):
-        if not rate_hz:
-            rate_hz, start = frame.sample_rate, float(frame.time or 0.0)
-        if frame.sample_rate != rate_hz:
-            raise VideoError("damaged", name, "changes its sample rate; convert it to one")
-        gap = 0.0 if frame.time is None else frame.time - start - count / rate_hz
+class _Track:
+    """A sound track while it is decoded: resampled frame by frame, as films are long.
+
+    Args:
+      name: of the file, for messages.
+
+    Attributes:
+      start: the time of the file at which it begins, in seconds.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.start = 0.0
+        self._name = name
+        self._to_float = pyav().AudioResampler(format="fltp")
+        self._rate_hz, self._count = 0, 0
+        self._resampler: Any = None
+        self._parts: list[np.ndarray] = []
+
+    def add(self, frame: Any) -> None:
+        """Adds a decoded frame of any layout."""
+        if not self._rate_hz:
+            self._rate_hz, self.start = frame.sample_rate, float(frame.time or 0.0)
+            self._resampler = soxr.ResampleStream(
+                self._rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ"
+            )
+        if frame.sample_rate != self._rate_hz:
+            raise VideoError("damaged", self._name, "changes its sample rate; convert it to one")
+        expected = self.start + self._count / self._rate_hz
+        gap = 0.0 if frame.time is None else frame.time - expected
         if _GAP_SECONDS < gap < _LONGEST_GAP_SECONDS:
-            parts.append(np.zeros(round(gap * rate_hz), np.float32))
-            count += len(parts[-1])
-        for same in to_float.resample(frame):
-            parts.append(same.to_ndarray().mean(axis=0))
-            count += len(parts[-1])
-    return parts, rate_hz, start
+            self._append(np.zeros(round(gap * self._rate_hz), np.float32))
+        for same in self._to_float.resample(frame):
+            self._append(same.to_ndarray().mean(axis=0))
+
+    def _append(self, waveform: np.ndarray) -> None:
+        self._count += len(waveform)
+        self._parts.append(to_int16(self._resampler.resample_chunk(waveform)))
+
+    def finish(self) -> tuple[np.ndarray, float]:
+        """Returns all of it, int16 [samples] at 16 kHz, and its seconds at its own rate."""
+        if not self._count:
+            raise VideoError(
+                "cut off", self._name, "holds nothing of its sound track; give it again"
+            )
+        rest = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        self._parts.append(to_int16(rest))
+        return np.concatenate(self._parts), self._count / self._rate_hz
 
 
 class Pictures:

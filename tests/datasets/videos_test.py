@@ -1,6 +1,7 @@
 """A folder of videos is imported: clips, groups, frames for taggers, and what is left out."""
 
 import dataclasses
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,8 @@ def test_a_stopped_import_of_videos_goes_on_to_the_same_bytes(videos, tmp_path):
     labels = taggers(tmp_path)
     import_clips(run_dir=tmp_path / "whole", source=source, taggers=labels, **settings)
     (tmp_path / "stopped").mkdir()
-    labelled = tagged(source, labels)
+    # As another process gets it.
+    labelled = pickle.loads(pickle.dumps(tagged(source, labels)))
     import_folder.begin(tmp_path / "stopped", labelled, clips_per_shard=3)
     # In the middle of a video.
     import_folder.write_shard(tmp_path / "stopped", 1, labelled.read, labelled.references[3:6])

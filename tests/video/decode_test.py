@@ -1,5 +1,6 @@
 """Sound and frames of videos: on one clock, to the last sample, whatever the file is like."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,24 @@ def test_tracks_of_unequal_length(tmp_path):
         assert len(pictures.at([0.5, 1.5, 2.5, 3.5])) == 2  # The last frame is at 0.8.
         with pytest.raises(VideoError, match=r"has no picture at 4.50 to 5.50 s of its sound"):
             pictures.at([4.5, 5.5])
+
+
+def test_a_hole_in_the_sound_is_silence(tmp_path):
+    import av
+
+    path, tone = tmp_path / "hole.mkv", 0.5 * np.sin(np.arange(4800) * 0.3)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=RATE_HZ, layout="mono")
+        for start in (0, 2 * RATE_HZ):
+            samples = (32767 * tone[np.newaxis]).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame.sample_rate, frame.pts = RATE_HZ, start
+            frame.time_base = Fraction(1, RATE_HZ)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    audio, _ = decode_sound(path)
+    assert len(audio) / SAMPLE_RATE_HZ == pytest.approx(2.1, abs=0.002)
+    assert clicks(audio) == pytest.approx([0.0, 2.0], abs=0.002)
 
 
 def test_what_cannot_be_used_is_named(tmp_path):
