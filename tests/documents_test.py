@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from sepcon.runs.jobs import run_jobs
 from sepcon.verbs.registry import CONFIGURABLES, VERBS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+SUPPORT = REPOSITORY / "tests" / "support"
 GIN = REPOSITORY / "gin"
 PACKAGE = REPOSITORY / "sepcon"
 DOCUMENTS = document_commands.documents(REPOSITORY)
@@ -113,7 +115,8 @@ def write_embeddings_of(run: Path, folder: Path) -> None:
 
 def tiny_settings(words: Sequence[str], data_dir: Path) -> list[str]:
     """Lines of a gin file that make a command short; what a document binds is left to it."""
-    lines = ["include 'tiny.gin'", f"DATA_DIR = '{data_dir}'"]
+    lines = ["include 'tiny.gin'", f"include '{SUPPORT / 'smallest.gin'}'"]
+    lines.append(f"DATA_DIR = '{data_dir}'")
     line = " ".join(words)
     if "data/folder.gin" in line:
         lines.append("folder.clip_seconds = 2.0")
@@ -157,6 +160,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert len(ordered) > 40
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setenv("PYTHONPATH", str(SUPPORT), prepend=os.pathsep)
         patch.setitem(run_jobs.__kwdefaults__, "command", (warm_python.path(), "-m", "sepcon"))
         for command in ordered:
             if "npy_folder" in command.line:

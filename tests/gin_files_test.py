@@ -18,6 +18,7 @@ from sepcon.errors import Interrupted
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GIN = REPOSITORY / "gin"
+SMALLEST = REPOSITORY / "tests" / "support" / "smallest.gin"
 BUILTIN = ("--gin_file=data/builtin_scenes.gin",)
 NO_CLIPS = ("ClipExamples.clips = None",)
 
@@ -34,7 +35,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def common(place: Path) -> tuple[str, ...]:
-    return (*BUILTIN, "--gin_file=tiny.gin", f"--gin_bindings=DATA_DIR='{place / 'data'}'")
+    files = ("--gin_file=tiny.gin", f"--gin_file={SMALLEST}")
+    return (*BUILTIN, *files, f"--gin_bindings=DATA_DIR='{place / 'data'}'")
 
 
 @pytest.fixture(scope="module")

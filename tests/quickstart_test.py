@@ -1,17 +1,29 @@
 """The quickstart runs the whole chain, and tells what it cannot run in one line."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
 import warm_python
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+SUPPORT = REPOSITORY / "tests" / "support"
 
 
-def test_the_quickstart(tmp_path):
+def test_the_quickstart(tmp_path, monkeypatch):
     """The whole chain in processes of its own, on tiny settings."""
-    words = ["--gin_file", "tiny.gin", "--seeds", "1", "--run_dir", str(tmp_path / "run")]
+    monkeypatch.setenv("PYTHONPATH", str(SUPPORT), prepend=os.pathsep)
+    words = [
+        "--gin_file",
+        "tiny.gin",
+        "--gin_file",
+        str(SUPPORT / "smallest.gin"),
+        "--seeds",
+        "1",
+        "--run_dir",
+        str(tmp_path / "run"),
+    ]
     command = [warm_python.path(), str(REPOSITORY / "tools" / "quickstart.py"), *words]
     output = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert output.returncode == 0, output.stderr

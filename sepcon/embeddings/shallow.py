@@ -203,7 +203,7 @@ def _train(
     return best, history
 
 
-@tf.function
+@tf.function(reduce_retracing=True)
 def _train_block(
     state: tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]],
     inputs: tf.Tensor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from sepcon.models.classifier import Classifier, describe, save_classifier_confi
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.encoders import with_frames
 from sepcon.models.products.classification import ClassificationModel
-from sepcon.models.products.embedding import EmbeddingModel
+from sepcon.models.products.embedding import EmbeddingModel, PatchEmbedder
 from sepcon.runs import run_folder
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.supervised import SupervisedObjective, SupervisedTask
@@ -153,18 +154,20 @@ class FoldRun:
     ) -> Selection:
         """Chooses among the states of a classifier that is being trained."""
         clips, views = self.folded.clips, self.recipe.views
-        module = ClassificationModel(
-            classifier,
-            views.log_mel,
-            patch_seconds=views.sampler.patch_seconds,
-            class_names=clips.class_names,
+        seconds = views.sampler.patch_seconds
+        # Told before the training; the graph is made outside of the strategy's scope, as its calls.
+        PatchEmbedder(classifier.encoder, views.log_mel, patch_seconds=seconds)
+        module = functools.cache(
+            lambda: ClassificationModel(
+                classifier, views.log_mel, patch_seconds=seconds, class_names=clips.class_names
+            )
         )
         return self._selection(
             classifier,
             step=lambda: int(optimizer.iterations.numpy()),
             predict={
                 role: lambda positions=positions: predict(  # type: ignore[misc]
-                    module, self.folded, positions, self._clip_samples
+                    module(), self.folded, positions, self._clip_samples
                 )
                 for role, positions in (
                     ("validation", self.split.validation),

@@ -296,7 +296,7 @@ def test_patches_are_learned_from_and_the_score_is_their_mean(splits, tmp_path):
 
 def test_few_labels_from_a_store_that_is_streamed(splits, tmp_path, monkeypatch):
     arguments = {"models": {"halves": Embedder("halves", halves)}, "baselines": (), **SMALL}
-    arguments |= {"clips_per_class": (5, 40), "shard_size": 16}
+    arguments |= {"clips_per_class": (5, 40), "shard_size": 40}
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         [row] = benchmark(run_dir=tmp_path / "held", **splits, **arguments)
     assert 5 <= row["num_train_clips_at_5"] <= 15

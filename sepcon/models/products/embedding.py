@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,13 @@ _CutPatches = Callable[[tf.Tensor], tf.Tensor]
 
 
 class PatchEmbedder:
-    """Cuts waveforms into overlapping patches and embeds each: see `EmbeddingModel`.
+    """Cuts waveforms into overlapping patches and embeds each, in the graph of a product.
+
+    Args:
+      encoder: as `EmbeddingModel` takes it.
+      log_mel: the same.
+      patch_seconds: the same.
+      hop_seconds: the same.
 
     Attributes:
       sample_rate_hz: of the waveforms.
@@ -30,6 +37,9 @@ class PatchEmbedder:
       patch_samples: the same in samples.
       exact_hop_seconds: time between the starts of patches after rounding to frames.
       embedding_size: numbers in an embedding.
+
+    Raises:
+      ValueError: as `EmbeddingModel`.
     """
 
     def __init__(
@@ -58,14 +68,18 @@ class PatchEmbedder:
         self.embedding_size = int(encoder.output_shape[-1])
         self.sample_rate_hz, self.patch_seconds = rate, float(patch_seconds)
         self.exact_hop_seconds = self._hop_frames * self._frame_hop / rate
-        self._log_mel = log_mel
-        # One graph for whole recordings and for single patches.
-        patches = tf.TensorSpec([None, self._patch_frames, log_mel.num_mels], tf.float32)
-        self._encode = tf.function(
-            lambda patches: tf.cast(encoder(patches, training=False), tf.float32),
-            autograph=False,
-            input_signature=[patches],
-        ).get_concrete_function()
+        self._encoder, self._log_mel = encoder, log_mel
+
+    @functools.cached_property
+    def _encode(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """One graph for whole recordings and for single patches."""
+        patches = tf.TensorSpec([None, self._patch_frames, self._log_mel.num_mels], tf.float32)
+        with tf.init_scope():
+            return tf.function(
+                lambda patches: tf.cast(self._encoder(patches, training=False), tf.float32),
+                autograph=False,
+                input_signature=[patches],
+            ).get_concrete_function()
 
     def of_patch(self, waveform: tf.Tensor) -> tf.Tensor:
         """Embeds single patches, [batch, patch samples] -> [batch, dim], both float32."""
