@@ -66,7 +66,7 @@ def rows(*, separation: bool = False) -> tuple[StudyRow, ...]:
         return {"finetune.start": name}
 
     made = (
-        StudyRow("distilled", (), ("START='distilled'",), bound("distilled")),
+        StudyRow("distilled", (), ("START='distilled'", LINEAR), bound("distilled")),
         StudyRow("separation", (), ("START='separation'", LINEAR), bound("separation")),
         StudyRow("teacher", (), (LINEAR, "LinearEvaluation.of_scores=True")),
     )
