@@ -67,7 +67,8 @@ class TrainingBlocks:
         self._weights = 1.0 / np.maximum(label_rows, 1)  # [classes]
         self._total_weight = float((label_rows > 0).sum())
         most = max(source.shard_rows)
-        self._block_rows = max(most, max_bytes // row_bytes(source))
+        # No more than there are: every block is copied as a whole.
+        self._block_rows = max(most, min(self._rows, max_bytes // row_bytes(source)))
 
     def epoch(self, random: np.random.Generator) -> Iterator[Block]:
         """Yields the blocks of one epoch; a block is valid until the next is asked for."""

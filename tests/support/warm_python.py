@@ -41,6 +41,7 @@ _READ_AT_LOADING = ("TF_", "XLA_", "CUDA_", "OPENBLAS_", "OMP_", "LD_", "PYTHONH
 _READ_LATER = ("TF_CONFIG", "TF_CPP_MIN_LOG_LEVEL")
 _OTHER_LIBRARIES = ("tensorflow_datasets", "scipy.optimize", "scipy.signal", "soundfile", "soxr")
 _NO_PROCESS = 0
+_SPENT_FILE = "spent.jsonl"
 
 
 def prepare() -> None:
@@ -76,6 +77,12 @@ def used() -> Iterator[None]:
         yield
     finally:
         sys.executable = before
+
+
+def spent_by_forks() -> list[dict[str, Any]]:
+    """What has been forked and has ended: the 'test' that asked for it, and processor 'seconds'."""
+    path = Path(os.environ[_FOLDER]) / _SPENT_FILE
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _start_server(folder: Path) -> None:
@@ -151,6 +158,8 @@ class Server:
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._fixed = _read_at_loading(os.environ)
         self._launchers: dict[int, socket.socket] = {}  # by process
+        self._tests: dict[int, str] = {}  # that asked, by process
+        self._spent = folder / _SPENT_FILE
         (folder / "new_socket").rename(folder / "socket")
 
     def serve(self, owner: int) -> dict[str, Any] | None:
@@ -184,6 +193,7 @@ class Server:
         launcher.sendall(process.to_bytes(4, "big", signed=True))
         if process != _NO_PROCESS:
             self._launchers[process] = launcher
+            self._tests[process] = request["environment"].get("PYTEST_CURRENT_TEST", "")
             self._selector.register(launcher, selectors.EVENT_READ, process)
             self._selector.register(os.pidfd_open(process), selectors.EVENT_READ, process)
         return None
@@ -193,7 +203,11 @@ class Server:
         os.kill(process, signal.SIGKILL)
 
     def _process_ended(self, file: int, process: int) -> None:
-        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        _, status, usage = os.wait4(process, 0)
+        code = os.waitstatus_to_exitcode(status)
+        line = {"test": self._tests.pop(process), "seconds": usage.ru_utime + usage.ru_stime}
+        with contextlib.suppress(OSError), open(self._spent, "a") as spent:
+            spent.write(json.dumps(line) + "\n")
         self._selector.unregister(file)
         os.close(file)
         launcher = self._launchers.pop(process)

@@ -89,7 +89,9 @@ def test_separation(share, more):
     task = SeparationTask(Separator(config), segment_seconds=0.5, supervised_share=share, **weights)
     # What is traced for unknown shapes elsewhere in the process must not serve the training step.
     network = functools.partial(task.model, training=True)
-    tf.function(network, input_signature=[tf.TensorSpec([None, None])]).get_concrete_function()
+    tf.function(
+        network, autograph=False, input_signature=[tf.TensorSpec([None, None])]
+    ).get_concrete_function()
     # On a CPU the search for the best assignment falls back on float64; on a TPU it does not.
     sources = {"sources": tf.TensorSpec([4, 3, SAMPLES], tf.int16)} if share else {}
     problems = lint_task(task, spec(task.num_uniforms, **sources), allowed=[r"float64"])

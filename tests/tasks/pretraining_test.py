@@ -136,7 +136,9 @@ def test_graph_with_unknown_batch_equals_eager():
     )
     batch = batch_for(task)
     spec = {k: tf.TensorSpec([None, *v.shape[1:]], v.dtype) for k, v in batch.items()}
-    traced = tf.function(lambda b: task.loss(b, training=False), input_signature=[spec])
+    traced = tf.function(
+        lambda b: task.loss(b, training=False), autograph=False, input_signature=[spec]
+    )
     eager = task.loss(batch, training=False)
     for name, value in traced(batch).items():
         assert float(value) == pytest.approx(float(eager[name]), rel=1e-4, abs=1e-5), name
@@ -225,7 +227,7 @@ def test_training_lowers_the_loss():
     optimizer = keras.optimizers.Adam(2e-3)
     optimizer.build(variables)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(batch):
         with tf.GradientTape() as tape:
             results = task.loss(batch, training=True)
@@ -273,7 +275,7 @@ TWO_DEVICES = """
             k: strategy.experimental_distribute_values_from_function(lambda c: share(c)[k])
             for k in batch
         }
-        @tf.function
+        @tf.function(autograph=False)
         def step(batch):
             def replica(batch):
                 with tf.GradientTape() as tape:

@@ -118,7 +118,7 @@ def train(task: SupervisedTask, exclusive: bool = False) -> list[dict[str, tf.Te
     optimizer = keras.optimizers.Adam(3e-3)
     optimizer.build(variables)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(batch):
         with tf.GradientTape() as tape:
             results = task.loss(batch, training=True)

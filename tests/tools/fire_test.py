@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import warm_python
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "tools"
@@ -27,7 +26,7 @@ from fire_table import Table, spread  # noqa: E402
 def test_a_little_of_everything_leaves_only_zeros() -> None:
     """Mutated audio and imports, an import on a full disk, and one that is killed."""
     ended = subprocess.run(
-        [warm_python.path(), TOOLS / "fire.py", "--short", "--seed=5"],
+        [sys.executable, TOOLS / "fire.py", "--short", "--seed=5"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

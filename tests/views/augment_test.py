@@ -227,6 +227,7 @@ def test_silence_stays_silence_and_the_largest_uniform_stays_inside():
 def test_waveforms_in_a_graph_with_unknown_batch_and_xla(config, jit):
     traced = tf.function(
         config.__call__,
+        autograph=False,
         jit_compile=jit,
         input_signature=[
             tf.TensorSpec([None, 300], tf.float32),
@@ -258,6 +259,7 @@ def test_settings_that_make_no_sense(make, message):
 def test_graph_with_unknown_batch_and_xla_equal_eager(config, jit):
     traced = tf.function(
         config.__call__,
+        autograph=False,
         jit_compile=jit,
         input_signature=[
             tf.TensorSpec([None, None, MELS], tf.float32),

@@ -66,7 +66,8 @@ def patches_of_whole(
     draw = tf.function(
         lambda mixture, channels, uniforms: tf.stack(
             sampler(mixture=mixture, channels=channels, uniforms=uniforms), axis=1
-        )
+        ),
+        autograph=False,
     )
     for batch in batches(stream_of(whole, sampler, **changes), count):
         mixture, channels = batch["audio"], batch.get("channels")

@@ -41,7 +41,9 @@ def uniforms_for(sampler: ViewSampler, batch: int, seed: int = 0) -> np.ndarray:
 
 def draw(sampler, mixture, channels, uniforms):
     """As one graph: eagerly, thousands of examples take their time."""
-    traced = tf.function(lambda m, c, u: sampler(mixture=m, channels=c, uniforms=u))
+    traced = tf.function(
+        lambda m, c, u: sampler(mixture=m, channels=c, uniforms=u), autograph=False
+    )
     return traced(mixture, channels, uniforms)
 
 
@@ -243,7 +245,10 @@ def test_graph_with_unknown_sizes_and_xla_equal_eager(jit):
 
     specs = [[None, None], [None, None, None], [None, sampler.num_uniforms]]
     traced = tf.function(
-        eager, input_signature=[tf.TensorSpec(s, tf.float32) for s in specs], jit_compile=jit
+        eager,
+        autograph=False,
+        input_signature=[tf.TensorSpec(s, tf.float32) for s in specs],
+        jit_compile=jit,
     )
     for actual, expected in zip(
         traced(mixture, sources, uniforms), eager(mixture, sources, uniforms), strict=True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,8 @@ def write_saved_model(
       SepconError: `model` is no such run, lacks the step, or is of a kind that has no SavedModel;
         run_dir cannot be written or already holds another SavedModel.
     """
-    product = open_product(model, step, hop_seconds)
+    with _made_for_saving():
+        product = open_product(model, step, hop_seconds)
     card = model_card(product.facts, model, config_text=config_text, licence=licence)
     target = Path(run_dir) / SAVED_MODEL_FOLDER
     if target.exists():
@@ -249,13 +252,27 @@ def _write(product: Product, card: dict[str, Any], config_file: Path, target: Pa
         # As assets they move along when a user saves the loaded model inside another.
         for path in (*paths.values(), config_file):
             setattr(module, _asset_name(path), tf.saved_model.Asset(str(path)))
+        with _made_for_saving():
+            signatures = module.signatures
         try:
-            tf.saved_model.save(module, str(scratch), signatures=module.signatures)
+            tf.saved_model.save(module, str(scratch), signatures=signatures)
         except tf.errors.OpError as error:
             raise write_error(target, error) from error
         shutil.rmtree(originals)
         files = [path for path in scratch.rglob("*") if path.is_file()]
         write_seals(scratch, [path.relative_to(scratch).as_posix() for path in files])
+
+
+@contextlib.contextmanager
+def _made_for_saving() -> Iterator[None]:
+    """Graphs of calls that are made inside are found by `tf.saved_model.save`, not made again."""
+    try:
+        save_context = importlib.import_module("tensorflow.python.saved_model.save_context")
+    except ImportError:  # It is no public part of TensorFlow: without it the same takes longer.
+        yield
+        return
+    with save_context.save_context(tf.saved_model.SaveOptions()):
+        yield
 
 
 def _asset_name(path: Path) -> str:
