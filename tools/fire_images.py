@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fire_audio
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 
 _SIDE = 16
 # Format and mode, and what Pillow is told when it writes one.
-_KINDS = (
+_KINDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("PNG", "RGB", {}),
     ("PNG", "RGBA", {}),
     ("PNG", "L", {}),
