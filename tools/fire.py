@@ -4,11 +4,11 @@
     python tools/fire.py --part audio --count 500 --seed 7
     python tools/fire.py --short                          # a little of each, as the tests do
 
-Parts: `kills` (SIGKILL at random moments of every verb that takes long), `audio` (mutated audio
-files through the decoder), `files` (mutated records, checkpoints, manifests and models fed to what
-reads them), `disks` (a full disk in every verb that writes). --seed makes each of them again; what
-depends on the clock, half of the kills, only as far as the clock allows. Exit code 1 if anything is
-in a column where nothing may be; Ctrl-C prints the tables so far.
+Parts: `audio` (mutated audio files through the decoder), `images` (likewise), `files` (mutated
+records, checkpoints, manifests and models fed to what reads them), `disks` (a full disk in every
+verb that writes), `kills` (SIGKILL at random moments of every verb that takes long). --seed makes
+each of them again; what depends on the clock, half of the kills, only as far as the clock allows.
+Exit code 1 if anything is in a column where nothing may be; Ctrl-C prints the tables so far.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import fire_contents
 import fire_disks
 import fire_files
 import fire_house
+import fire_images
 import fire_kills
 import fire_process
 from fire_table import Table
@@ -32,7 +33,13 @@ from fire_table import Table
 import sepcon
 
 # How many of each: all of them, and in the short form.
-COUNTS = {"audio": (10_000, 300), "files": (1_000, 30), "disks": (60, 1), "kills": (100, 1)}
+COUNTS = {
+    "audio": (10_000, 300),
+    "images": (2_000, 45),
+    "files": (1_000, 30),
+    "disks": (60, 1),
+    "kills": (100, 1),
+}
 _SHOW_SECONDS = 10.0
 
 
@@ -45,11 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, help="how many of each part")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--short", action="store_true", help="a little of each part")
-    parser.add_argument("--keep", type=Path, help="folder for audio files at fault")
+    parser.add_argument("--keep", type=Path, help="folder for audio files and images at fault")
     given = parser.parse_args(arguments)
     parts = given.part or list(COUNTS)
     counts = {part: given.count or COUNTS[part][given.short] for part in parts}
-    if parts != ["audio"]:
+    if not {"audio", "images"}.issuperset(parts):
         fire_process.load_everything()
     tables: list[Table] = []
     code = 0
@@ -89,6 +96,10 @@ def _fire(
             lambda table, count: fire_audio.fire(
                 table, count=count, seed=seed, seconds=seconds, keep=keep
             ),
+        ),
+        "images": (
+            fire_images.table,
+            lambda table, count: fire_images.fire(table, count=count, seed=seed, keep=keep),
         ),
         "files": (
             fire_files.table,

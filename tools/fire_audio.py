@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,8 @@ def fire(
     seconds: float = SECONDS,
     memory_bytes: int = _MEMORY_BYTES,
     keep: Path | None = None,
+    whole: Mapping[str, bytes] | None = None,
+    decode: Callable[[str], tuple[str, str]] | None = None,
 ) -> Iterator[int]:
     """Decodes mutated files in a process of its own; yields after each how many are done.
 
@@ -135,12 +137,18 @@ def fire(
       seconds: for one file, before it counts as a hang.
       memory_bytes: that the decoder may take beyond what it has at its start.
       keep: a folder for files at fault; None keeps none.
+      whole: a file of each kind; audio by default.
+      decode: what decodes a file, in the fork, and says what became of it; that of audio by
+        default.
     """
-    whole, slowest = originals(np.random.default_rng(seed)), 0.0
+    whole, slowest = whole or originals(np.random.default_rng(seed)), 0.0
     with (
         scratch_folder() as scratch,
         Worker(
-            _decode, seconds=seconds, memory_bytes=memory_bytes, prepare=soundfile.available_formats
+            decode or _decode,
+            seconds=seconds,
+            memory_bytes=memory_bytes,
+            prepare=soundfile.available_formats,
         ) as worker,
     ):
         path = scratch / "mutated"

@@ -16,7 +16,7 @@ import numpy as np
 
 from sepcon.audio.decode import decode_file
 from sepcon.audio.files import AudioError
-from sepcon.errors import FileError
+from sepcon.errors import FileError, SepconError, printable
 from sepcon.images.square import SquareImage
 from sepcon.importing.tagger_note import TaggerNote
 
@@ -116,6 +116,15 @@ class ClipSource:
     with_pictures: bool = False
     read_sound: ClipReader | None = None
     taggers: tuple[TaggerNote, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.class_names:
+            # Folders may be called so; tables, cards and pages hold text.
+            if any("\ud800" <= letter <= "\udfff" for letter in name):
+                raise SepconError(
+                    f"{printable(self.name)}: the class {printable(name)} has a name that is not "
+                    "UTF-8; rename its folder"
+                )
 
 
 @dataclasses.dataclass(frozen=True)

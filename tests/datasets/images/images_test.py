@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from image_fixtures import cifar_rows, picture, write_cifar10, write_image_folder
+from PIL import Image
 
 from sepcon.datasets.images import cifar10 as cifar
 from sepcon.datasets.images.cifar10 import cifar10, read_batch
@@ -17,11 +18,26 @@ from sepcon.errors import SepconError
 from sepcon.images.square import SquareImage, squeeze
 from sepcon.importing.clip_source import ClipSource
 from sepcon.importing.import_shard import convert_shard
+from sepcon.importing.imported_images import imported_images
+from sepcon.verbs.import_clips import import_clips
 
 
 def images_of(source: ClipSource) -> dict[str, SquareImage]:
     loaded = source.read([each for each in source.references if not each.reason])
     return {each.id: image for each, image in loaded if isinstance(image, SquareImage)}
+
+
+def test_a_class_whose_name_is_no_text_is_refused_and_a_file_is_not(tmp_path: Path) -> None:
+    """As old archives unpack: in latin-1."""
+    folder, name = os.fsencode(tmp_path) + b"/caf\xe9", "caf\udce9.png"
+    os.mkdir(folder)
+    Image.fromarray(picture(0)).save(os.fsdecode(folder) + f"/{name}")
+    with pytest.raises(SepconError, match=r"the class caf\\udce9 has a name that is not UTF-8"):
+        image_folder(path=str(tmp_path), side=8, labelled_by_folder=True)
+    source = image_folder(path=str(tmp_path), side=8)
+    run = tmp_path / "run"
+    assert import_clips(run_dir=run, source=source, processes=1).kept == 1
+    assert imported_images(path=str(run)).num_examples == 1
 
 
 def test_a_folder_is_read_and_what_is_broken_is_named(tmp_path: Path) -> None:
