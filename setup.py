@@ -26,17 +26,14 @@ REQUIRED = [
 
 # The last TensorFlow that tensorflow-io works with, and that the check runs with. Of
 # tensorflow-metadata later versions need a later protobuf than it allows, and do not say so.
-TENSORFLOW_2_17 = [
-    "tensorflow==2.17.1; python_version < '3.13'",
-    "tensorflow-metadata<1.18; python_version < '3.13'",
-    "numpy<2; python_version < '3.13'",
-    "protobuf<5; python_version < '3.13'",
-]
+TENSORFLOW_2_17 = ["tensorflow==2.17.1", "tensorflow-metadata<1.18", "numpy<2", "protobuf<5"]
 
 EXTRAS = {
+    # Without it soundfile decodes: where there is none, nothing is pinned either. The others that
+    # pin 2.17 fail there.
     "tfio": [
-        *TENSORFLOW_2_17,
-        "tensorflow-io==0.37.1; platform_system != 'Windows' and python_version < '3.13'",
+        f"{requirement}; platform_system != 'Windows' and python_version < '3.13'"
+        for requirement in (*TENSORFLOW_2_17, "tensorflow-io==0.37.1")
     ],
     "report": ["jinja2>=3.1", "matplotlib>=3.8", "scikit-learn>=1.3"],
     "parquet": ["pyarrow>=14"],

@@ -137,8 +137,9 @@ def test_a_comparison_leaves_out_times_and_nothing_else(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name, row", [
     ("a.md", "| row | accuracy | seconds |\n| --- | --- | --- |\n| one | {} | {} |\n"),
-    ("a.html", "<tr><th>row</th><th>accuracy</th><th>seconds</th></tr>\n<tbody>\n"
-               "<tr><td>one</td><td>{}</td><td>{}</td></tr>\n"),
+    ("a.html", '<thead><tr><th scope="col">row</th><th scope="col">accuracy</th>'
+               '<th scope="col">seconds</th></tr></thead>\n<tbody>\n'
+               '<tr><th scope="row">one</th><td>{}</td><td>{}</td></tr>\n'),
 ])  # fmt: skip
 def test_tables_of_pages_are_compared_without_their_seconds(
     tmp_path: Path, name: str, row: str
