@@ -27,7 +27,7 @@ def weights_after_steps(optimizer: keras.optimizers.Optimizer) -> list[np.ndarra
     optimizer.build([kernel, bias])
     inputs = tf.constant(generator.normal(size=(5, 3, 7)), tf.float32)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(batch: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(tf.tanh(tf.matmul(batch, kernel.value) + bias.value) ** 2)
@@ -92,7 +92,7 @@ class _ManyWeights:
 @pytest.mark.parametrize("decayed", [False, True])
 def test_a_step_has_few_operations_beyond_loss_and_gradient(decayed: bool) -> None:
     """However many weights there are; none of them on the host."""
-    task = _ManyWeights(400)
+    task = _ManyWeights(200)
     optimizer = adamw(learning_rate=0.1, weight_decay=0.1) if decayed else adam(learning_rate=0.1)
     optimizer.build(task.model.trainable_variables)
     step = StepFunction(
@@ -105,7 +105,7 @@ def test_a_step_has_few_operations_beyond_loss_and_gradient(decayed: bool) -> No
     whole = operations(step._call.get_concrete_function(batches, tf.constant(2)).graph)
     gradients = tf.function(step._compute_gradients, autograph=False)
     inner = operations(gradients.get_concrete_function({"x": tf.TensorSpec([4])}).graph)
-    assert len(inner) > 400
+    assert len(inner) > 200
     assert len(whole) - len(inner) <= 100
     assert not [kind for kind in whole if "PyFunc" in kind]
 
