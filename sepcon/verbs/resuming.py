@@ -1,7 +1,7 @@
 """What may change between two starts of a run, setting by setting, and the check made of it.
 
-A further setting needs a word in `SETTINGS`; a test names those that have none, and compares the
-table with that in `sepcon/runs/README.md`.
+What has no rule in `SETTINGS`, a new setting or one of a user's own module, is refused. A test
+compares the table with that in `sepcon/runs/README.md`.
 """
 
 from __future__ import annotations
@@ -384,8 +384,8 @@ def keep_configuration(
 
 
 def rule_of(setting: Setting) -> Rule:
-    """The rule of a setting; of what users' own modules bring, noted."""
-    return _rules().get((setting.configurable, setting.parameter), "noted")
+    """The rule of a setting; refused where there is none, so that nothing new is ever mixed."""
+    return _rules().get((setting.configurable, setting.parameter), "refused")
 
 
 @functools.cache

@@ -8,6 +8,7 @@ import pytest
 from sepcon.cli.signatures import read_source
 from sepcon.errors import SepconError
 from sepcon.runs import run_folder
+from sepcon.runs.settings import Setting
 from sepcon.verbs import resuming
 from sepcon.verbs.registry import CONFIGURABLES, GIVEN_BY_CALLERS, VERBS
 from sepcon.verbs.resuming import RULES, SETTINGS
@@ -23,7 +24,7 @@ ROWS = [
 ]
 
 
-def test_every_setting_that_there_is_has_one_rule():
+def test_rules_are_of_settings_that_there_are_and_what_has_none_is_refused():
     paths = [*(verb.function for verb in VERBS.values()), *CONFIGURABLES]
     settings = {
         (path.partition(":")[2], parameter)
@@ -33,7 +34,10 @@ def test_every_setting_that_there_is_has_one_rule():
     }
     listed = [(name, parameter) for name, _, parameter in ROWS]
     assert sorted(listed) == sorted(set(listed)), "a setting stands in the table twice"
-    assert set(listed) == settings
+    assert set(listed) <= settings
+    for name, parameter in settings - set(listed):
+        assert resuming.rule_of(Setting(name, parameter)) == "refused"
+    assert resuming.rule_of(Setting("a_function_of_a_user", "size")) == "refused"
     assert {rule for _, rule, _ in ROWS} <= set(RULES)
 
 
