@@ -168,10 +168,10 @@ class _SharedSteps(StepFunction):
     shared: dict[Any, StepFunction]
     toys: SharedToys
 
-    def __new__(cls, *, task, optimizer, strategy, gradient_clip_norm=None, jit_compile=False):
+    def __new__(cls, *, task, optimizer, strategy, **settings):
         if not cls.toys.holds(task, optimizer):
             return super().__new__(cls)
-        key = (id(task), id(strategy), gradient_clip_norm, jit_compile)
+        key = (id(task), id(strategy), *sorted(settings.items()))
         return cls.shared.setdefault(key, super().__new__(cls))
 
     def __init__(self, **arguments):
