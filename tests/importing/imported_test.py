@@ -185,6 +185,12 @@ def test_wrong_folders_are_told(urbansound8k: Path, audioset: Path, tmp_path: Pa
         imported(path=[])
 
 
+def without_seals(run: Path) -> None:
+    """As versions before have left an import."""
+    (run / "seals.json").unlink()
+    (run / "run.json").write_text((run / "run.json").read_text().replace("sealed", "unsealed"))
+
+
 def test_lost_records_are_told(tmp_path: Path) -> None:
     for number in range(12):
         write_audio(tmp_path / "audio" / f"{number}.wav", number, seconds=0.02)
@@ -192,7 +198,7 @@ def test_lost_records_are_told(tmp_path: Path) -> None:
     (run / "clips-00001.tfrecord").write_bytes(b"")
     with pytest.raises(SepconError, match=r"clips-00001.tfrecord: is not what was written there"):
         imported(path=str(run))
-    (run / "seals.json").unlink()  # as versions before have left it
+    without_seals(run)
     with pytest.raises(SepconError, match=r"holds 7 records.*expected 12"):
         imported(path=str(run))
 
@@ -224,7 +230,7 @@ def test_an_edited_table_is_never_believed(
     shutil.copytree(urbansound8k, run)
     imported(path=str(run))
     if not sealed:
-        (run / "seals.json").unlink()
+        without_seals(run)
     edited(name, change)(run)
     with pytest.raises(SepconError, match=rf"{name}: .*import again") as told:
         imported(path=str(run), part="train")
@@ -241,8 +247,7 @@ def test_a_pipe_in_the_place_of_a_file_does_not_wait_for_ever(
     os.mkfifo(run / name)
     with pytest.raises(SepconError, match=rf"{name}: .*is a pipe or a device"):
         imported(path=str(run))
-    (run / "seals.json").unlink()
-    (run / "run.json").write_text((run / "run.json").read_text().replace("sealed", "unsealed"))
+    without_seals(run)
     with pytest.raises(SepconError, match=name):
         imported(path=str(run))
 
