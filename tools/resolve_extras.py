@@ -39,7 +39,7 @@ DECISIVE = (
 # Extras that bring no pins are resolved together.
 GROUPS = {
     "": ("",),
-    "free": ("report", "parquet", "images", "lite0"),
+    "free": ("report", "parquet", "images", "video", "lite0"),
     "tfio": ("tfio",),
     "onnx": ("onnx",),
     "beam": ("beam",),
