@@ -14,6 +14,6 @@ echo "== lint"
 echo "== types"
 "$PYTHON" -m mypy sepcon tools
 echo "== tests"
-# Two workers for two cores, neither with threads of numpy's own, which spin; a test that starts processes of its own stays on one worker.
-"$PYTHON" -m pytest -q -n "${SEPCON_TEST_WORKERS:-2}" --dist loadfile --no-loadscope-reorder \
+# Three workers for two cores, as many tests wait for processes of their own; none with threads of numpy's, which spin. A file stays on one worker.
+"$PYTHON" -m pytest -q -n "${SEPCON_TEST_WORKERS:-3}" --dist loadfile --no-loadscope-reorder \
     --durations 15 "$@"
