@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -203,7 +205,6 @@ def _train(
     return best, history
 
 
-@tf.function(reduce_retracing=True)
 def _train_block(
     state: tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]],
     inputs: tf.Tensor,
@@ -222,10 +223,43 @@ def _train_block(
       seed_and_step: [2] int32, seed and number of steps done before.
       numbers: [3] float32, learning rate, dropout, l2.
     """
+    shapes = tuple(tuple(weight.shape) for weight in state[0])
+    return _block_graph(int(order.shape[1]), shapes)(
+        state, inputs, targets, order, seed_and_step, numbers
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _block_graph(batch: int, shapes: tuple[tuple[int, ...], ...]) -> Callable[..., Any]:
+    """The graph for blocks of any length; what is left open in it makes an accelerator wait."""
+    weights = [tf.TensorSpec(shape) for shape in shapes]
+    return tf.function(
+        _steps,
+        input_signature=[
+            (weights, weights, weights),
+            tf.TensorSpec([None, shapes[0][0]]),
+            tf.TensorSpec([None, shapes[-1][0]], tf.uint8),
+            tf.TensorSpec([None, batch], tf.int32),
+            tf.TensorSpec([2], tf.int32),
+            tf.TensorSpec([3]),
+        ],
+    )
+
+
+def _steps(
+    state: tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]],
+    inputs: tf.Tensor,
+    targets: tf.Tensor,
+    order: tf.Tensor,
+    seed_and_step: tf.Tensor,
+    numbers: tf.Tensor,
+) -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
+    """What the graph of `_train_block` does."""
     weights, first, second = state
     targets = tf.cast(targets, tf.bool)  # accelerators do not gather uint8
     learning_rate, dropout, l2 = numbers[0], numbers[1], numbers[2]
-    for index in tf.range(tf.shape(order)[0]):
+    index = tf.constant(0)
+    while index < tf.shape(order)[0]:  # a range would count its numbers on the device, and wait
         rows = order[index]
         step = seed_and_step[1] + index
         with tf.GradientTape() as tape:
@@ -246,6 +280,7 @@ def _train_block(
             w - rate * m / (tf.sqrt(v) + 1e-7)
             for w, m, v in zip(weights, first, second, strict=True)
         ]
+        index += 1
     return weights, first, second
 
 

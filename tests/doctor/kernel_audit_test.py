@@ -1,5 +1,7 @@
 """The audit tells which operations a GPU runs, on a machine that has none."""
 
+import itertools
+
 import pytest
 import tensorflow as tf
 
@@ -59,14 +61,13 @@ def test_launches_are_counted():
     assert audit(lambda x: island(x) - 1.0).launches == 2
 
 
-def test_shallow_classifier_stays_on_the_device():
-    weights = [tf.zeros([8, 4]), tf.zeros([4]), tf.zeros([4, 3]), tf.zeros([3])]
-    block = [tf.zeros([20, 8]), tf.zeros([20, 3], tf.uint8), tf.zeros([5, 4], tf.int32)]
-    # Of its own: what another test has traced for several shapes would be taken.
-    traced = tf.function(shallow._train_block.python_function).get_concrete_function(
-        (weights, weights, weights), *block, tf.constant([0, 0]), tf.zeros([3])
-    )
-    assert audit_graph(traced.graph).findings == []
+@pytest.mark.parametrize("hidden", [None, 4])
+def test_shallow_classifier_stays_on_the_device(hidden):
+    """For blocks of any length: data sets of many sizes share one graph."""
+    sizes = (8, hidden, 3) if hidden else (8, 3)
+    shapes = [shape for pair in itertools.pairwise(sizes) for shape in (pair, pair[1:])]
+    graph = shallow._block_graph(4, tuple(shapes)).get_concrete_function().graph
+    assert audit_graph(graph).findings == []
 
 
 def test_products_leave_to_the_host_what_the_table_says():
