@@ -93,6 +93,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--pretraining_passes", type=float, default=100.0, help="over all clips; %(default)g")
     add("--benchmark_passes", type=float, default=20.0, help="of the classifier; %(default)g")
     add("--states", type=int, default=4, help="of the separator, to pretrain on; %(default)s")
+    add("--tagging_seconds", type=float, default=0.0, help="of a core for a clip of an import with "
+        "taggers, decoding included; 0, as by default: without them")  # fmt: skip
+    add("--scores", type=int, default=0, help="of all taggers for a clip; %(default)s")
     add("--mean_embedding", action="store_true", help="one embedding a clip, not one a patch")
     add("--accelerators", type=int, nargs="+", default=[1, 8, 64], help="default: 1 8 64")
     add("--accelerator_tflops", type=float, help="of each; default: 100, or as measured on one")
@@ -122,6 +125,9 @@ def _check(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and not value > 0:
             raise SepconError(f"--{name}: got {value}, expected more than 0")
+    for name in ("tagging_seconds", "scores"):
+        if not getattr(options, name) >= 0:
+            raise SepconError(f"--{name}: got {getattr(options, name)}, expected 0 or more")
     if min(options.accelerators) < 1:
         raise SepconError(f"--accelerators: got {min(options.accelerators)}, expected 1 or more")
 
@@ -135,7 +141,7 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
         return measured
     try:
         measured = json.loads(path.read_text())
-        rates(measured, read_megabytes=1.0, reads_per_second=1.0)
+        rates(measured, read_megabytes=1.0, reads_per_second=1.0, tagging_seconds=0.0)
     except FileNotFoundError:
         raise SepconError(f"{path}: no such file; give --measure once, it writes it") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -179,21 +185,31 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def rates(measured: Mapping[str, Any], *, read_megabytes: float, reads_per_second: float) -> Rates:
+def rates(
+    measured: Mapping[str, Any],
+    *,
+    read_megabytes: float,
+    reads_per_second: float,
+    tagging_seconds: float,
+) -> Rates:
     """What a measurement says the machine does in a second, beside what its disk gives.
 
     Args:
       measured: see `measure`.
       read_megabytes: see `Rates`, as is `reads_per_second`.
       reads_per_second: from places all over the disk.
+      tagging_seconds: see `Workload`.
     """
     speed = {name: measured["work"][name] / measured["seconds"][name] for name in measured["work"]}
     # Decoding and reading are of one thread whatever their number; the classifier has all of them.
     threads = {**dict.fromkeys(_CHORES, 1), "classifier": measured["threads"]}
+    per_core = {chore: speed[chore] / threads[chore] for chore in _CHORES}
+    if tagging_seconds:
+        per_core["tagging"] = 1.0 / tagging_seconds
     return Rates(
         gemm_gflops=speed["gemm"],
         call_gflops={call: speed[call] for call in _CALLS},
-        per_core={chore: speed[chore] / threads[chore] for chore in _CHORES},
+        per_core=per_core,
         read_megabytes=read_megabytes,
         reads_per_second=reads_per_second,
     )
@@ -218,6 +234,7 @@ def plan(
         measured,
         read_megabytes=options.read_megabytes,
         reads_per_second=options.reads_per_second,
+        tagging_seconds=options.tagging_seconds,
     )
     on_accelerator = measured["device"] != "CPU"
     measured_tflops = 1e-3 * speeds.gemm_gflops if on_accelerator else _ASSUMED_TFLOPS
@@ -276,12 +293,13 @@ def _work(stage: Stage) -> dict[str, Any]:
 
 def _steps(stages: Sequence[Stage], networks: Networks) -> dict[str, int]:
     steps = {stage.name: stage.steps for stage in stages}
-    return {
-        "SEPARATOR_BATCH_SIZE": networks.separator_batch,
-        "SEPARATOR_STEPS": steps["separator training"],
-        "BATCH_SIZE": networks.pretraining_batch,
-        "STEPS": steps["pretraining"],
-    }
+    found = {"BATCH_SIZE": networks.pretraining_batch, "STEPS": steps["pretraining"]}
+    if "separator training" in steps:
+        found |= {
+            "SEPARATOR_BATCH_SIZE": networks.separator_batch,
+            "SEPARATOR_STEPS": steps["separator training"],
+        }
+    return found
 
 
 def text(result: Mapping[str, Any]) -> str:
@@ -332,11 +350,15 @@ def _assumptions(result: Mapping[str, Any]) -> str:
         f"{name.replace('_', ' ')} {rate:.0f}" for name, rate in speeds["call_gflops"].items()
     )
     busy = min(measured["processor_share"].values()) / measured["threads"]
+    tagged = f", tagged in {work['tagging_seconds']:g} s of a core each, {work['scores']:,} scores"
+    passes = f"pretraining {work['pretraining_passes']:g}, classifier {work['benchmark_passes']:g}"
+    if "SEPARATOR_STEPS" in steps:
+        passes = f"separator {work['separator_passes']:g}, {passes}"
     return "\n".join(
         [
-            f"{work['clips']:,} clips of {work['clip_seconds']:g} s; passes: separator "
-            f"{work['separator_passes']:g}, pretraining {work['pretraining_passes']:g}, "
-            f"classifier {work['benchmark_passes']:g}; "
+            f"{work['clips']:,} clips of {work['clip_seconds']:g} s"
+            + (tagged if work["tagging_seconds"] else "")
+            + f"; passes: {passes}; "
             + ", ".join(f"{name}={value}" for name, value in steps.items()),
             f"measured: {measured['device']}, {measured['threads']} threads of "
             f"{measured['cores']} cores (a call had at least {busy:.0%} of them); GFLOP/s: matrix "

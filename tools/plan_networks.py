@@ -22,6 +22,7 @@ from sepcon.models.graphs.flops import function_flops
 from sepcon.models.separator.flops import separator_flops
 from sepcon.models.separator.network import Separator, SeparatorConfig
 from sepcon.tasks.pretraining import PretrainingTask, SimilarityAndCoincidence
+from sepcon.tasks.supervised import SupervisedObjective, SupervisedTask
 from sepcon.verbs.pretrain import pretrain
 from sepcon.verbs.train_separator import train_separator
 from sepcon.views.sampler import ViewSampler
@@ -153,7 +154,7 @@ def network_costs(networks: Networks, *, clip_samples: int, num_classes: int) ->
     Args:
       networks: which.
       clip_samples: length of a clip.
-      num_classes: of the benchmark.
+      num_classes: of the benchmark, and of what is pretrained with labels.
     """
     config, encoder = networks.separator, networks.encoder
     segment = min(networks.segment_samples, clip_samples)
@@ -161,9 +162,13 @@ def network_costs(networks: Networks, *, clip_samples: int, num_classes: int) ->
     patches = num_patches(networks, clip_samples)
     patch = tf.TensorSpec([1, *encoder.input_shape[1:]], tf.float32)
     embedding_size = encoder.output_shape[-1]
-    task = pretraining_task(networks)
+    task = pretraining_task(networks, num_classes)
     spec = batch_spec(
-        task, networks, batch_size=networks.pretraining_batch, clip_samples=clip_samples
+        task,
+        networks,
+        batch_size=networks.pretraining_batch,
+        clip_samples=clip_samples,
+        num_classes=num_classes,
     )
     return Costs(
         separator_step_flops=STEP_BY_FORWARD * step,
@@ -197,26 +202,37 @@ def _classifier_flops(settings: ShallowSettings, embedding_size: int, num_classe
     return 2 * hidden * (embedding_size + num_classes)
 
 
-def pretraining_task(networks: Networks) -> PretrainingTask:
-    """The task that `sepcon pretrain` trains, with channels from the batch."""
-    objective = networks.pretraining["objective"]
-    if not isinstance(objective, SimilarityAndCoincidence):
-        raise SepconError(
-            f"pretrain.objective: got {type(objective).__name__}, but the plan counts the "
-            "operations of SimilarityAndCoincidence alone"
-        )
+def pretraining_task(networks: Networks, num_classes: int) -> PretrainingTask | SupervisedTask:
+    """The task that `sepcon pretrain` trains, with channels and labels from the batch."""
+    objective, encoder = networks.pretraining["objective"], networks.encoder
     views = networks.pretraining["views"]  # Not opened: channels come with the batch.
-    return PretrainingTask(encoder=networks.encoder, views=views, objective=objective)
+    if isinstance(objective, SimilarityAndCoincidence):
+        return PretrainingTask(encoder=encoder, views=views, objective=objective)
+    if isinstance(objective, SupervisedObjective):
+        return SupervisedTask(
+            encoder=encoder, views=views, num_classes=num_classes, objective=objective
+        )
+    raise SepconError(
+        f"pretrain.objective: got {type(objective).__name__}, but the plan counts the operations "
+        "of SimilarityAndCoincidence and of supervised() alone"
+    )
 
 
 def batch_spec(
-    task: PretrainingTask, networks: Networks, *, batch_size: int, clip_samples: int
+    task: PretrainingTask | SupervisedTask,
+    networks: Networks,
+    *,
+    batch_size: int,
+    clip_samples: int,
+    num_classes: int,
 ) -> dict[str, tf.TensorSpec]:
     """Shapes of a batch with stored channels."""
     spec = {
         "audio": tf.TensorSpec([batch_size, clip_samples], tf.int16),
         "uniforms": tf.TensorSpec([batch_size, task.num_uniforms], tf.float32),
     }
+    if isinstance(task, SupervisedTask):
+        spec["labels"] = tf.TensorSpec([batch_size, num_classes], tf.float32)
     if networks.views.needs_channels:
         shape = [batch_size, networks.separator.num_sources, clip_samples]
         spec["channels"] = tf.TensorSpec(shape, tf.int16)

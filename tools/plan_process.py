@@ -124,10 +124,14 @@ def _embedding_model(networks: Networks) -> EmbeddingModel:
 
 def _pretraining_step(networks: Networks) -> Call:
     """A step of training on one batch, again and again."""
-    task, optimizer = pretraining_task(networks), networks.optimizer
+    task, optimizer = pretraining_task(networks, _CLASSES), networks.optimizer
     optimizer.build(task.model.trainable_variables)
     spec = batch_spec(
-        task, networks, batch_size=networks.pretraining_batch, clip_samples=_CLIP_SAMPLES
+        task,
+        networks,
+        batch_size=networks.pretraining_batch,
+        clip_samples=_CLIP_SAMPLES,
+        num_classes=_CLASSES,
     )
     random = np.random.default_rng(0)
     batch = {

@@ -23,13 +23,15 @@ _WEIGHT_BYTES = 4
 _CHECKPOINT_BYTES = 12
 # int16, in records as in channels.
 _SAMPLE_BYTES = 2
+# float16, of every window and frame
+_SCORE_BYTES = 2
 _HOUR = 3600.0
 
 # What products are part of; those of the classifier are done by processors.
 Call = Literal["separator_forward", "separator_step", "pretraining_step", "embed", "classifier"]
-# Work of processors, in clips, rows of embeddings, megabytes of whole records, and examples of two
-# patches that are read by place.
-Chore = Literal["import", "classifier", "records", "patches"]
+# Work of processors, in clips, clips that taggers label, rows of embeddings, megabytes of whole
+# records, and examples of two patches that are read by place.
+Chore = Literal["import", "tagging", "classifier", "records", "patches"]
 # Who reads the records of a stage: every host its share, or one alone.
 Sharing = Literal["split", "one"]
 
@@ -48,6 +50,9 @@ class Workload:
       benchmark_passes: of the shallow classifier.
       states: convergence states whose channels are stored.
       mean_embedding: whether a clip has one embedding, and not one for each patch.
+      tagging_seconds: of a processor for a clip of an import with taggers, decoding included; 0
+        for an import without them.
+      scores: that all taggers give for a clip.
     """
 
     clips: int
@@ -59,6 +64,8 @@ class Workload:
     benchmark_passes: float
     states: int
     mean_embedding: bool = False
+    tagging_seconds: float = 0.0
+    scores: int = 0
 
     @property
     def clip_samples(self) -> int:
@@ -109,7 +116,7 @@ class Rates:
     Attributes:
       gemm_gflops: of a large matrix product.
       call_gflops: of each `Call` but the classifier.
-      per_core: of each `Chore`, what one core does in a second.
+      per_core: of each `Chore`, what one core does in a second; of "tagging" where there is any.
       read_megabytes: what the disk of a host gives in a second.
       reads_per_second: from places all over it.
     """
@@ -155,7 +162,10 @@ class Duration:
 
 
 def make_stages(work: Workload, networks: Networks, costs: Costs) -> list[Stage]:
-    """Returns the stages from the import to the benchmark, in order."""
+    """Returns the stages from the import to the benchmark, in order.
+
+    What pretrains without channels has no separator to train either.
+    """
     record = _SAMPLE_BYTES * work.clip_samples
     channels = networks.separator.num_sources * record if networks.views.needs_channels else 0
     rows = 1 if work.mean_embedding else costs.num_patches
@@ -164,8 +174,14 @@ def make_stages(work: Workload, networks: Networks, costs: Costs) -> list[Stage]
     pretraining = _pretraining(work, networks, costs)
     return [
         _import(work, record),
-        _separator_training(work, networks, costs, record),
-        *([_channel_storage(work, costs, record, channels)] if channels else []),
+        *(
+            [
+                _separator_training(work, networks, costs, record),
+                _channel_storage(work, costs, record, channels),
+            ]
+            if channels
+            else []
+        ),
         pretraining,
         *([_on_the_fly(work, networks, costs, record)] if channels else []),
         _embedding(work, costs, record, embedded),
@@ -174,14 +190,15 @@ def make_stages(work: Workload, networks: Networks, costs: Costs) -> list[Stage]
 
 
 def _import(work: Workload, record_bytes: float) -> Stage:
+    written = work.clips * (record_bytes + _SCORE_BYTES * work.scores)
     return Stage(
-        name="import",
+        name="import with taggers" if work.tagging_seconds else "import",
         flops={},
         bytes_read=work.clips * work.source_bytes,
-        bytes_written=work.clips * record_bytes,
-        disk_bytes=work.clips * record_bytes,
+        bytes_written=written,
+        disk_bytes=written,
         sharing="split",
-        chore="import",
+        chore="tagging" if work.tagging_seconds else "import",
         chore_items=work.clips,
     )
 
@@ -342,7 +359,7 @@ def duration(stage: Stage, rates: Rates, cluster: Cluster) -> Duration:
     }
     per_host = rates.per_core[stage.chore] * cluster.cores
     seconds["processors"] = stage.chore_items / (per_host * hosts)
-    if stage.chore != "import":  # whose reading is part of what was measured
+    if stage.chore not in ("import", "tagging"):  # whose reading is part of what was measured
         by_bytes = stage.bytes_read / (1e6 * rates.read_megabytes)
         seconds["reading"] = max(by_bytes, stage.reads / rates.reads_per_second) / hosts
     bound = max(seconds, key=lambda name: seconds[name])
@@ -368,7 +385,7 @@ def total(stages: Sequence[Stage]) -> Stage:
         for call, amount in each.flops.items():
             flops[call] = flops.get(call, 0.0) + amount
     return Stage(
-        name="sum, channels stored",
+        name="sum, channels stored" if len(counted) < len(stages) else "sum",
         flops=flops,
         bytes_read=sum(each.bytes_read for each in counted),
         bytes_written=sum(each.bytes_written for each in counted),

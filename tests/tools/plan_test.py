@@ -177,6 +177,32 @@ def test_bytes_of_every_stage(planned):
         assert result["sum"][key] == pytest.approx(sum(row[key] for row in counted))
 
 
+def test_taggers_cost_their_seconds_and_their_scores(planned):
+    plain, tagged = (
+        planned("--clips=1000", "--cores=4", "--accelerators", "1", "16", *more)
+        for more in ([], ["--tagging_seconds=0.5", "--scores=8168"])
+    )
+    assert plain["stages"][0]["name"] == "import"
+    first = tagged["stages"][0]
+    assert first["name"] == "import with taggers"
+    assert first["disk_bytes"] == 1000 * (320_000 + 2 * 8168)
+    # Four cores of one host, and of two.
+    assert first["hours"] == pytest.approx([1000 * 0.5 / 4 / 3600, 1000 * 0.5 / 8 / 3600])
+    assert tagged["stages"][1:] == plain["stages"][1:]
+
+
+def test_labels_are_learned_from_two_patches_of_each_clip(networks, costs):
+    from plan_networks import network_costs, read_networks
+
+    files = [*SMALL, "views/mixture_mixture.gin", "objectives/supervised.gin"]
+    labelled = network_costs(read_networks(files, TINY), clip_samples=160_000, num_classes=527)
+    patches = 2 * 8
+    encoder = costs.embed_flops // costs.num_patches
+    expected = patches * (encoder + 2 * 512 * 527 + 198 * 2 * 257 * 64)  # the last is log-mel
+    assert labelled.pretraining_step_flops == 3 * expected
+    assert labelled.embed_flops == costs.embed_flops
+
+
 def test_hours_are_those_of_the_slowest_part(planned):
     result = planned(
         "--clips=1000000",
@@ -281,7 +307,7 @@ def test_mixtures_alone_need_no_channels(costs):
     networks = read_networks([*SMALL, "views/mixture_mixture.gin"], TINY)
     work = Workload(1000, 10.0, 1e6, 527, 10.0, 100.0, 20.0, 1)
     names = [stage.name for stage in make_stages(work, networks, costs)]
-    assert names == ["import", "separator training", "pretraining", "embedding", "benchmark"]
+    assert names == ["import", "pretraining", "embedding", "benchmark"]
 
 
 def test_the_table_says_what_it_assumes(tmp_path, capsys):
@@ -309,6 +335,7 @@ def test_figures_have_two_digits_or_all_before_the_point(value, text):
         (["--clips=0"], "--clips: got 0"),
         (["--accelerators", "0"], "--accelerators: got 0"),
         (["--accelerator_tflops=-1"], "--accelerator_tflops: got -1"),
+        (["--tagging_seconds=-1"], "--tagging_seconds: got -1"),
         (["--gin_file=nowhere.gin"], "nowhere.gin"),
     ],
 )
