@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 # As many as page.html has.
 NUM_COLOURS = 8
-_MAX_TICKS = 8
+_MAX_TICKS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ def ticks(seconds: float) -> list[tuple[float, str]]:
       seconds: what the picture shows, above 0.
 
     Returns:
-      Of each time its place in percent of the width, and its text; at most nine.
+      Of each time its place in percent of the width, and its text; at most eleven.
     """
     decade = 10.0 ** math.floor(math.log10(seconds / _MAX_TICKS))
     step = next(f * decade for f in (1, 2, 5, 10) if f * decade * _MAX_TICKS >= seconds)

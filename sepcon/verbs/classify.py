@@ -105,16 +105,16 @@ def classify(
     for name in [*given, *([separator] if separator else [])]:
         tell_weights(name)
     segment_rule = SegmentRule(**rule)
+    opened = None if separator is None else load_recording_separator(separator, **separating)
     members = [member for each in given for member in load_members(each)]
-    if separator is None:
+    if opened is None:
         return _classify_recordings(members, files, Path(run_dir), top)
-    scorer = PatchScorer(members)
     recordings = hear_files(
         files,
         out=Path(run_dir),
-        separator=load_recording_separator(separator, **separating),
+        separator=opened,
         format=format or "same",
-        scorer=scorer,
+        scorer=PatchScorer(members),
         rule=segment_rule,
         top=top,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def _hear(
     recordings = []
     with SoundProgress(sum(seconds), "classify") as bar:
         for entry, length in zip(done, seconds, strict=True):
-            bar.begin(length, printable(Path(entry["recording"]).name))
+            bar.begin(length, printable(os.path.basename(entry["recording"])))
             try:
                 recordings.append(
                     hear_recording(entry, out, scorer=scorer, rule=rule, on_seconds=bar.advance)

@@ -100,7 +100,7 @@ def hear_recording(
     channels = [
         path_inside(folder, name, source=folder / RECORD_FILE) for name in entry["channels"]
     ]
-    paths = {MIXTURE: Path(entry["recording"])} | {path.stem: path for path in channels}
+    paths = {MIXTURE: entry["recording"]} | {path.stem: path for path in channels}
     scores = {name: scorer.score(path, on_seconds) for name, path in paths.items()}
     loudest = max(scores[path.stem].power.max() for path in channels)
     tracks = [_heard(name, of_track, loudest, scorer, rule) for name, of_track in scores.items()]

@@ -69,7 +69,7 @@ class PatchScorer:
             if "patch_probabilities" not in _outputs(member, silence):
                 raise _too_early()
 
-    def score(self, path: Path, on_seconds: Callable[[float], object]) -> PatchScores:
+    def score(self, path: str | Path, on_seconds: Callable[[float], object]) -> PatchScores:
         """Scores the patches of a file; those that the whole file at once would have.
 
         Args:

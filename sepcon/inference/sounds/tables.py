@@ -92,7 +92,7 @@ def page_labels(recording: HeardRecording) -> list[Labels]:
 
 def _notes(track: HeardTrack, recording: HeardRecording) -> list[str]:
     """What there is to say of a track: its segments, or why it has none; and its level."""
-    level = "" if track.level_db == -np.inf else f"{track.level_db:.1f} dB"
+    level = "" if track.level_db == -np.inf else f"level {track.level_db:.1f} dB"
     if track.probabilities is None:
         quiet = (
             "silent"
