@@ -171,3 +171,11 @@ def test_settings_of_a_separator_need_one(run, separator, recordings, tmp_path):
     with pytest.raises(SepconError, match="nowhere holds no separator"):
         classify(**settings, separator="nowhere")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_opens_the_state_of_the_separator(separator, recordings, tmp_path, capsys):
+    words = [str(recordings), f"--separator={separator}", f"--out={tmp_path / 'out'}"]
+    assert main(["classify", *words, "--separator_step=5", "--dry_run"]) == 1
+    assert "no state of step 5" in capsys.readouterr().err
+    assert main(["classify", *words, "--separator_step=3", "--dry_run"]) == 0
+    assert not (tmp_path / "out").exists()
