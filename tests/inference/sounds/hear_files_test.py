@@ -18,6 +18,7 @@ from sepcon.inference.sounds.hear_files import hear_files
 from sepcon.inference.sounds.label_files import AUDACITY_FILE, RAVEN_FILE
 from sepcon.inference.sounds.patch_scores import PatchScorer
 from sepcon.inference.sounds.segments import SegmentRule
+from sepcon.separation import page as separation_page
 from sepcon.separation.recording_separator import RecordingSeparator
 
 ODD_NAMES = ("low\tend\n</td>", 'mid, "dle"', "höch<b>\u2028")
@@ -77,7 +78,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_each_channel_has_its_class_at_its_time_and_the_silent_one_is_left_out(
-    classifier, tmp_path, capsys
+    classifier, tmp_path, capsys, monkeypatch
 ):
     write_mixture(tmp_path / "in" / "x.wav")
     out = tmp_path / "out"
@@ -113,10 +114,17 @@ def test_each_channel_has_its_class_at_its_time_and_the_silent_one_is_left_out(
     assert re.search(r"x\.wav channel_0: low \d\.\d\d \(0\.0 to [12]\.\d s\); level 0\.0 dB", told)
     assert "1 recordings classified, 0 failed; " in told
     assert "1 of 3 channels left out" in told
-    # With less asked of it, nothing is left out.
+    # With less asked of it, nothing is left out; and the page links to what it does not show whole.
+    monkeypatch.setattr(separation_page, "_SHOWN_SECONDS", 2.0)
     again = hear([tmp_path / "in"], out, scorer_of(classifier), min_level_db=-150.0)
     assert again[0].num_left_out == 0
     assert "(1 by an earlier run)" in capsys.readouterr().out
+    page = (out / "report.html").read_text()
+    sounds = re.findall(r'<audio [^>]*src="([^"]*)"', page)
+    assert sounds == ["../in/x.wav", *(f"x.wav/channel_{number}.wav" for number in range(3))]
+    spans = re.findall(r'style="left: ([\d.]+)%; width: ([\d.]+)%" title="(\w+)', page)
+    assert ("0.000", "100.000", "low") in spans
+    assert all(float(left) + float(width) <= 100.01 for left, width, _ in spans)
 
 
 def test_label_files_and_page_bear_any_name(classifier, tmp_path):
