@@ -189,10 +189,12 @@ def _loaded_separator() -> Any:
 
 def _separated() -> Any:
     """The whole verb, which makes again what is not whole, with a separator that is there."""
+    from sepcon.separation.page import report_separated
     from sepcon.separation.separate_files import separate_files
 
     separator = _loaded_separator()
-    separate_files(["recordings"], out=Path("separated"), separator=separator)
+    separated = separate_files(["recordings"], out=Path("separated"), separator=separator)
+    report_separated(separated.root, separated.listed)
     found = contents(Path("separated"))
     # Seals from which a file was taken out leave the channels what they are.
     return sorted((n, d) for n, d in found.items() if not n.endswith(("report.html", SEALS_FILE)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +35,31 @@ def decode_file(path: str | Path, rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
     Raises:
       AudioError: the file is missing, damaged or cut off, see `open_audio`.
     """
+    return np.concatenate(list(decode_blocks(path, rate_hz)))
+
+
+def decode_blocks(path: str | Path, rate_hz: int = SAMPLE_RATE_HZ) -> Iterator[np.ndarray]:
+    """Decodes a file to mono block by block, for files that are too long for the memory.
+
+    Args:
+      path: the file.
+      rate_hz: sample rate of the blocks.
+
+    Yields:
+      Blocks that follow one another, [samples] int16, which together are what `decode_file` gives.
+
+    Raises:
+      AudioError: the file is missing, damaged or cut off, see `open_audio`.
+    """
     with open_audio(path) as (header, blocks):
         resample_block = _resampler(header.rate_hz, rate_hz)
-        decoded = []
+        num_samples = 0
         for block in blocks:
-            decoded.append(to_int16(resample_block(block, False)))
-        decoded.append(to_int16(resample_block(np.zeros(0, np.float32), True)))
-    audio = np.concatenate(decoded)
-    return audio if len(audio) else to_int16(_one_sample(block))
+            decoded = to_int16(resample_block(block, False))
+            num_samples += len(decoded)
+            yield decoded
+        decoded = to_int16(resample_block(np.zeros(0, np.float32), True))
+        yield decoded if num_samples + len(decoded) else to_int16(_one_sample(block))
 
 
 def decode_bytes(data: bytes | memoryview, name: str) -> np.ndarray:

@@ -16,6 +16,7 @@ import soundfile
 import soxr
 
 from sepcon.errors import SepconError
+from sepcon.reports.labels import Labels, colours_of, ticks
 from sepcon.runs.run_folder import write_text
 
 _FFT_SAMPLES = 512
@@ -47,11 +48,13 @@ class Clip:
       label: what it is.
       source: its address: a link, or the file itself as a data URL.
       png: its spectrogram, the file's bytes in base64.
+      labels: what is said of it; the picture is then as wide as the page. None for nothing.
     """
 
     label: str
     source: str
     png: str
+    labels: Labels | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +80,13 @@ class Section:
     code: str = ""
     together_seconds: float = 0.0
 
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """The times below pictures that have labels: percent of their width, and text."""
+        if not self.together_seconds or not any(clip.labels for clip in self.clips):
+            return []
+        return ticks(self.together_seconds)
+
 
 def write_report(path: Path, *, title: str, subtitle: str, sections: Sequence[Section]) -> None:
     """Writes a page into one HTML file, with all pictures and sounds in it.
@@ -97,8 +107,9 @@ def write_report(path: Path, *, title: str, subtitle: str, sections: Sequence[Se
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
+    labels = [clip.labels for section in sections for clip in section.clips if clip.labels]
     page = environment.get_template("page.html").render(
-        title=title, subtitle=subtitle, sections=sections
+        title=title, subtitle=subtitle, sections=sections, colours=colours_of(labels)
     )
     write_text(path, page)
 
@@ -128,7 +139,12 @@ def library(name: str) -> Any:
         ) from None
 
 
-def audio_clip(label: str, waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> Clip:
+def audio_clip(
+    label: str,
+    waveform: npt.NDArray[np.float32],
+    sample_rate_hz: int,
+    labels: Labels | None = None,
+) -> Clip:
     """Returns a player of a sound, with its log spectrogram.
 
     The sound is not normalised, so that the channels of a mixture have the loudness that they have
@@ -138,6 +154,7 @@ def audio_clip(label: str, waveform: npt.NDArray[np.float32], sample_rate_hz: in
       label: what is shown above the player.
       waveform: [samples] float32, full scale 1.
       sample_rate_hz: of the waveform.
+      labels: what is said of it.
     """
     played, rate_hz = waveform, min(sample_rate_hz, _MOST_PLAYED_HZ)
     if rate_hz < sample_rate_hz:
@@ -145,11 +162,15 @@ def audio_clip(label: str, waveform: npt.NDArray[np.float32], sample_rate_hz: in
     file = io.BytesIO()
     soundfile.write(file, played, rate_hz, format="FLAC", subtype="PCM_16")
     source = f"data:audio/flac;base64,{_base64(file.getvalue())}"
-    return Clip(label, source, _spectrogram(waveform, sample_rate_hz))
+    return Clip(label, source, _spectrogram(waveform, sample_rate_hz, labels), labels)
 
 
 def linked_clip(
-    label: str, link: str, waveform: npt.NDArray[np.float32], sample_rate_hz: int
+    label: str,
+    link: str,
+    waveform: npt.NDArray[np.float32],
+    sample_rate_hz: int,
+    labels: Labels | None = None,
 ) -> Clip:
     """Returns a player for a file beside the page, with the log spectrogram of its beginning.
 
@@ -158,8 +179,9 @@ def linked_clip(
       link: the file's address, relative to the page and quoted for a URL.
       waveform: [samples] in [-1, 1], what the spectrogram shows.
       sample_rate_hz: of the waveform.
+      labels: what is said of it.
     """
-    return Clip(label, link, _spectrogram(waveform, sample_rate_hz))
+    return Clip(label, link, _spectrogram(waveform, sample_rate_hz, labels), labels)
 
 
 def line_figure(
@@ -312,8 +334,10 @@ def matrix_figure(caption: str, shares: npt.NDArray[np.float64], names: Sequence
     return Figure(caption, _png(figure), f"matrix, percent on its diagonal: {', '.join(diagonal)}")
 
 
-def _spectrogram(waveform: npt.NDArray[np.float32], sample_rate_hz: int) -> str:
-    figure, axes = _axes((3.2, 0.96))
+def _spectrogram(
+    waveform: npt.NDArray[np.float32], sample_rate_hz: int, labels: Labels | None
+) -> str:
+    figure, axes = _axes((3.2 if labels is None else 9.6, 0.96))
     padded = np.pad(np.asarray(waveform, np.float64), (0, max(0, 2 * _FFT_SAMPLES - len(waveform))))
     axes.specgram(
         # A noise floor 140 dB under full scale keeps digital silence from becoming log of zero.

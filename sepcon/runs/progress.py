@@ -218,6 +218,46 @@ class Progress:
             scratch.write_text(json.dumps(dataclasses.asdict(state)))
 
 
+class SoundProgress:
+    """Counts seconds of sound, as that is what takes time: recordings differ in length.
+
+    Args:
+      seconds: of all recordings together.
+      description: what is done with them, a few words.
+    """
+
+    def __init__(self, seconds: float, description: str) -> None:
+        self._progress = Progress(round(seconds), description, unit=" s of sound")
+        self._done, self._shown, self._end = 0.0, 0, 0.0
+        self._note = ""
+
+    def begin(self, seconds: float, name: str) -> None:
+        """The next recording is of so many seconds."""
+        self._end += seconds
+        self._note = name if len(name) <= 40 else f"{name[:39]}…"
+
+    def advance(self, seconds: float) -> None:
+        """Counts seconds of the recording as done."""
+        self._done = min(self._done + seconds, self._end)
+        units = round(self._done) - self._shown
+        self._shown += units
+        self._progress.advance(units, self._note)
+
+    def finish(self) -> None:
+        """The recording is done, was done before, or cannot be done."""
+        self.advance(self._end - self._done)
+
+    def write(self, line: str) -> None:
+        """Prints a line to standard error, above the bar."""
+        self._progress.write(line)
+
+    def __enter__(self) -> SoundProgress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.close()
+
+
 def track(
     items: Iterable[T], total: int | None, description: str, *, unit: str = "item"
 ) -> Iterator[T]:

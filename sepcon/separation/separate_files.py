@@ -1,4 +1,4 @@
-"""Separates audio files of any format and length into one file for each channel, and reports."""
+"""Separates audio files of any format and length into one file for each channel."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from sepcon.audio.encode import Format, TrackWriter, chosen_format
 from sepcon.audio.files import open_audio, read_header
 from sepcon.data.audio_folder import survey_audio
 from sepcon.errors import SepconError, WriteError, printable
-from sepcon.runs.progress import Progress
+from sepcon.runs.progress import SoundProgress
 from sepcon.runs.run_folder import write_text
-from sepcon.separation.page import REPORT_FILE, write_separation_report
 from sepcon.separation.recording_separator import NotFiniteError, RecordingSeparator
 from sepcon.separation.separated_folder import RECORD_FILE, SeparatedFolder, identity_of, is_output
 
@@ -36,13 +35,29 @@ class Found:
     name: Path
 
 
+@dataclasses.dataclass(frozen=True)
+class SeparatedFiles:
+    """What became of recordings.
+
+    Attributes:
+      root: the output folder.
+      entries: of the recordings that were given, one each, as separated.json has them: 'status' is
+        'done' or 'failed'.
+      listed: all that separated.json lists: those of earlier runs too.
+    """
+
+    root: Path
+    entries: list[dict[str, Any]]
+    listed: list[dict[str, Any]]
+
+
 def separate_files(
     files: Sequence[str | Path],
     *,
     out: Path,
     separator: RecordingSeparator,
     format: Format = "same",
-) -> list[dict[str, Any]]:
+) -> SeparatedFiles:
     """Separates recordings into out/<path below the given folder>/channel_<n>.{wav,flac}.
 
     The channels have the sample rate of the recording and sum to the mean of its channels within
@@ -52,12 +67,9 @@ def separate_files(
 
     Args:
       files: recordings, and folders of them.
-      out: receives everything, and report.html.
+      out: receives everything.
       separator: the separator.
       format: of the channels; "same" is WAV for WAV and FLAC for all others.
-
-    Returns:
-      What separated.json lists: an entry for each recording, 'status' 'done' or 'failed'.
 
     Raises:
       SepconError: no recording could be separated, or `out` cannot be written.
@@ -83,10 +95,9 @@ def separate_files(
     num_done = len(run.entries) - failed
     if not num_done:
         raise SepconError(f"none of {failed} recordings could be separated; see the lines above")
-    _report(folder, listed)
     again = f" ({run.num_skipped} by an earlier run)" if run.num_skipped else ""
     print(f"{printable(str(out))}: {num_done} recordings separated{again}, {failed} failed")
-    return listed
+    return SeparatedFiles(out, run.entries, listed)
 
 
 def _find(files: Sequence[str | Path]) -> tuple[list[Found], dict[Path, str]]:
@@ -142,7 +153,7 @@ class _Run:
         """Separates what is not done yet; `entries` grows on the way."""
         seconds = [_seconds(recording.path) for recording in found]
         places = [self._folder.place(recording.path, recording.name) for recording in found]
-        with _Bar(sum(seconds)) as bar:
+        with SoundProgress(sum(seconds), "separate") as bar:
             for recording, place, length in zip(found, places, seconds, strict=True):
                 bar.begin(length, printable(recording.path.name))
                 try:
@@ -154,7 +165,7 @@ class _Run:
                     self.entries.append(_failed(recording.path, str(error)))
                 bar.finish()
 
-    def _one(self, path: Path, place: Path, bar: _Bar) -> dict[str, Any]:
+    def _one(self, path: Path, place: Path, bar: SoundProgress) -> dict[str, Any]:
         """Separates one recording, if it is not separated; returns its entry in the list."""
         record = self._folder.record(path, place)
         if record is None:
@@ -167,7 +178,7 @@ class _Run:
         # The two are ours, whatever the file of an earlier run says.
         return {**own, **record, **own}
 
-    def _write_channels(self, path: Path, scratch: Path, bar: _Bar) -> dict[str, Any]:
+    def _write_channels(self, path: Path, scratch: Path, bar: SoundProgress) -> dict[str, Any]:
         """Decodes, separates and writes block by block; returns the record."""
         with open_audio(path) as (header, blocks):
             identity, format = identity_of(path), chosen_format(self._format, header)
@@ -208,44 +219,3 @@ def _seconds(path: Path) -> float:
     except SepconError:
         return 0.0
     return (header.num_frames or 0) / header.rate_hz
-
-
-class _Bar:
-    """A progress bar of seconds of sound, as that is what takes time: files differ in length."""
-
-    def __init__(self, seconds: float) -> None:
-        self._progress = Progress(round(seconds), "separate", unit=" s of sound")
-        self._done, self._shown, self._end = 0.0, 0, 0.0
-        self._note = ""
-
-    def begin(self, seconds: float, name: str) -> None:
-        """The next recording is of so many seconds."""
-        self._end += seconds
-        self._note = name if len(name) <= 40 else f"{name[:39]}…"
-
-    def advance(self, seconds: float) -> None:
-        self._done = min(self._done + seconds, self._end)
-        units = round(self._done) - self._shown
-        self._shown += units
-        self._progress.advance(units, self._note)
-
-    def finish(self) -> None:
-        """The recording is done, was done before, or cannot be done."""
-        self.advance(self._end - self._done)
-
-    def write(self, line: str) -> None:
-        self._progress.write(line)
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._progress.close()
-
-
-def _report(folder: SeparatedFolder, listed: Sequence[dict[str, Any]]) -> None:
-    """Writes the page; without its libraries the channels are there all the same."""
-    try:
-        write_separation_report(folder.root, listed)
-    except SepconError as error:
-        print(f"sepcon: note: no {REPORT_FILE}: {error}", file=sys.stderr)

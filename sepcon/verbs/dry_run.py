@@ -105,7 +105,7 @@ def _of_arguments(
     for name, value in arguments.items():
         for label, each in _flat(name, value):
             if name in opened_by and isinstance(each, str | Path) and str(each):
-                opened = _opened(opened_by[name], each, arguments)
+                opened = _opened(opened_by[name], name, each, arguments)
                 needed += _channel_bytes(opened, arguments)
                 summary = getattr(opened, "summary", "")
                 rows.append((label, f"{each}: opened" + (f", {summary}" if summary else "")))
@@ -136,12 +136,13 @@ def _flat(name: str, value: Any) -> Sequence[tuple[str, Any]]:
     return [(name, value)]
 
 
-def _opened(path: str, named: str | Path, arguments: Mapping[str, Any]) -> Any:
-    """Opens a model or a folder, as the verb would."""
-    module, name = path.split(":")
-    function = getattr(importlib.import_module(module), name)
+def _opened(path: str, name: str, named: str | Path, arguments: Mapping[str, Any]) -> Any:
+    """Opens a model or a folder, as the verb would: `separator_step` is the step of a separator."""
+    module, opener = path.split(":")
+    function = getattr(importlib.import_module(module), opener)
     first, *others = inspect.signature(function).parameters
-    given = {each: arguments[each] for each in others if arguments.get(each) is not None}
+    values = {each: arguments.get(f"{name}_{each}", arguments.get(each)) for each in others}
+    given = {each: value for each, value in values.items() if value is not None}
     return function(**{first: named}, **given)
 
 

@@ -162,10 +162,15 @@ VERBS = {
     "classify": Verb(
         "sepcon.verbs.classify:classify",
         "name the classes of recordings with what finetune has trained",
-        "sepcon classify path/to/recordings --model=/tmp/sepcon/esc10 --out=/tmp/sepcon/classes",
+        "sepcon classify path/to/recordings --model=/tmp/sepcon/esc10 --out=/tmp/sepcon/classes\n"
+        "  sepcon classify path/to/recordings --model=/tmp/sepcon/esc10 --separator=separator-v1 "
+        "--out=/tmp/sepcon/sounds",
         "Prints the top classes of each file and writes them to OUT/classes.csv. Of a whole "
         "finetuning run, or of several --model, the mean probability counts. What cannot be "
-        "decoded is named and skipped; the exit code is 1 only if that is everything.",
+        "decoded is named and skipped; the exit code is 1 only if that is everything.\n"
+        "With --separator, what sounds in the mixture and in each channel, and when: "
+        "OUT/sounds.csv, channels.csv, report.html to look and listen, and beside the channels of "
+        "each recording label files for Audacity and Raven.",
         positional="FILE_OR_FOLDER ...",
         flags=(
             VerbFlag(
@@ -181,8 +186,39 @@ VERBS = {
                 for_files="classes",
             ),
             VerbFlag("top", "classes to name, 5 by default", "integer"),
+            VerbFlag(
+                "separator",
+                "separate first: a run folder of train_separator, what export made of it, or a "
+                "name of packaged weights (`sepcon list weights`); the flags below need it",
+            ),
+            VerbFlag("separator_step", "state of its run folder; the last by default", "integer"),
+            VerbFlag(
+                "window_seconds",
+                "long recordings are separated in windows of this length, 10 by default",
+                "float",
+            ),
+            VerbFlag(
+                "format",
+                "of the channels; same: WAV (32-bit float) for WAV, FLAC (24-bit) for all others",
+                "enum",
+                ("same", "wav", "flac"),
+            ),
+            VerbFlag(
+                "min_level_db",
+                "patches this far below the loudest of all channels count as silent, -30 by "
+                "default; a channel without others is left out",
+                "float",
+            ),
+            VerbFlag("threshold", "probability from which a class counts, 0.5 by default", "float"),
+            VerbFlag(
+                "max_gap_seconds", "gaps of a class up to this are closed, 1 by default", "float"
+            ),
+            VerbFlag("min_seconds", "shorter segments are dropped, 0.25 by default", "float"),
         ),
-        opened_by={"model": "sepcon.inference.members:load_members"},
+        opened_by={
+            "model": "sepcon.inference.members:load_members",
+            "separator": "sepcon.separation.recording_separator:load_recording_separator",
+        },
     ),
     "export": Verb(
         "sepcon.verbs.export:export",

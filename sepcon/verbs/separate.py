@@ -12,6 +12,7 @@ from sepcon.models.packaged import default_weights, tell_weights
 from sepcon.runs import run_folder
 from sepcon.runs.beam import Runner
 from sepcon.runs.claim import claims_run_dir
+from sepcon.separation.page import report_separated
 from sepcon.separation.recording_separator import load_recording_separator
 from sepcon.separation.separate_dataset import separate_dataset
 from sepcon.separation.separate_files import separate_files
@@ -37,8 +38,8 @@ def separate(
     """Separates recordings into audio files, or a data set into stored channels for pretraining.
 
     Args:
-      run_dir: receives a folder of channels for each file, report.html and separated.json (see
-        `separate_files`), or the stored channels of the data set.
+      run_dir: receives a folder of channels for each file and separated.json (see
+        `separate_files`), and report.html; or the stored channels of the data set.
       separator: run folder of `sepcon train_separator`, what `sepcon export` made of one, or a name
         of packaged weights; for files that is the default.
       step: which state of a run; the last by default.
@@ -66,7 +67,8 @@ def separate(
         separator = separator or default_weights("separator")
         tell_weights(separator)
         opened = load_recording_separator(separator, step=step, window_seconds=window_seconds)
-        separate_files(files, out=folder, separator=opened, format=format)
+        separated = separate_files(files, out=folder, separator=opened, format=format)
+        report_separated(separated.root, separated.listed)
     elif separator is None:
         raise SepconError("separator: is missing; give the run folder of train_separator")
     elif clips is not None and resuming.begin("separate", folder, config_text=config_text):

@@ -9,7 +9,7 @@ import soundfile
 import soxr
 
 from sepcon.audio import files as audio_file
-from sepcon.audio.decode import DecodeReport, decode_file
+from sepcon.audio.decode import DecodeReport, decode_blocks, decode_file
 from sepcon.audio.files import open_audio, read_header
 from sepcon.errors import SepconError
 
@@ -323,3 +323,12 @@ def test_the_report_counts_names_and_stops(tmp_path: Path) -> None:
     only_silent = DecodeReport(silent=["x"])
     with pytest.raises(SepconError, match="all of 1 files are silent"):
         only_silent.check_share(1.0)
+
+
+@pytest.mark.parametrize("num_samples", [1, 2, 700_000])
+def test_blocks_are_the_file_in_parts(tmp_path: Path, num_samples: int):
+    soundfile.write(tmp_path / "x.wav", noise(num_samples, 2), 44100)
+    blocks = list(decode_blocks(tmp_path / "x.wav", 8000))
+    assert max(map(len, blocks)) < 60_000
+    np.testing.assert_array_equal(np.concatenate(blocks), decode_file(tmp_path / "x.wav", 8000))
+    assert sum(map(len, blocks)) == max(1, round(num_samples * 8000 / 44100))

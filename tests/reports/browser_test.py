@@ -7,6 +7,7 @@ import pytest
 from browser import AXE_FILE, CHROMIUM, look_at
 
 from sepcon.reports import page as report
+from sepcon.reports.labels import Labels, Span
 
 WIDTHS = (360, 1280)
 
@@ -33,7 +34,24 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         code="sepcon " + "--a_long_word" * 30,
         together_seconds=10.0,
     )
-    sections = [section, report.Section("Listen", clips=clips[:2])]
+    spans = [
+        Span(
+            start,
+            min(start + 2.5, 10),
+            f"a class {start} " + "of_a_long_name" * 9,
+            f"class {start} 0.5",
+        )
+        for start in range(9)
+    ]
+    labels = Labels([span.text for span in spans], spans)
+    labelled = [
+        report.audio_clip(label, waveform, 16000, labels) for label in ("mixture", "channel_0")
+    ]
+    sections = [
+        section,
+        report.Section("Listen", clips=clips[:2]),
+        report.Section("Sounds", clips=labelled, together_seconds=10.0),
+    ]
     report.write_report(path, title="A page", subtitle="of a test", sections=sections)
     return path
 
@@ -43,7 +61,7 @@ def test_a_page_is_whole_on_every_window(page: Path, dark: bool, tmp_path: Path)
     for width, found in look_at(page, WIDTHS, tmp_path, dark=dark).items():
         assert found["viewport"] == width
         assert found["wide"] <= width, "the page scrolls sideways"
-        assert len(found["players"]) == 5
+        assert len(found["players"]) == 7
         for left, right, size in (*found["players"], *found["pictures"]):
             assert left >= 0
             assert right <= width
@@ -52,6 +70,13 @@ def test_a_page_is_whole_on_every_window(page: Path, dark: bool, tmp_path: Path)
         assert found["paper"] == ("rgb(22, 24, 28)" if dark else "rgb(255, 255, 255)")
         if width == 1280:  # Under each other, aligned.
             assert len({(left, right) for left, right, _ in found["pictures"][:3]}) == 1
+        (picture,) = {(left, right) for left, right, _ in found["pictures"][5:]}
+        assert picture[1] - picture[0] >= 0.85 * min(width, 62 * 16)
+        second = (picture[1] - picture[0]) / 10
+        for number, (left, _, size) in enumerate(sorted(found["spans"])):
+            start = number // 2  # Each of the two pictures has one from each second on.
+            assert left == pytest.approx(picture[0] + start * second, abs=0.6)
+            assert size == pytest.approx(min(2.5, 10 - start) * second, abs=0.6)
         together = found["together"]
         assert max(together["times"]) - min(together["times"]) < 0.1
         assert together["play"] == ["muted", "heard", "heard"]

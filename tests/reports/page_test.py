@@ -10,6 +10,7 @@ import soundfile
 
 from sepcon.errors import SepconError
 from sepcon.reports import page as report
+from sepcon.reports.labels import Labels, Span, ticks
 
 
 def test_the_page_holds_tables_sounds_and_pictures(tmp_path):
@@ -64,3 +65,43 @@ def test_a_missing_library_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(SepconError, match=r"jinja2.*sepcon\[report\]"):
         report.write_report(tmp_path / "r.html", title="T", subtitle="S", sections=[])
+
+
+def test_labels_lie_under_the_picture_and_are_said_in_words(tmp_path):
+    waveform = np.sin(np.arange(16000) / 10).astype(np.float32) / 2
+    spans = [
+        Span(0.0, 0.5, "dog", "dog <0.9>"),
+        Span(0.25, 0.75, "rain", "rain 0.4"),
+        Span(0.5, 1.0, "dog", "dog 0.8"),
+    ]
+    labels = Labels(["dog <0.9> (0.0 to 0.5 s)", "level 0 dB"], spans)
+    assert labels.lanes == [[spans[0], spans[2]], [spans[1]]]
+    clips = [
+        report.audio_clip("labelled", waveform, 16000, labels),
+        report.linked_clip("none heard", "x.flac", waveform, 16000, Labels()),
+        report.audio_clip("plain", waveform, 16000),
+    ]
+    section = report.Section("Sounds", clips=clips, together_seconds=1.0)
+    report.write_report(tmp_path / "r.html", title="T", subtitle="S", sections=[section])
+    page = (tmp_path / "r.html").read_text()
+    alternative = "spectrogram of labelled: dog &lt;0.9&gt; (0.0 to 0.5 s); level 0 dB"
+    assert f'alt="{alternative}"' in page
+    assert 'alt="spectrogram of plain"' in page
+    assert '<span class="c0" style="left: 0.000%; width: 50.000%" title="dog &lt;0.9&gt;">' in page
+    assert '<span class="c1" style="left: 25.000%; width: 50.000%"' in page
+    assert '<span class="c0" style="left: 50.000%; width: 50.000%"' in page
+    assert page.count('<div class="lane">') == 2
+    assert page.count('class="clip wide"') == 2
+    assert '<span style="left: 90.000%">0.9 s</span>' in page
+
+
+@pytest.mark.parametrize("seconds", [6.25e-05, 0.3, 1.0, 9.99, 10.0, 30.0, 86400.0])
+def test_times_below_a_picture_are_round_and_few(seconds):
+    places = [percent for percent, _ in ticks(seconds)]
+    assert places[0] == 0.0
+    assert 4 <= len(places) <= 11
+    assert places[-1] <= 100.0
+    np.testing.assert_allclose(np.diff(places), places[1])
+    step = float(ticks(seconds)[1][1].removesuffix(" s"))
+    assert f"{step:.0e}"[0] in "125"
+    assert step == pytest.approx(places[1] * seconds / 100)

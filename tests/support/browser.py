@@ -53,6 +53,7 @@ async function playTogether() {
   const found = {
     players: [...document.querySelectorAll("audio")].map(box),
     pictures: [...document.querySelectorAll(".clip img")].map(box),
+    spans: [...document.querySelectorAll(".lane span")].map(box),
     wide: document.documentElement.scrollWidth,
     viewport: innerWidth,
     paper: getComputedStyle(document.body).backgroundColor,

@@ -1,6 +1,7 @@
 """Files in, classes out: the table, ensembles, and what is wrong with files and models."""
 
 import csv
+import json
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import soundfile
 import tensorflow as tf
 from classifier_stub import write_classifier
 from encoder_stub import write_run
+from separator_stub import write_separator_run
 from tones_stub import tone
 
 from sepcon.cli import main
@@ -123,3 +125,57 @@ def test_what_cannot_be_classified(run, recordings, tmp_path):
     with pytest.raises(SepconError, match="expected 'classifier'; give a run"):
         classify(run_dir=tmp_path, model=encoder, files=[recordings])
     assert not (tmp_path / "classes.csv").exists()
+
+
+@pytest.fixture(scope="module")
+def separator(tmp_path_factory) -> Path:
+    return write_separator_run(tmp_path_factory.mktemp("separator"), steps=(3, 7))
+
+
+def test_the_command_with_a_separator(run, separator, recordings, tmp_path, capsys):
+    out, model = tmp_path / "out", run / "seed0" / "fold1"
+    words = [str(recordings), f"--model={model}", f"--separator={separator}", f"--out={out}"]
+    settings = ["--separator_step=3", "--window_seconds=0.5", "--format=wav", "--threshold=0.4"]
+    assert main(["classify", *words, *settings, "--top=1", "--min_level_db=-90"]) == 0
+    output = capsys.readouterr()
+    assert "3 recordings classified, 2 failed" in output.out
+    rows = list(csv.DictReader((out / "channels.csv").read_text().splitlines()))
+    assert [row["channel"] for row in rows] == 3 * ["mixture", *(f"channel_{n}" for n in range(3))]
+    # Of the mixture as a whole it says what it says without a separator.
+    whole = classify(run_dir=tmp_path / "whole", model=model, files=[recordings], top=1)
+    mixtures = [row for row in rows if row["channel"] == "mixture"]
+    for row, (path, seconds, name, probability) in zip(mixtures, whole, strict=True):
+        assert (row["file"], row["seconds"], row["class_1"]) == (path, seconds, name)
+        assert float(row["probability_1"]) == pytest.approx(float(probability), abs=2e-4)
+    assert sorted(path.name for path in (out / "more" / "c.ogg").iterdir()) == [
+        "audacity_labels.txt",
+        *(f"channel_{n}.wav" for n in range(3)),
+        "raven_selections.txt",
+        "recording.json",
+        "seals.json",
+    ]
+    assert (out / "report.html").is_file()
+    assert not (out / "classes.csv").exists()
+    made_by = json.loads((out / "separated.json").read_text())["made_by"]
+    assert (made_by["step"], made_by["format"], made_by["window_seconds"]) == (3, "wav", 0.5)
+
+
+def test_settings_of_a_separator_need_one(run, separator, recordings, tmp_path):
+    settings = {"model": run, "files": [recordings], "run_dir": tmp_path}
+    with pytest.raises(SepconError, match="no separator; give one, such as --separator=separator-"):
+        classify(**settings, threshold=0.3)
+    with pytest.raises(SepconError, match="threshold: got 3, expected a probability"):
+        classify(**settings, separator=separator, threshold=3.0)
+    with pytest.raises(SepconError, match="kind 'classifier', expected 'separator'"):
+        classify(**settings, separator=run / "seed0" / "fold1")
+    with pytest.raises(SepconError, match="nowhere holds no separator"):
+        classify(**settings, separator="nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_opens_the_state_of_the_separator(separator, recordings, tmp_path, capsys):
+    words = [str(recordings), f"--separator={separator}", f"--out={tmp_path / 'out'}"]
+    assert main(["classify", *words, "--separator_step=5", "--dry_run"]) == 1
+    assert "no state of step 5" in capsys.readouterr().err
+    assert main(["classify", *words, "--separator_step=3", "--dry_run"]) == 0
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,1 @@
+"""What sounds in a recording, one by one: classes and times of the mixture and of its channels."""
