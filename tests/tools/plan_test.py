@@ -109,8 +109,12 @@ def test_costs_are_those_of_formulas(networks, costs):
     assert costs.classifier_flops == 3 * 2 * (512 * 512 + 512 * 527)
 
 
-def test_a_pretraining_step_is_patches_heads_and_pairs(networks, costs):
-    batch, size, frames = 8, 512, 198
+@pytest.mark.parametrize("batch", [8, 768])  # the pairs of the second are compared in blocks
+def test_a_pretraining_step_is_patches_heads_and_pairs(networks, batch):
+    from plan_networks import network_costs
+
+    costs = network_costs(networks.with_batch(batch), clip_samples=160_000, num_classes=527)
+    size, frames = 512, 198
     # small_cnn: strides of 4 by 2, then 2 each; sizes are rounded up.
     shapes = [(50, 32, 8 * 4 * 1, 32), (25, 16, 9 * 32, 64), (13, 8, 9 * 64, 128)]
     shapes += [(7, 4, 9 * 128, 256), (7, 4, 256, size)]

@@ -26,7 +26,7 @@ def function_flops(function: Callable[..., Any], *specs: Any) -> int:
 
     A product and a sum count as two, as in `separator_flops`. Fourier transforms, normalisation and
     everything else that works element by element are left out. A training step has three times as
-    many as the forward pass.
+    many as the forward pass. A loop counts as often as it may run.
 
     Args:
       function: what TensorFlow can trace; forward passes only.
@@ -36,8 +36,8 @@ def function_flops(function: Callable[..., Any], *specs: Any) -> int:
       The number of operations.
 
     Raises:
-      ValueError: some operations cannot be counted: products of unknown shape, in a loop, or of
-        gradients.
+      ValueError: some operations cannot be counted: products of unknown shape, in a loop of
+        unknown length, or of gradients.
     """
     traced = tf.function(function, autograph=False).get_concrete_function(*specs)
     return 2 * _multiplications(traced.graph)
@@ -48,9 +48,17 @@ def _multiplications(graph: Any) -> int:
     for operation in graph.get_operations():
         inner = sum(_multiplications(called) for _, called in called_graphs(graph, operation))
         if inner and operation.type in _LOOPS:
-            raise ValueError(f"{operation.name}: products in a loop cannot be counted")
+            inner *= _iterations(operation)
         total += inner + _of_operation(operation)
     return total
+
+
+def _iterations(loop: tf.Operation) -> int:
+    """How often a loop runs that says so beforehand, as those of `tf.map_fn` do."""
+    limit = tf.get_static_value(loop.inputs[1])  # -1 of a loop without a limit
+    if limit is None or limit < 0:
+        raise ValueError(f"{loop.name}: products in a loop of unknown length cannot be counted")
+    return int(limit)
 
 
 def _of_operation(operation: tf.Operation) -> int:

@@ -65,7 +65,7 @@ def test_elementwise_work_is_left_out():
 def test_what_the_graph_does_not_tell_is_refused():
     square = tf.TensorSpec([4, 4])
     loop = tf.function(lambda x: tf.while_loop(lambda y: y[0, 0] < 9.0, lambda y: (y @ y,), (x,)))
-    with pytest.raises(ValueError, match="in a loop"):
+    with pytest.raises(ValueError, match="in a loop of unknown length"):
         function_flops(loop, square)
     with pytest.raises(ValueError, match="unknown shape"):
         function_flops(lambda a: a @ a, tf.TensorSpec([None, 4]))
@@ -78,3 +78,10 @@ def test_what_the_graph_does_not_tell_is_refused():
 
     with pytest.raises(ValueError, match="trace a forward pass"):
         function_flops(gradient, tf.TensorSpec([1, 8, 8, 1]))
+
+
+def test_a_loop_of_known_length_counts_each_time():
+    blocks = tf.TensorSpec([5, 4, 3])
+    once = 2 * 4 * 3 * 4
+    count = function_flops(lambda x: tf.map_fn(lambda y: y @ tf.transpose(y), x), blocks)
+    assert count == 5 * once
