@@ -23,6 +23,7 @@ from sepcon.models.encoders import recalibrate_batch_norm
 from sepcon.models.fingerprint import digest, encoder_fingerprint
 from sepcon.models.model_file import MODEL_FILE
 from sepcon.models.products.channel_embedding import Channels, with_channels
+from sepcon.models.products.channel_pooling import ATTENTION
 from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.products.found_model import find_model
 from sepcon.models.products.networks import load_network
@@ -72,7 +73,27 @@ def _embedder_with_channels(model: Model, channels: Channels) -> ClipEmbedder:
     encoder, config = load_network(found.folder)
     hop_seconds = None if found.card is None else float(found.card["hop_seconds"])
     made = with_channels(encoder, config, channels, hop_seconds=hop_seconds)
-    return Embedder(made.fingerprint, made.module, config.log_mel.sample_rate_hz)
+    rate = config.log_mel.sample_rate_hz
+    if channels.pooling != ATTENTION:
+        return Embedder(made.fingerprint, made.module, rate)
+
+    def in_one_window(waveform: tf.Tensor) -> dict[str, tf.Tensor]:
+        channels.check_one_window(waveform.shape[1] / rate, "a recording")
+        return made.module(waveform)
+
+    return Embedder(made.fingerprint, in_one_window, rate, made.module)
+
+
+def encoder_size(model: str | Path) -> int:
+    """Returns how many numbers an encoder of sepcon gives.
+
+    Raises:
+      SepconError: there is no such encoder.
+    """
+    found = find_model(model, "encoder")
+    if found.card is not None:
+        return int(found.card["embedding_size"])
+    return int(load_network(found.folder)[0].output_shape[-1])
 
 
 def load_reference_config(model: str | Path) -> EncoderConfig:

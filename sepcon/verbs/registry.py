@@ -289,6 +289,7 @@ CONFIGURABLES = (
     "sepcon.embeddings.foreign:hear_module",
     "sepcon.embeddings.foreign:python_function",
     "sepcon.embeddings.foreign:saved_model",
+    "sepcon.models.products.channel_embedding:Channels",
     "sepcon.models.separator.network:SeparatorConfig",
     "sepcon.embeddings.shallow:ShallowSettings",
     "sepcon.separation.random_masks:RandomMasks",

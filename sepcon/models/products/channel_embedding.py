@@ -41,7 +41,8 @@ class Channels:
         alone.
       audible_share: channels with less than this share of the energy of the loudest channel of a
         patch are left out; 0.01 is 20 dB.
-      window_seconds: longer recordings are separated in windows of this length.
+      window_seconds: recordings up to this length are separated as a whole, longer ones in windows
+        of about this length.
 
     Raises:
       SepconError: one of these is out of its range.
@@ -73,6 +74,24 @@ class Channels:
             )
         return self
 
+    def check_one_window(self, seconds: float, name: str) -> None:
+        """Refuses means over patches of channels whose order differs from window to window.
+
+        Args:
+          seconds: length of a recording.
+          name: of it, for the message.
+
+        Raises:
+          SepconError: it is separated in several windows.
+        """
+        if seconds > self.window_seconds:
+            raise SepconError(
+                f"pooling: attention over the channels of a whole clip wants clips that are "
+                f"separated in one window of {self.window_seconds:g} s, but {name} has "
+                f"{seconds:g} s; set clip_score to 'mean_patch_score', Channels.window_seconds to "
+                "the longest, or another pooling"
+            )
+
 
 class _PatchesWithChannels:
     """Embeds patches and the channels of each, in the graph of `ChannelEmbeddingModel`."""
@@ -80,8 +99,10 @@ class _PatchesWithChannels:
     def __init__(self, embed: PatchEmbedder, separator: Separator, channels: Channels) -> None:
         self._embed, self._separator, self._channels = embed, separator, channels
         self._num_channels = separator.config.num_sources
-        longest = round(channels.window_seconds * embed.sample_rate_hz) - embed.patch_samples
-        self._patches_per_window = 1 + max(0, longest // embed.hop_samples)
+        past_first = round(channels.window_seconds * embed.sample_rate_hz) - embed.patch_samples
+        frames = max(0, -(-past_first // embed.frame_hop))
+        # As many as a recording of that length has.
+        self._patches_per_window = 1 - (-frames * embed.frame_hop // embed.hop_samples)
         self.embedding_size = pooled_size(
             embed.embedding_size, self._num_channels, channels.pooling
         )
