@@ -208,6 +208,8 @@ class Plan(abc.ABC):
       measure: what rows are compared by in the end.
       selection: what settings are chosen by, which must not depend on the test.
       heading: of the first table on the page.
+      comparisons: further measures of the test that rows are compared by, each in a table of its
+        own: table_KEY.md, and on the page.
       expected_seconds: verb -> a first guess of the seconds of a command on one core; the display
         corrects it by how right it was so far.
     """
@@ -217,6 +219,7 @@ class Plan(abc.ABC):
     measure: ClassVar[Measure]
     selection: ClassVar[Measure]
     heading: ClassVar[str] = "Results of the rows"
+    comparisons: ClassVar[Sequence[Measure]] = ()
     expected_seconds: ClassVar[Mapping[str, float]] = MappingProxyType({})
 
     def check(self, study: Study) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sepcon.reports import comparison
@@ -102,6 +102,7 @@ def write_results(
     *,
     selection: Sequence[comparison.Summary],
     summaries: Sequence[comparison.Summary],
+    comparisons: Mapping[str, Sequence[comparison.Summary]],
     origin: str,
 ) -> None:
     """Writes study.csv, selection.md and, where there are `summaries`, table.md and results.json.
@@ -113,6 +114,7 @@ def write_results(
       selection: summaries of the measure for selection, one for each name.
       summaries: summaries of the test, one for each name; empty while settings are being chosen:
         then nothing that was measured on the test is written.
+      comparisons: key -> summaries of one of the plan's further measures.
       origin: see `provenance`.
 
     Raises:
@@ -127,6 +129,11 @@ def write_results(
         compared = comparison.compared_columns(plan.measure.column, plan.measure.beside)
         texts[TABLE_FILE] = _table(summaries, (*compared, *plan.measure.further), origin)
         texts[RESULTS_FILE] = json.dumps(results, indent=2) + "\n"
+    for measure in plan.comparisons:
+        if measure.key in comparisons:
+            columns = comparison.compared_columns(measure.column, measure.beside)
+            name = f"{Path(TABLE_FILE).stem}_{measure.key}.md"
+            texts[name] = _table(comparisons[measure.key], columns, origin)
     for name, text in texts.items():
         run_folder.write_text(root / name, text)
 

@@ -246,6 +246,7 @@ CONFIGURABLES = (
     "sepcon.views.augment:SpecAugment",
     "sepcon.embeddings.benchmark:benchmark_embeddings",
     "sepcon.separation.benchmark:benchmark_separation",
+    "sepcon.inference.channel_benchmark.benchmark:benchmark_channels",
     "sepcon.datasets.audioset.parquet:audioset_parquet",
     "sepcon.datasets.audioset.segments:audioset_segments",
     "sepcon.scenes.recipe:SceneRecipe",
@@ -299,6 +300,7 @@ CONFIGURABLES = (
     "sepcon.tasks.log_mel_views:LogMelViews",
     "sepcon.tasks.pretraining:SimilarityAndCoincidence",
     "sepcon.studies.finetuning:FinetuningPlan",
+    "sepcon.studies.inference:InferencePlan",
     "sepcon.studies.pretraining:PretrainingPlan",
     "sepcon.studies.transfer:TransferPlan",
     "sepcon.tasks.supervised:SupervisedObjective",
@@ -335,6 +337,7 @@ GIVEN_BY_CALLERS = {
     "sepcon.models.encoders:log_mel_statistics": ("num_frames", "num_mels", "num_maps"),
     "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder", "on_start"),
     "sepcon.separation.benchmark:benchmark_separation": ("folder", "on_start"),
+    "sepcon.inference.channel_benchmark.benchmark:benchmark_channels": ("folder", "on_start"),
     "sepcon.training.loop:fit": (
         "task",
         "stream",

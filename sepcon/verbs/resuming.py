@@ -86,6 +86,7 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         },
         # Plans of studies: each run of theirs is compared by itself.
         "FinetuningPlan": {},
+        "InferencePlan": {"free": "encoders seeds states"},
         "TransferPlan": {"free": "seeds starts imported imported_as separator maps"},
         "PretrainingPlan": {
             "free": "seeds rotations separator_seeds states loudness_of baselines on_the_fly",
@@ -99,6 +100,11 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "benchmark_separation": {
             "noted": "references num_examples batch_size bootstrap_resamples report",
             "compared": "separators scenes steps max_scenes",
+        },
+        "benchmark_channels": {
+            "noted": "poolings shares penalties clips_per_class attention batch_size",
+            "compared": "encoders separator states reference train validation test seed max_train "
+            "max_validation max_test hop_seconds shard_size",
         },
         "ShallowSettings": {
             "noted": "hidden_units dropout learning_rate l2 batch_size max_epochs patience "
