@@ -112,15 +112,14 @@ class InferencePlan(Plan):
             raise SepconError(
                 "InferencePlan.seeds, .encoders and .states must name at least one each"
             )
-        kinds = view_kinds(list(self.states))
-        known = [f"{encoder}, {kind}" for encoder in self.encoders for kind in kinds]
+        known = self._row_names
         for row in study.rows:
             if row.name not in known or row.gin_files or row.gin_bindings:
                 raise SepconError(
                     f"row {row.name!r}: expected an encoder of InferencePlan.encoders and what is "
                     f"beside the mixture, without gin files and bindings of its own, such as "
                     f"{known[0]!r}; encoders are {', '.join(self.encoders)}; beside the mixture: "
-                    f"{', '.join(kinds)}"
+                    f"{', '.join(view_kinds(list(self.states)))}"
                 )
         for encoder in self._encoders:
             checked_row("pretrain", encoder, study.launch)
@@ -165,9 +164,10 @@ class InferencePlan(Plan):
         return jobs
 
     def results(self, study: Study) -> list[Result]:
-        """Returns a line for each row and seed."""
+        """Returns a line for each row and seed, the rows of an encoder one after the other."""
         results: list[Result] = []
-        for row in study.rows:
+        order = {name: place for place, name in enumerate(self._row_names)}
+        for row in sorted(study.rows, key=lambda row: order[row.name]):
             for seed in self.seeds:
                 folder = study.root / _BENCHMARK / f"seed{seed}"
                 measured = read_rows(folder / RESULTS_FILE, numbers=_NUMBERS)
@@ -189,6 +189,11 @@ class InferencePlan(Plan):
             f"{train} labelled scenes, {few} where few are labelled; {test} test scenes. Encoders "
             "never saw a label"
         )
+
+    @property
+    def _row_names(self) -> list[str]:
+        kinds = view_kinds(list(self.states))
+        return [f"{encoder}, {kind}" for encoder in self.encoders for kind in kinds]
 
     @property
     def _encoders(self) -> tuple[StudyRow, ...]:

