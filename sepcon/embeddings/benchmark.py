@@ -255,26 +255,32 @@ def _channel_entries(
     models: Mapping[str, Model | Sequence[Model]], channels: Channels, seeds: Sequence[int]
 ) -> list[_Entry]:
     """The further row of each model, with a separator in front of it."""
-    entries = []
-    for name, given in models.items():
-        for model, seed in zip(_one_per_seed(name, given, seeds), seeds, strict=True):
-            entries.append(_channel_entry(f"{name}, with channels", model, channels, seed))
-    return entries
+    find_model(channels.separator, "separator", run_first=True)  # Told now, as for models.
+    return [
+        _channel_entry(f"{name}, with channels", model, channels, seed)
+        for name, given in models.items()
+        for model, seed in zip(_one_per_seed(name, given, seeds), seeds, strict=True)
+    ]
 
 
 def _channel_entry(name: str, model: Model, channels: Channels, seed: int) -> _Entry:
-    dim = None
-    if channels.pooling == ATTENTION and isinstance(model, str | Path):
-        dim = encoder_size(model)
-    return _Entry(name, seed, lambda: load_embedder(model, channels), dim)
+    if not isinstance(model, str | Path):
+        raise SepconError(
+            f"row {name!r}: a separator is put in front of encoders of sepcon alone, given by "
+            "their path; leave channels out"
+        )
+    dim = encoder_size(model)
+    attended_dim = dim if channels.pooling == ATTENTION else None
+    return _Entry(name, seed, lambda: load_embedder(model, channels), attended_dim)
 
 
 def _learned(
     entry: _Entry,
 ) -> Callable[[dict[str, EmbeddingSource], int], dict[str, EmbeddingSource]] | None:
-    if entry.attended_dim is None:
+    dim = entry.attended_dim
+    if dim is None:
         return None
-    return lambda embedded, seed: with_attention(embedded, dim=entry.attended_dim, seed=seed)
+    return lambda embedded, seed: with_attention(embedded, dim=dim, seed=seed)
 
 
 def _check_lengths(channels: Channels, clip_score: str, *splits: ClipDataset) -> None:

@@ -131,6 +131,9 @@ def learn_attention(
       validation_labels: [clips, classes], a positive in at least one class.
       settings: how.
       seed: of the first weights and the order of the clips.
+
+    Raises:
+      SepconError: it diverged.
     """
     settings = settings or AttentionSettings()
     heard = train.channels[train.audible > 0]

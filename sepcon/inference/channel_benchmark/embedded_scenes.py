@@ -42,7 +42,7 @@ class Bag:
     energy: np.ndarray
 
     def select(self, positions: np.ndarray) -> Bag:
-        """Returns the scenes at some positions."""
+        """Returns the scenes at some positions, integer [n]."""
         return Bag(self.mixture[positions], self.views[positions], self.energy[positions])
 
 

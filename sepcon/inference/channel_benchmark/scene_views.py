@@ -40,7 +40,14 @@ class Patches:
     def of_clips(
         cls, clip_samples: int, log_mel: FrontEnd, *, patch_seconds: float, hop_seconds: float
     ) -> Patches:
-        """Returns the patches of clips of one length."""
+        """Returns the patches of clips of one length.
+
+        Args:
+          clip_samples: their length.
+          log_mel: the front-end, on whose frames patches begin.
+          patch_seconds: length of a patch.
+          hop_seconds: time between the starts of two.
+        """
         rate, hop = log_mel.sample_rate_hz, log_mel.hop_samples
         samples = round(patch_seconds * rate)
         starts, _ = patch_starts(

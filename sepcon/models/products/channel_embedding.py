@@ -336,9 +336,13 @@ def with_channels(
     """
     opened = open_separator(channels.separator, channels.step)
     separator = opened.network
-    cut = {"patch_seconds": config.patch_seconds, "hop_seconds": hop_seconds}
     module = ChannelEmbeddingModel(
-        encoder, config.log_mel, **cut, separator=separator, channels=channels
+        encoder,
+        config.log_mel,
+        patch_seconds=config.patch_seconds,
+        hop_seconds=hop_seconds,
+        separator=separator,
+        channels=channels,
     )
     of_encoder = encoder_fingerprint(config, encoder, module)
     of_separator = separator_fingerprint(separator)

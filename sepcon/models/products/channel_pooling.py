@@ -43,7 +43,13 @@ def audible(energy: tf.Tensor, share: float) -> tf.Tensor:
 
 
 def pooled_size(dim: int, num_channels: int, pooling: str) -> int:
-    """Returns how many numbers `pooled` gives: see there."""
+    """Returns how many numbers `pooled` gives.
+
+    Args:
+      dim: of the encoder.
+      num_channels: of the separator.
+      pooling: see `pooled`.
+    """
     if pooling == ATTENTION:
         return dim + num_channels * (dim + 1)
     return dim * (3 if pooling == "both" else 2)

@@ -31,8 +31,6 @@ from sepcon.models.weights import state_folder, write_weights
 from sepcon.verbs.export import export
 
 RATE, PATCH, HOP, FRAME_HOP, DIM = 16000, 8000, 4000, 160, 8
-# The channels of an untrained separator are nearly as loud as each other.
-SHARE = 0.85
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +62,15 @@ def split(separator):
 
 
 @pytest.fixture(scope="module")
-def models(encoder, separator):
+def share(split):
+    """Such that about half of the channels are left out, in some patches more than in others."""
+    channels = split(loud_and_soft(54000))["sources"].numpy().reshape(3, -1, 6000)
+    energies = np.sum(channels**2, axis=2)
+    return float(np.median((energies / energies.max(axis=0))[energies < energies.max(axis=0)]))
+
+
+@pytest.fixture(scope="module")
+def models(encoder, separator, share):
     """Models with windows of 1.3 s: five patches, as a recording of that length has."""
     return {
         pooling: ChannelEmbeddingModel(
@@ -72,7 +78,7 @@ def models(encoder, separator):
             LOG_MEL,
             patch_seconds=PATCH_SECONDS,
             separator=separator,
-            channels=Channels("x", None, pooling, SHARE, window_seconds=1.3),
+            channels=Channels("x", None, pooling, share, window_seconds=1.3),
         )
         for pooling in ("both", "attention")
     }
@@ -105,7 +111,7 @@ def windows_by_hand(num_patches):
     return [(first, min(each, num_patches - first)) for first in range(0, num_patches, each)]
 
 
-def by_hand(alone, split, waveform, pooling, share=SHARE):
+def by_hand(alone, split, waveform, pooling, share):
     """One recording [samples] to [patches, size]."""
     mixture = alone(waveform)["patch_embedding"].numpy()
     rows = []
@@ -132,11 +138,11 @@ def loud_and_soft(samples):
 
 
 @pytest.mark.parametrize("samples", [1, 3000, PATCH, 12001, 20800, 54000])
-def test_equals_channels_that_are_pooled_by_hand(models, alone, split, samples):
+def test_equals_channels_that_are_pooled_by_hand(models, alone, split, share, samples):
     waveform = loud_and_soft(samples)
     counts = set()
     for pooling, model in models.items():
-        expected = by_hand(alone, split, waveform, pooling)
+        expected = by_hand(alone, split, waveform, pooling, share)
         outputs = model(waveform)
         assert expected.shape[1] == pooled_size(DIM, 3, pooling) == model.embedding_size()
         np.testing.assert_allclose(outputs["patch_embedding"], expected, atol=5e-5)
@@ -285,12 +291,9 @@ def test_exports_of_both_networks_can_be_put_together(runs, tmp_path, encoder, s
     assert together.card["fingerprint"] == live.fingerprint
     embedding = together.embed(waveform, sample_rate_hz=RATE)
     np.testing.assert_allclose(embedding.clip, live.module(waveform)["embedding"], atol=1e-5)
-    embedder = load_embedder(of_encoder, channels)
-    np.testing.assert_allclose(embedder(waveform[np.newaxis])[0], embedding.clip, atol=1e-5)
     with pytest.raises(SepconError, match="holds step 7 alone, not 3"):
         open_separator(of_separator, 3)
-    earlier = sepcon.load(of_encoder, "encoder").with_channels(runs / "separator", step=3)
-    assert earlier.card["fingerprint"] != together.card["fingerprint"]
+    assert open_separator(runs / "separator", 3).step == 3
 
 
 def test_a_separator_of_one_channel_and_other_rates(runs, tmp_path, alone):
