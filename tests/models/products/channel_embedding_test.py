@@ -62,11 +62,10 @@ def split(separator):
 
 
 @pytest.fixture(scope="module")
-def share(split):
-    """Such that about half of the channels are left out, in some patches more than in others."""
-    channels = split(loud_and_soft(54000))["sources"].numpy().reshape(3, -1, 6000)
-    energies = np.sum(channels**2, axis=2)
-    return float(np.median((energies / energies.max(axis=0))[energies < energies.max(axis=0)]))
+def share(alone, split):
+    """Such that in half of the patches of a recording at least two channels are audible."""
+    energies = [each for *_, each in patches_by_hand(alone, split, loud_and_soft(54000))]
+    return float(np.median([sorted(each)[-2] / max(each) for each in energies]))
 
 
 @pytest.fixture(scope="module")
@@ -111,23 +110,29 @@ def windows_by_hand(num_patches):
     return [(first, min(each, num_patches - first)) for first in range(0, num_patches, each)]
 
 
-def by_hand(alone, split, waveform, pooling, share):
-    """One recording [samples] to [patches, size]."""
+def patches_by_hand(alone, split, waveform):
+    """Mixture [dim], channels [channel, dim] and energies [channel] of each patch."""
     mixture = alone(waveform)["patch_embedding"].numpy()
-    rows = []
     for first, count in windows_by_hand(len(mixture)):
         start, last = first * HOP, first + count == len(mixture)
         end = len(waveform) if last else start + (count - 1) * HOP + PATCH
         channels = split(waveform[start:end])["sources"].numpy()
-        embedded = [alone(channel)["patch_embedding"].numpy() for channel in channels]
-        past = max(0, -(-(channels.shape[1] - PATCH) // FRAME_HOP))
+        embedded = np.stack([alone(channel)["patch_embedding"] for channel in channels])
+        past = max(0, math.ceil((channels.shape[1] - PATCH) / FRAME_HOP)) * FRAME_HOP
         for k in range(count):
-            at = min(k * HOP, past * FRAME_HOP)
+            at = min(k * HOP, past)
             energies = [float(np.sum(c[at : at + PATCH].astype(np.float64) ** 2)) for c in channels]
-            heard = heard_by_hand(energies, share)
-            of_patch = np.stack([each[k] for each in embedded])
-            rows.append(pooled_by_hand(mixture[first + k], of_patch, heard, pooling))
-    return np.array(rows)
+            yield mixture[first + k], embedded[:, k], energies
+
+
+def by_hand(alone, split, waveform, pooling, share):
+    """One recording [samples] to [patches, size]."""
+    return np.array(
+        [
+            pooled_by_hand(mixture, channels, heard_by_hand(energies, share), pooling)
+            for mixture, channels, energies in patches_by_hand(alone, split, waveform)
+        ]
+    )
 
 
 def loud_and_soft(samples):
