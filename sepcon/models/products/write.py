@@ -110,8 +110,8 @@ def write_saved_model(
     )
     if channels is not None:
         print(
-            f"On one core it is {card['times_real_time']:.3g} times as fast as real time; without "
-            f"the separator {card['times_real_time_without_channels']:.3g} times."
+            f"On one core it is {_rounded(card['times_real_time'])} times as fast as real time; "
+            f"without the separator {_rounded(card['times_real_time_without_channels'])} times."
         )
     return target
 
@@ -123,6 +123,11 @@ def _cost(product: Product, alone: Product) -> dict[str, float]:
         "times_real_time": round(times_real_time(product.module, rate), 2),
         "times_real_time_without_channels": round(times_real_time(alone.module, rate), 2),
     }
+
+
+def _rounded(value: float) -> str:
+    """A number to three digits, without an exponent."""
+    return f"{float(f'{value:.3g}'):,g}"
 
 
 def has_saved_model(model: str | Path) -> bool:
