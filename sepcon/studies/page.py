@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sepcon.reports import comparison
 from sepcon.reports.page import Figure, Section, interval_figure, write_report
-from sepcon.studies.plan import Measure, Plan, Study
+from sepcon.studies.plan import Measure, Plan, Study, Table
 
 REPORT_FILE = "report.html"
 
@@ -20,7 +20,7 @@ def write_study_report(
     origin: str,
     selection: Sequence[comparison.Summary],
     summaries: Sequence[comparison.Summary],
-    comparisons: Mapping[str, Sequence[comparison.Summary]],
+    tables: Mapping[str, Table],
 ) -> None:
     """Writes report.html into the run folder of a finished study.
 
@@ -31,16 +31,15 @@ def write_study_report(
       origin: what means are over and what made them, see `sepcon.studies.results.provenance`.
       selection: summaries of the measure for selection, one for each name.
       summaries: summaries of the test, one for each name; empty while settings are being chosen.
-      comparisons: key -> summaries of one of the plan's further measures.
+      tables: of the plan, by name.
     """
     sections = []
     if summaries:
         sections.append(_final_section(plan, study, summaries))
         if plan.measure.further:
             sections.append(_further_section(plan.measure, summaries))
-    for measure in plan.comparisons:
-        if measure.key in comparisons:
-            sections.append(_comparison_section(measure, study, comparisons[measure.key]))
+    for table in tables.values():
+        sections.append(Section(table.heading, list(table.paragraphs), table=table.cells))
     sections.append(_selection_section(plan.selection, study, selection))
     sections += plan.sections(study, selection, final=bool(summaries))
     write_report(
@@ -104,19 +103,6 @@ def _further_section(measure: Measure, summaries: Sequence[comparison.Summary]) 
         "Further measures",
         list(measure.further_paragraphs),
         table=comparison.table(summaries, columns),
-    )
-
-
-def _comparison_section(
-    measure: Measure, study: Study, summaries: Sequence[comparison.Summary]
-) -> Section:
-    words = measure.words[0].upper() + measure.words[1:]
-    columns = comparison.compared_columns(measure.column, measure.beside)
-    return Section(
-        words,
-        [f"{study.compared_with('what the table says')}, paired by seed.", *measure.paragraphs],
-        table=comparison.table(summaries, columns),
-        figures=_figures(measure, summaries, study.figures),
     )
 
 

@@ -55,6 +55,18 @@ class Measure:
 
 
 @dataclasses.dataclass(frozen=True)
+class Table:
+    """A further table of a plan.
+
+    Attributes: heading and paragraphs, for the page; cells, row by row, the head first.
+    """
+
+    heading: str
+    paragraphs: tuple[str, ...]
+    cells: Sequence[Sequence[str]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Study:
     """A study as its plan sees it: rows that were checked, and where and how they run.
 
@@ -208,8 +220,6 @@ class Plan(abc.ABC):
       measure: what rows are compared by in the end.
       selection: what settings are chosen by, which must not depend on the test.
       heading: of the first table on the page.
-      comparisons: further measures of the test that rows are compared by, each in a table of its
-        own: table_KEY.md, and on the page.
       expected_seconds: verb -> a first guess of the seconds of a command on one core; the display
         corrects it by how right it was so far.
     """
@@ -219,7 +229,6 @@ class Plan(abc.ABC):
     measure: ClassVar[Measure]
     selection: ClassVar[Measure]
     heading: ClassVar[str] = "Results of the rows"
-    comparisons: ClassVar[Sequence[Measure]] = ()
     expected_seconds: ClassVar[Mapping[str, float]] = MappingProxyType({})
 
     def check(self, study: Study) -> None:
@@ -258,6 +267,11 @@ class Plan(abc.ABC):
         """
         del study, results, final
         return ""
+
+    def tables(self, study: Study, results: Sequence[Result]) -> Mapping[str, Table]:
+        """Returns further tables of test scores: name of a file, without its .md -> table."""
+        del study, results
+        return {}
 
     def sections(self, study: Study, selection: Sequence[Summary], *, final: bool) -> list[Section]:
         """Returns what the page shows behind the tables.

@@ -136,7 +136,7 @@ def _conclude(plan: Plan, planned: Study, *, title: str, final: bool) -> list[Re
     results = plan.results(planned)
     selection = summarize(plan, planned, results, plan.selection)
     summaries = summarize(plan, planned, results, plan.measure) if final else []
-    comparisons = _comparisons(plan, planned, results) if final else {}
+    tables = plan.tables(planned, results) if final else {}
     origin = provenance(plan, planned, results, final=final)
     root = planned.root
     write_results(
@@ -145,7 +145,7 @@ def _conclude(plan: Plan, planned: Study, *, title: str, final: bool) -> list[Re
         results,
         selection=selection,
         summaries=summaries,
-        comparisons=comparisons,
+        tables=tables,
         origin=origin,
     )
     write_study_report(
@@ -155,21 +155,10 @@ def _conclude(plan: Plan, planned: Study, *, title: str, final: bool) -> list[Re
         origin=origin,
         selection=selection,
         summaries=summaries,
-        comparisons=comparisons,
+        tables=tables,
     )
     measure = plan.measure if final else plan.selection
     columns = comparison.short_columns(measure.column, measure.beside)
     print(comparison.align(comparison.table(summaries or selection, columns)))
     print(f"sepcon: {root / CSV_FILE}, {root / REPORT_FILE}")
     return results
-
-
-def _comparisons(
-    plan: Plan, planned: Study, results: Sequence[Result]
-) -> dict[str, list[comparison.Summary]]:
-    """Summaries of the plan's further measures, as far as all results have them."""
-    return {
-        measure.key: summarize(plan, planned, results, measure)
-        for measure in plan.comparisons
-        if all(result.get(measure.key) is not None for result in results)
-    }

@@ -83,7 +83,19 @@ def test_every_row_is_measured_and_compared(finished: Path) -> None:
     assert "mixture-channel pairs, mixture alone |" in table
     few = (finished / "run" / "table_mAP_few.md").read_text()
     assert len(few.splitlines()) == len(table.splitlines()) == 2 + len(rows) + 2
-    assert "few labels" in (finished / "run" / "report.html").read_text()
+    page = (finished / "run" / "report.html").read_text()
+    assert "Test mAP: few labels" in page
+    assert "What the trained separator gains" in page
+    by_name = {row["name"]: row for row in rows}
+    trained, masks = (
+        by_name[f"mixture-channel pairs, {kind}"] for kind in ("trained separator", "random masks")
+    )
+    gains = [line.split(" | ") for line in (finished / "run" / "gains.md").read_text().splitlines()]
+    column = gains[0].index("above random masks")
+    for scenes, key in (("all", "mAP"), ("few labels", "mAP_few")):
+        (line,) = [each for each in gains if each[:2] == ["| mixture-channel pairs", scenes]]
+        assert line[2] == f"{trained[key]:.3f}"
+        assert line[column] == f"{trained[key] - masks[key]:+.3f}"
     with open(finished / "run" / "study.csv") as file:
         assert [line["row"] for line in csv.DictReader(file)] == expected
 

@@ -65,7 +65,7 @@ def benchmark_channels(
     mixture with as many random features of itself.
 
     Embeddings are kept under folder/embeddings until all rows are measured, so that a killed run
-    goes on. They take half a megabyte for each encoder and a hundred views.
+    goes on. They take two bytes for each number.
 
     Args:
       folder: where to write.
