@@ -207,7 +207,8 @@ VERBS = {
         "sepcon embed --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
         "--run_dir=/tmp/sepcon/embeddings",
-        "Resumable; for a folder of your own use data/folder.gin.",
+        "Resumable; for a folder of your own use data/folder.gin. embedders/channels.gin puts a "
+        "separator in front of the encoder, also for benchmark and export.",
         opened_by={"model": "sepcon.embeddings.embedders:load_embedder"},
     ),
     "benchmark": Verb(
