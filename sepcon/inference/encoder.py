@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from sepcon.errors import SepconError
 from sepcon.inference.keras_layers import waveform_model
+from sepcon.inference.separator import Separator
 from sepcon.inference.waveform import mono
 from sepcon.models.encoder_files import EncoderConfig, load_encoder
 from sepcon.models.fingerprint import encoder_fingerprint
@@ -122,7 +123,7 @@ class Encoder:
 
     def with_channels(
         self,
-        separator: str | Path,
+        separator: str | Path | Separator,
         *,
         step: int | None = None,
         pooling: Pooling = "both",
@@ -135,9 +136,9 @@ class Encoder:
         channels that the separator makes of each patch.
 
         Args:
-          separator: a run folder of `sepcon train_separator`, an export of one, or a name of
-            packaged weights.
-          step: a state of the run folder, the last one by default.
+          separator: one that was loaded, or by its path: a run folder of `sepcon train_separator`,
+            an export of one, or a name of packaged weights.
+          step: a state of the run folder, the last one by default, or that which was loaded.
           pooling: over the audible channels: "maximum", "mean", or "both", the maximum first.
           audible_share: channels with less than this share of the energy of the loudest channel of
             a patch are left out; 0.01 is 20 dB.
@@ -147,6 +148,9 @@ class Encoder:
           SepconError: there is no such separator, or it hears another rate; an argument is out of
             its range; or this one has a separator already.
         """
+        if isinstance(separator, Separator):
+            step = separator.recordings.step if step is None else step
+            separator = separator.name
         channels = Channels(separator, step, pooling, audible_share, window_seconds)
         encoder, config = self.network()
         made = with_channels(
