@@ -107,7 +107,7 @@ class InferencePlan(Plan):
             "train_separator": 330.0,
             "separate": 90.0,
             "pretrain": 250.0,
-            "benchmark": 1600.0,
+            "benchmark": 1750.0,
         }
     )
 
