@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sepcon.data.clips import ClipDataset
+from sepcon.embeddings.channels.attention import with_attention
 from sepcon.embeddings.clip_probe import CLIP_PROBE, probe_clips
 from sepcon.embeddings.embedder import ClipEmbedder
 from sepcon.embeddings.embedders import (
     EMBEDDING_KINDS,
     Model,
+    encoder_size,
     load_embedder,
     load_reference_config,
     log_mel_statistics,
@@ -21,9 +23,12 @@ from sepcon.embeddings.embedders import (
 )
 from sepcon.embeddings.measure import Measurement, classifier_seeds, measure
 from sepcon.embeddings.shallow import LINEAR_PROBE, ShallowSettings
+from sepcon.embeddings.sources import EmbeddingSource
 from sepcon.embeddings.splits import check_splits, embed_splits
 from sepcon.errors import SepconError
 from sepcon.models.encoder_files import EncoderConfig
+from sepcon.models.products.channel_embedding import Channels
+from sepcon.models.products.channel_pooling import ATTENTION
 from sepcon.models.products.found_model import find_model
 from sepcon.reports.results import (
     LOG_MEL_STATISTICS,
@@ -49,6 +54,8 @@ class _Entry:
     name: str
     seed: int
     load: Callable[[], ClipEmbedder]
+    # Of the encoder, where attention over channels is to be learned of what it gives.
+    attended_dim: int | None = None
 
 
 def benchmark_embeddings(
@@ -71,6 +78,7 @@ def benchmark_embeddings(
     shard_size: int = 1024,
     clip_score: str = "mean_embedding",
     clips_per_class: Sequence[int] = (),
+    channels: Channels | None = None,
     on_start: Callable[[], object] = lambda: None,
 ) -> Results:
     """Embeds three splits with each model, trains a classifier on top, and tests it once.
@@ -110,6 +118,9 @@ def benchmark_embeddings(
         convention on AudioSet; the disk needed grows with the number of patches of a clip.
       clips_per_class: also trains on subsets of so many labelled clips of each class, nested and
         drawn by the row's seed.
+      channels: a separator: each model, which must be an encoder of sepcon, has a second row, in
+        which it stands in front of it. Attention over its channels is learned anew for each row and
+        for each number of labels.
       on_start: called when all checks have passed, before anything is written.
 
     Returns:
@@ -139,6 +150,9 @@ def benchmark_embeddings(
     for each in (splits, *([clean_clips] if clean_clips else [])):
         check_splits(each)
     entries = _entries(models, baselines, reference, seeds, train)
+    if channels is not None:
+        entries += _channel_entries(models, channels, seeds)
+        _check_lengths(channels, clip_score, *splits.values())
     measurement = Measurement(
         classifier=classifier or ShallowSettings(),
         linear_probe=linear_probe or LINEAR_PROBE,
@@ -161,12 +175,11 @@ def benchmark_embeddings(
             shard_size=shard_size,
             patches=clip_score == "mean_patch_score",
         )
-        row, row_classes, ids = measure(
-            measurement, embed(splits), name=entry.name, seed=entry.seed
-        )
+        of_entry = dataclasses.replace(measurement, learned=_learned(entry))
+        row, row_classes, ids = measure(of_entry, embed(splits), name=entry.name, seed=entry.seed)
         if clean_clips:
             row |= probe_clips(
-                embed(clean_clips, prefix=CLEAN_CLIPS_PREFIX),
+                of_entry.prepared(embed(clean_clips, prefix=CLEAN_CLIPS_PREFIX), entry.seed),
                 settings=clip_probe or CLIP_PROBE,
                 seeds=classifier_seeds(entry.seed, num_classifiers),
                 num_resamples=bootstrap_resamples,
@@ -236,6 +249,46 @@ def _entries(
     if len(set(names)) < len(names):
         raise SepconError(f"two rows have the same name: {sorted(names)}; rename one")
     return entries
+
+
+def _channel_entries(
+    models: Mapping[str, Model | Sequence[Model]], channels: Channels, seeds: Sequence[int]
+) -> list[_Entry]:
+    """The further row of each model, with a separator in front of it."""
+    find_model(channels.separator, "separator", run_first=True)  # Told now, as for models.
+    return [
+        _channel_entry(f"{name}, with channels", model, channels, seed)
+        for name, given in models.items()
+        for model, seed in zip(_one_per_seed(name, given, seeds), seeds, strict=True)
+    ]
+
+
+def _channel_entry(name: str, model: Model, channels: Channels, seed: int) -> _Entry:
+    if not isinstance(model, str | Path):
+        raise SepconError(
+            f"row {name!r}: a separator is put in front of encoders of sepcon alone, given by "
+            "their path; leave channels out"
+        )
+    dim = encoder_size(model)
+    attended_dim = dim if channels.pooling == ATTENTION else None
+    return _Entry(name, seed, lambda: load_embedder(model, channels), attended_dim)
+
+
+def _learned(
+    entry: _Entry,
+) -> Callable[[dict[str, EmbeddingSource], int], dict[str, EmbeddingSource]] | None:
+    dim = entry.attended_dim
+    if dim is None:
+        return None
+    return lambda embedded, seed: with_attention(embedded, dim=dim, seed=seed)
+
+
+def _check_lengths(channels: Channels, clip_score: str, *splits: ClipDataset) -> None:
+    """Tells before all work what `load_embedder` would tell of a clip that is too long."""
+    if channels.pooling == ATTENTION and clip_score == "mean_embedding":
+        for clips in splits:
+            if clips.clip_samples is not None:
+                channels.check_one_window(clips.clip_samples / clips.sample_rate_hz, clips.name)
 
 
 def _one_per_seed(

@@ -22,8 +22,11 @@ from sepcon.models.encoder_files import EncoderConfig, load_encoder, load_encode
 from sepcon.models.encoders import recalibrate_batch_norm
 from sepcon.models.fingerprint import digest, encoder_fingerprint
 from sepcon.models.model_file import MODEL_FILE
+from sepcon.models.products.channel_embedding import Channels, with_channels
+from sepcon.models.products.channel_pooling import ATTENTION
 from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.products.found_model import find_model
+from sepcon.models.products.networks import load_network
 from sepcon.models.products.saved_model import SAVED_MODEL_FOLDER, load_serving_function
 
 # Classifiers are exported with their encoder's embedding beside the probabilities.
@@ -32,16 +35,20 @@ EMBEDDING_KINDS = ("encoder", "classifier")
 Model = str | Path | ClipEmbedder
 
 
-def load_embedder(model: Model) -> ClipEmbedder:
+def load_embedder(model: Model, channels: Channels | None = None) -> ClipEmbedder:
     """Opens a model by its path.
 
     Args:
       model: a SavedModel folder, a run folder of `sepcon export` or of `sepcon pretrain` (its last
         state, patches half a patch apart), or an embedder, which is returned as it is.
+      channels: a separator that is put in front of an encoder of sepcon, given by its path.
 
     Raises:
-      SepconError: there is no model, or it cannot be read.
+      SepconError: there is no model, or it cannot be read; or channels are asked for of a model
+        that is no encoder of sepcon.
     """
+    if channels is not None:
+        return _embedder_with_channels(model, channels)
     if not isinstance(model, str | Path):
         return model
     found = find_model(model, *EMBEDDING_KINDS)
@@ -54,6 +61,39 @@ def load_embedder(model: Model) -> ClipEmbedder:
     module = EmbeddingModel(loaded.encoder, loaded.log_mel, patch_seconds=loaded.patch_seconds)
     fingerprint = encoder_fingerprint(loaded.config, loaded.encoder, module)
     return Embedder(fingerprint, module, loaded.log_mel.sample_rate_hz)
+
+
+def _embedder_with_channels(model: Model, channels: Channels) -> ClipEmbedder:
+    if not isinstance(model, str | Path):
+        raise SepconError(
+            "channels: a separator is put in front of encoders of sepcon alone, given by their "
+            "path; leave it out"
+        )
+    found = find_model(model, "encoder")
+    encoder, config = load_network(found.folder)
+    hop_seconds = None if found.card is None else float(found.card["hop_seconds"])
+    made = with_channels(encoder, config, channels, hop_seconds=hop_seconds)
+    rate = config.log_mel.sample_rate_hz
+    if channels.pooling != ATTENTION:
+        return Embedder(made.fingerprint, made.module, rate)
+
+    def in_one_window(waveform: tf.Tensor) -> dict[str, tf.Tensor]:
+        channels.check_one_window(waveform.shape[1] / rate, "a recording")
+        return made.module(waveform)
+
+    return Embedder(made.fingerprint, in_one_window, rate, made.module)
+
+
+def encoder_size(model: str | Path) -> int:
+    """Returns how many numbers an encoder of sepcon gives.
+
+    Raises:
+      SepconError: there is no such encoder.
+    """
+    found = find_model(model, "encoder")
+    if found.card is not None:
+        return int(found.card["embedding_size"])
+    return int(load_network(found.folder)[0].output_shape[-1])
 
 
 def load_reference_config(model: str | Path) -> EncoderConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -32,7 +32,9 @@ class Measurement:
     """How embeddings are measured; see `benchmark_embeddings`.
 
     Attributes: classifier and linear_probe, how they are trained; num_classifiers of either;
-    bootstrap_resamples; clips_per_class, the sizes of few labels.
+    bootstrap_resamples; clips_per_class, the sizes of few labels; learned, what is learned of the
+    embeddings before any classifier, with the labels that this may see: a function of the
+    embeddings by role and of the row's seed, which returns others; None for nothing.
     """
 
     classifier: ShallowSettings
@@ -40,6 +42,15 @@ class Measurement:
     num_classifiers: int
     bootstrap_resamples: int
     clips_per_class: tuple[int, ...]
+    learned: Callable[[dict[str, EmbeddingSource], int], dict[str, EmbeddingSource]] | None = None
+
+    def prepared(
+        self, embedded: Mapping[str, EmbeddingSource], seed: int
+    ) -> Mapping[str, EmbeddingSource]:
+        """Returns the embeddings that classifiers learn from and are scored on."""
+        if self.learned is None:
+            return embedded
+        return {role: held(each) for role, each in self.learned(dict(embedded), seed).items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +88,7 @@ def measure(
     Raises:
       SepconError: no labels, or too few of the test clips have any to be scored.
     """
+    as_embedded, embedded = embedded, measurement.prepared(embedded, seed)
     test = _test_clips(embedded["test"])
     _check_test(test, embedded["test"].class_names)
     seeds = classifier_seeds(seed, measurement.num_classifiers)
@@ -93,7 +105,7 @@ def measure(
             num_resamples=measurement.bootstrap_resamples,
         )
         linear = _scores(by_linear, embedded["test"], test)
-        limited = _with_few_labels(measurement, embedded, test, seed, seeds)
+        limited = _with_few_labels(measurement, as_embedded, test, seed, seeds)
     except ValueError as error:
         raise SepconError(f"{name} cannot be scored: {one_line(error)}") from error
     row = {
@@ -219,9 +231,9 @@ def _with_few_labels(
         embedded["train"], clips_per_class=measurement.clips_per_class, seed=seed
     )
     for count, subset in subsets.items():
-        few = {**embedded, "train": held(subset)}
+        few = measurement.prepared({**embedded, "train": held(subset)}, seed)
         classifiers = (_train(few, measurement.classifier, each) for each in classifier_seeds)
-        scores = _scores(classifiers, embedded["test"], test)
+        scores = _scores(classifiers, few["test"], test)
         row[f"mAP_at_{count}"] = _mean(each.mean_average_precision for each in scores)
         row[f"d_prime_at_{count}"] = _mean(each.d_prime for each in scores)
         row[f"num_train_clips_at_{count}"] = len(subset)

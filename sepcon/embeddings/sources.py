@@ -154,6 +154,28 @@ class _NormalisedSource(_Derived):
 
 
 @dataclasses.dataclass(frozen=True)
+class ChangedSource(_Derived):
+    """A source whose embeddings a function has made of those of another.
+
+    Attributes:
+      source: the other.
+      change: [rows, its dim] float32 to [rows, new_dim] float32.
+      new_dim: numbers in a row.
+    """
+
+    change: Callable[[np.ndarray], np.ndarray]
+    new_dim: int
+
+    @property
+    def dim(self) -> int:
+        return self.new_dim
+
+    def shard(self, shard: int) -> Embeddings:
+        clips = self.source.shard(shard)
+        return dataclasses.replace(clips, embedding=self.change(clips.embedding))
+
+
+@dataclasses.dataclass(frozen=True)
 class SelectedClips(_Derived):
     """Some clips of a source.
 

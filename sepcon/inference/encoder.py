@@ -14,13 +14,16 @@ import tensorflow as tf
 
 from sepcon.errors import SepconError
 from sepcon.inference.keras_layers import waveform_model
+from sepcon.inference.separator import Separator
 from sepcon.inference.waveform import mono
-from sepcon.models.encoder_files import EncoderConfig, load_encoder, load_encoder_config
+from sepcon.models.encoder_files import EncoderConfig, load_encoder
 from sepcon.models.fingerprint import encoder_fingerprint
-from sepcon.models.model_file import MODEL_FILE
 from sepcon.models.packaged import describe
+from sepcon.models.products.channel_embedding import Channels, with_channels
+from sepcon.models.products.channel_pooling import Pooling
 from sepcon.models.products.embedding import EmbeddingModel
-from sepcon.models.products.found_model import FoundModel, find_model
+from sepcon.models.products.found_model import FoundModel
+from sepcon.models.products.networks import encoder_of_saved_model
 from sepcon.models.products.saved_model import load_serving_function
 
 Waveforms = Callable[[tf.Tensor], dict[str, tf.Tensor]]
@@ -118,27 +121,60 @@ class Encoder:
             hop_seconds=self.hop_seconds,
         )
 
+    def with_channels(
+        self,
+        separator: str | Path | Separator,
+        *,
+        step: int | None = None,
+        pooling: Pooling = "both",
+        audible_share: float = 0.01,
+        window_seconds: float = 10.0,
+    ) -> Encoder:
+        """Returns this encoder with a separator in front of it.
+
+        Its embeddings begin with those of this one. Behind them are the pooled embeddings of the
+        channels that the separator makes of each patch.
+
+        Args:
+          separator: one that was loaded, or by its path: a run folder of `sepcon train_separator`,
+            an export of one, or a name of packaged weights.
+          step: a state of the run folder, the last one by default, or that which was loaded.
+          pooling: over the audible channels: "maximum", "mean", or "both", the maximum first.
+          audible_share: channels with less than this share of the energy of the loudest channel of
+            a patch are left out; 0.01 is 20 dB.
+          window_seconds: longer recordings are separated in windows of this length.
+
+        Raises:
+          SepconError: there is no such separator, or it hears another rate; an argument is out of
+            its range; or this one has a separator already.
+        """
+        if isinstance(separator, Separator):
+            step = separator.recordings.step if step is None else step
+            separator = separator.name
+        channels = Channels(separator, step, pooling, audible_share, window_seconds)
+        encoder, config = self.network()
+        made = with_channels(
+            encoder, config, channels.without_labels(), hop_seconds=self.hop_seconds
+        )
+        facts = {
+            "embedding_size": made.embedding_size,
+            "fingerprint": made.fingerprint,
+            "channels": made.facts,
+        }
+
+        def network() -> tuple[keras.Model, EncoderConfig]:
+            raise SepconError(
+                f"{self.name} with {separator} is two networks: take the encoder alone"
+            )
+
+        name = f"{self.name} with {separator}"
+        return Encoder(name, made.module, self.card | facts, network)
+
     def __repr__(self) -> str:
         return (
             f"Encoder({self.name!r}): a waveform to {self.embedding_size} numbers, of patches of "
             f"{self.patch_seconds:g} s every {self.hop_seconds:g} s, at {self.sample_rate_hz} Hz"
         )
-
-
-def load_network(model: str | Path) -> tuple[keras.Model, EncoderConfig]:
-    """Loads the network of an encoder with its weights, and its description.
-
-    Args:
-      model: a run folder of `sepcon pretrain`, an export of one, or a name of packaged weights.
-
-    Raises:
-      SepconError: there is no such encoder, or it is damaged.
-    """
-    found = find_model(model, "encoder", run_first=True)
-    if found.is_saved_model:
-        return _network_of_saved_model(found.folder)
-    loaded = load_encoder(found.folder)
-    return loaded.encoder, loaded.config
 
 
 def open_encoder(name: str, found: FoundModel, step: int | None) -> Encoder:
@@ -181,22 +217,6 @@ def _from_saved_model(name: str, folder: Path, card: dict[str, Any], step: int |
         )
 
     def network() -> tuple[keras.Model, EncoderConfig]:
-        return _network_of_saved_model(folder)
+        return encoder_of_saved_model(folder)
 
     return Encoder(name, load_serving_function(folder), card, network)
-
-
-def _network_of_saved_model(folder: Path) -> tuple[keras.Model, EncoderConfig]:
-    """Builds the network again, and takes over the variables of the SavedModel."""
-    config = load_encoder_config(folder / "assets" / MODEL_FILE)
-    encoder = config.build()
-    variables = list(getattr(tf.saved_model.load(str(folder)), "_tf_variables", ()))
-    shapes = [tuple(variable.shape) for variable in variables]
-    if shapes != [tuple(variable.shape) for variable in encoder.variables]:
-        raise SepconError(
-            f"{folder}: its {len(variables)} variables are not those of its {MODEL_FILE}; export "
-            "the model again, or load the run folder"
-        )
-    for own, variable in zip(encoder.variables, variables, strict=True):
-        own.assign(variable)
-    return encoder, config

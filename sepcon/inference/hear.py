@@ -13,9 +13,9 @@ from typing import Any
 import tensorflow as tf
 
 from sepcon.errors import SepconError
-from sepcon.inference.encoder import load_network
 from sepcon.models.packaged import default_weights
 from sepcon.models.products.embedding import EmbeddingModel
+from sepcon.models.products.networks import load_network
 
 _HOP_SECONDS = 0.05
 # The rates that HEAR's tasks come in.

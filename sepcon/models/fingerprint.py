@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Protocol
 
 import keras
 
 from sepcon.models.encoder_files import EncoderConfig
-from sepcon.models.products.embedding import EmbeddingModel
+
+
+class _CutsPatches(Protocol):
+    @property
+    def exact_hop_seconds(self) -> float: ...
 
 
 def digest(*parts: str | bytes) -> str:
@@ -26,7 +31,7 @@ def hash_files(folder: Path) -> str:
     return digest(*(file.read_bytes() for file in files))
 
 
-def encoder_fingerprint(config: EncoderConfig, encoder: keras.Model, module: EmbeddingModel) -> str:
+def encoder_fingerprint(config: EncoderConfig, encoder: keras.Model, module: _CutsPatches) -> str:
     """Computes a hash of everything that decides the embeddings of an encoder.
 
     Args:

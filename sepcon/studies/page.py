@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sepcon.reports import comparison
 from sepcon.reports.page import Figure, Section, interval_figure, write_report
-from sepcon.studies.plan import Measure, Plan, Study
+from sepcon.studies.plan import Measure, Plan, Study, Table
 
 REPORT_FILE = "report.html"
 
@@ -20,6 +20,7 @@ def write_study_report(
     origin: str,
     selection: Sequence[comparison.Summary],
     summaries: Sequence[comparison.Summary],
+    tables: Mapping[str, Table],
 ) -> None:
     """Writes report.html into the run folder of a finished study.
 
@@ -30,12 +31,15 @@ def write_study_report(
       origin: what means are over and what made them, see `sepcon.studies.results.provenance`.
       selection: summaries of the measure for selection, one for each name.
       summaries: summaries of the test, one for each name; empty while settings are being chosen.
+      tables: of the plan, by name.
     """
     sections = []
     if summaries:
         sections.append(_final_section(plan, study, summaries))
         if plan.measure.further:
             sections.append(_further_section(plan.measure, summaries))
+    for table in tables.values():
+        sections.append(Section(table.heading, list(table.paragraphs), table=table.cells))
     sections.append(_selection_section(plan.selection, study, selection))
     sections += plan.sections(study, selection, final=bool(summaries))
     write_report(

@@ -55,6 +55,18 @@ class Measure:
 
 
 @dataclasses.dataclass(frozen=True)
+class Table:
+    """A further table of a plan.
+
+    Attributes: heading and paragraphs, for the page; cells, row by row, the head first.
+    """
+
+    heading: str
+    paragraphs: tuple[str, ...]
+    cells: Sequence[Sequence[str]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Study:
     """A study as its plan sees it: rows that were checked, and where and how they run.
 
@@ -255,6 +267,11 @@ class Plan(abc.ABC):
         """
         del study, results, final
         return ""
+
+    def tables(self, study: Study, results: Sequence[Result]) -> Mapping[str, Table]:
+        """Returns further tables of test scores: name of a file, without its .md -> table."""
+        del study, results
+        return {}
 
     def sections(self, study: Study, selection: Sequence[Summary], *, final: bool) -> list[Section]:
         """Returns what the page shows behind the tables.

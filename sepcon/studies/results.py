@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sepcon.reports import comparison
 from sepcon.reports.results import RESULTS_FILE
 from sepcon.runs import run_folder
 from sepcon.runs.csv_text import csv_text
-from sepcon.studies.plan import Measure, Plan, Result, Study
+from sepcon.studies.plan import Measure, Plan, Result, Study, Table
 
 CSV_FILE = "study.csv"
 TABLE_FILE = "table.md"
@@ -102,6 +102,7 @@ def write_results(
     *,
     selection: Sequence[comparison.Summary],
     summaries: Sequence[comparison.Summary],
+    tables: Mapping[str, Table],
     origin: str,
 ) -> None:
     """Writes study.csv, selection.md and, where there are `summaries`, table.md and results.json.
@@ -113,6 +114,7 @@ def write_results(
       selection: summaries of the measure for selection, one for each name.
       summaries: summaries of the test, one for each name; empty while settings are being chosen:
         then nothing that was measured on the test is written.
+      tables: of the plan, by name.
       origin: see `provenance`.
 
     Raises:
@@ -127,6 +129,8 @@ def write_results(
         compared = comparison.compared_columns(plan.measure.column, plan.measure.beside)
         texts[TABLE_FILE] = _table(summaries, (*compared, *plan.measure.further), origin)
         texts[RESULTS_FILE] = json.dumps(results, indent=2) + "\n"
+    for name, table in tables.items():
+        texts[f"{name}.md"] = f"{comparison.markdown(table.cells)}\n{origin}\n"
     for name, text in texts.items():
         run_folder.write_text(root / name, text)
 

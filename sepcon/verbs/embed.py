@@ -9,6 +9,7 @@ from sepcon.embeddings.embedders import Model, load_embedder
 from sepcon.embeddings.store import EmbeddingStore
 from sepcon.embeddings.write import write_embeddings
 from sepcon.models.packaged import default_weights, tell_weights
+from sepcon.models.products.channel_embedding import Channels
 from sepcon.runs import run_folder
 from sepcon.runs.claim import claims_run_dir
 from sepcon.verbs import resuming
@@ -25,6 +26,7 @@ def embed(
     batch_size: int = 32,
     shard_size: int = 1024,
     patches: bool = False,
+    channels: Channels | None = None,
     config_text: str = "",
 ) -> EmbeddingStore:
     """Embeds every clip of a dataset into run_dir/embeddings; a killed run goes on where it was.
@@ -37,6 +39,7 @@ def embed(
       batch_size: clips of equal length embedded at a time.
       shard_size: clips per file.
       patches: whether to keep an embedding of each patch, not only of each clip.
+      channels: a separator that is put in front of an encoder of sepcon.
       config_text: the resolved configuration, saved as config.gin.
 
     Returns:
@@ -52,7 +55,7 @@ def embed(
         tell_weights(model)
     if not resuming.begin("embed", Path(run_dir), config_text=config_text):
         return EmbeddingStore(folder)
-    embedder = load_embedder(model)
+    embedder = load_embedder(model, channels and channels.without_labels())
     store = write_embeddings(
         folder=folder,
         embedder=embedder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sepcon.errors import SepconError
+from sepcon.models.products.channel_embedding import Channels
 from sepcon.models.products.write import write_saved_model
 from sepcon.models.products.write_converted import write_converted
 from sepcon.runs.claim import claims_run_dir
@@ -21,6 +22,7 @@ def export(
     step: int | None = None,
     hop_seconds: float | None = None,
     seconds: float | None = None,
+    channels: Channels | None = None,
     licence: str = "",
     config_text: str = "",
 ) -> Path:
@@ -41,6 +43,8 @@ def export(
         chosen.
       hop_seconds: time between patches of an encoder, half a patch by default.
       seconds: of tflite and onnx the length of waveforms: a patch by default, of separators 4 s.
+      channels: of an encoder, a separator that is put in front of it: both are in one SavedModel.
+        What it costs is measured and noted in the card.
       licence: of the weights, for the model card, such as "CC-BY-4.0".
       config_text: the resolved configuration, kept in the model card.
 
@@ -58,12 +62,18 @@ def export(
             f"seconds: got {seconds:g}, but a SavedModel takes any length: leave it out, or "
             "give format tflite or onnx"
         )
+    if format != "saved_model" and channels is not None:
+        raise SepconError(
+            f"channels: {format} takes no encoder with a separator in front of it, as it lacks "
+            "loops over windows; export a SavedModel, or each of the two networks by itself"
+        )
     if format == "saved_model":
         return write_saved_model(
             run_dir=run_dir,
             model=model,
             step=step,
             hop_seconds=hop_seconds,
+            channels=channels,
             licence=licence,
             config_text=config_text,
         )

@@ -243,7 +243,8 @@ VERBS = {
         "sepcon embed --gin_file=data/builtin_scenes.gin "
         "--gin_bindings='MODEL=\"/tmp/sepcon/encoder/saved_model\"' "
         "--run_dir=/tmp/sepcon/embeddings",
-        "Resumable; for a folder of your own use data/folder.gin.",
+        "Resumable; for a folder of your own use data/folder.gin. embedders/channels.gin puts a "
+        "separator in front of the encoder, also for benchmark and export.",
         opened_by={"model": "sepcon.embeddings.embedders:load_embedder"},
     ),
     "benchmark": Verb(
@@ -282,6 +283,7 @@ CONFIGURABLES = (
     "sepcon.views.augment:SpecAugment",
     "sepcon.embeddings.benchmark:benchmark_embeddings",
     "sepcon.separation.benchmark:benchmark_separation",
+    "sepcon.inference.channel_benchmark.benchmark:benchmark_channels",
     "sepcon.datasets.audioset.parquet:audioset_parquet",
     "sepcon.datasets.audioset.segments:audioset_segments",
     "sepcon.scenes.recipe:SceneRecipe",
@@ -325,6 +327,7 @@ CONFIGURABLES = (
     "sepcon.embeddings.foreign:hear_module",
     "sepcon.embeddings.foreign:python_function",
     "sepcon.embeddings.foreign:saved_model",
+    "sepcon.models.products.channel_embedding:Channels",
     "sepcon.models.separator.network:SeparatorConfig",
     "sepcon.embeddings.shallow:ShallowSettings",
     "sepcon.separation.random_masks:RandomMasks",
@@ -334,6 +337,7 @@ CONFIGURABLES = (
     "sepcon.tasks.log_mel_views:LogMelViews",
     "sepcon.tasks.pretraining:SimilarityAndCoincidence",
     "sepcon.studies.finetuning:FinetuningPlan",
+    "sepcon.studies.inference:InferencePlan",
     "sepcon.studies.pretraining:PretrainingPlan",
     "sepcon.studies.transfer:TransferPlan",
     "sepcon.tasks.supervised:SupervisedObjective",
@@ -370,6 +374,7 @@ GIVEN_BY_CALLERS = {
     "sepcon.models.encoders:log_mel_statistics": ("num_frames", "num_mels", "num_maps"),
     "sepcon.embeddings.benchmark:benchmark_embeddings": ("folder", "on_start"),
     "sepcon.separation.benchmark:benchmark_separation": ("folder", "on_start"),
+    "sepcon.inference.channel_benchmark.benchmark:benchmark_channels": ("folder", "on_start"),
     "sepcon.training.loop:fit": (
         "task",
         "stream",

@@ -77,8 +77,8 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
             "classifier_epochs validation_share validate_every_epochs labels_per_class linear",
         },
         "classify": {"free": "model files top"},
-        "export": {"free": "format", "compared": "model step hop_seconds seconds licence"},
-        "embed": {"noted": "batch_size", "compared": "model clips shard_size patches"},
+        "export": {"free": "format", "compared": "model step hop_seconds seconds channels licence"},
+        "embed": {"noted": "batch_size", "compared": "model clips shard_size patches channels"},
         "benchmark": {"noted": "measure"},
         "study": {
             "free": "plan rows grid only baseline against figures final title workers threads "
@@ -86,6 +86,7 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         },
         # Plans of studies: each run of theirs is compared by itself.
         "FinetuningPlan": {},
+        "InferencePlan": {"free": "encoders seeds states"},
         "TransferPlan": {"free": "seeds starts imported imported_as separator maps"},
         "PretrainingPlan": {
             "free": "seeds rotations separator_seeds states loudness_of baselines on_the_fly",
@@ -94,16 +95,22 @@ SETTINGS: Mapping[str, Mapping[Rule, str]] = MappingProxyType(
         "benchmark_embeddings": {
             "noted": "seeds baselines classifier linear_probe clip_probe num_classifiers "
             "bootstrap_resamples batch_size clip_score clips_per_class reference",
-            "compared": "models train validation test clean_clips shard_size",
+            "compared": "models train validation test clean_clips shard_size channels",
         },
         "benchmark_separation": {
             "noted": "references num_examples batch_size bootstrap_resamples report",
             "compared": "separators scenes steps max_scenes",
         },
+        "benchmark_channels": {
+            "noted": "poolings shares penalties clips_per_class attention batch_size",
+            "compared": "encoders separator states reference train validation test seed max_train "
+            "max_validation max_test hop_seconds shard_size",
+        },
         "ShallowSettings": {
             "noted": "hidden_units dropout learning_rate l2 batch_size max_epochs patience "
             "sampling",
         },
+        "Channels": {"compared": "separator step pooling audible_share window_seconds"},
         "hear_module": {"compared": "module weights"},
         "python_function": {"compared": "name sample_rate_hz output"},
         "saved_model": {"compared": "path sample_rate_hz output signature"},

@@ -136,9 +136,18 @@ def _conclude(plan: Plan, planned: Study, *, title: str, final: bool) -> list[Re
     results = plan.results(planned)
     selection = summarize(plan, planned, results, plan.selection)
     summaries = summarize(plan, planned, results, plan.measure) if final else []
+    tables = plan.tables(planned, results) if final else {}
     origin = provenance(plan, planned, results, final=final)
     root = planned.root
-    write_results(plan, root, results, selection=selection, summaries=summaries, origin=origin)
+    write_results(
+        plan,
+        root,
+        results,
+        selection=selection,
+        summaries=summaries,
+        tables=tables,
+        origin=origin,
+    )
     write_study_report(
         plan,
         planned,
@@ -146,6 +155,7 @@ def _conclude(plan: Plan, planned: Study, *, title: str, final: bool) -> list[Re
         origin=origin,
         selection=selection,
         summaries=summaries,
+        tables=tables,
     )
     measure = plan.measure if final else plan.selection
     columns = comparison.short_columns(measure.column, measure.beside)

@@ -12,6 +12,7 @@ from sepcon.cli.configuration import read_configuration
 from sepcon.cli.launch import launch_of
 from sepcon.errors import SepconError
 from sepcon.runs.launch import Launch
+from sepcon.separation.control_kinds import view_kinds
 from sepcon.studies.plan import Study, checked_row
 from sepcon.studies.pretraining_commands import channels_of, is_supervised
 from sepcon.studies.rows import StudyRow, matching, study_rows
@@ -19,7 +20,9 @@ from sepcon.verbs.registry import VERBS
 
 GIN = Path(cli.gin_folders()[0])
 PAPER = GIN / "papers" / "fonseca2021"
-STUDIES = sorted(path.stem for path in PAPER.glob("*.gin") if path.stem != "common")
+# Rows of that of inference are no pretrainings.
+OTHERS = ("common", "inference")
+STUDIES = sorted(path.stem for path in PAPER.glob("*.gin") if path.stem not in OTHERS)
 BINDINGS = ("ESC50_DIR='x'", "PRETRAINED='x'", "CIFAR10_DIR='x'", "IMPORTED_IMAGES='x'")
 BOUND: dict[tuple[str, ...], tuple[tuple[StudyRow, ...], dict[str, Any], Launch]] = {}
 
@@ -105,6 +108,22 @@ def test_the_study_of_all_rows_has_every_kind_of_channel_and_the_rows_of_the_cla
     missing = in_claims.keys() - in_study.keys()
     assert not missing, f"rows of claims.gin that are missing in study.gin: {missing}"
     assert all(in_study[name].bound == row.bound for name, row in in_claims.items())
+
+
+def test_the_rows_of_inference_are_all_encoders_with_all_views_and_fit_the_study(tmp_path):
+    rows, bound, started = study_of("inference")
+    names = [row.name for row in rows]
+    assert other_names(bound, names) <= set(names)
+    plan = bound["plan"]
+    expected = {f"{a}, {b}" for a in plan.encoders for b in view_kinds(list(plan.states))}
+    assert set(names) == expected
+    study = Study(tmp_path, rows, started, baseline=names[0])
+    plan.check(study)
+    jobs = {job.name: job for job in plan.jobs(study)}
+    assert len(jobs) == 3 + 5 * (3 + 1)
+    needs = jobs["pretrain-mixture_channel_pairs-seed4"].needs
+    assert needs == ("channels-trained separator",)
+    assert len(jobs["benchmark-seed4"].needs) == 1 + 3
 
 
 def test_a_row_of_one_name_is_the_same_in_every_study():

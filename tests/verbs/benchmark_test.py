@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 from encoder_stub import write_run
 from scipy.stats import norm
+from separator_stub import write_separator_run
 from sklearn.metrics import (
     average_precision_score,
     label_ranking_average_precision_score,
@@ -31,6 +32,7 @@ from sepcon.embeddings.embedder import Embedder
 from sepcon.embeddings.shallow import ShallowSettings, train_shallow_classifier
 from sepcon.embeddings.store import EmbeddingStore
 from sepcon.errors import SepconError
+from sepcon.models.products.channel_embedding import Channels
 
 CLASSES = ("low", "high", "never in test")
 SMALL = {
@@ -340,6 +342,48 @@ def test_a_test_part_in_which_one_class_can_be_scored_says_so(splits, tmp_path, 
     assert row["num_classes"] == 1
     said = capsys.readouterr().err
     assert "of 3 classes only low can be scored with the 80 test clips; bind other clips" in said
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_a_separator_in_front_of_a_model_is_a_further_row(splits, run, tmp_path, pooling):
+    separator = write_separator_run(tmp_path / "separator")
+    channels = Channels(separator, pooling=pooling, audible_share=0.8)
+    rows = benchmark(
+        run_dir=tmp_path / "out",
+        models={"stub": run},
+        baselines=(),
+        channels=channels,
+        clips_per_class=(20,),
+        **splits,
+        **SMALL,
+    )
+    assert [row["name"] for row in rows] == ["stub", "stub, with channels"]
+    assert [row["embedding_size"] for row in rows] == [8, 16]
+    assert all(row["mAP"] > 0.5 and "mAP_at_20" in row for row in rows)
+    stores = {
+        store.layout.model: store.load().embedding
+        for store in map(EmbeddingStore, tmp_path.glob("out/embeddings/*/test"))
+    }
+    alone, beside = sorted(stores.values(), key=lambda each: each.shape[1])
+    np.testing.assert_allclose(beside[:, :8], alone, atol=1e-5)
+    assert beside.shape[1] == (16 if pooling == "mean" else 8 + 3 * 9)
+
+
+def test_a_separator_goes_in_front_of_encoders_alone(splits, run, tmp_path):
+    separator = write_separator_run(tmp_path / "separator")
+
+    def start(model, **changes):
+        arguments = {"channels": Channels(separator), "baselines": (), **splits, **SMALL}
+        benchmark(run_dir=tmp_path / "out", models={"it": model}, **(arguments | changes))
+
+    with pytest.raises(SepconError, match="'it, with channels': a separator is put in front"):
+        start(Embedder("halves", halves))
+    with pytest.raises(SepconError, match="holds no separator"):
+        start(run, channels=Channels(tmp_path / "nowhere"))
+    short = Channels(separator, pooling="attention", window_seconds=0.5)
+    with pytest.raises(SepconError, match=r"in one window of 0.5 s, but train has 0.55 s"):
+        start(run, channels=short)
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_requests_are_named(splits, run, tmp_path):

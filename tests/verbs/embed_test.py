@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from encoder_stub import LOG_MEL, PATCH_SECONDS, noise, write_run
+from separator_stub import write_separator_run
 
 import sepcon.embeddings.write
 from sepcon.data.clips import ClipDataset
@@ -20,6 +21,7 @@ from sepcon.embeddings.store import EmbeddingStore, EmbeddingWriter, StoreLayout
 from sepcon.embeddings.write import batches_of_equal_length, write_embeddings
 from sepcon.errors import SepconError
 from sepcon.models.encoder_files import load_encoder
+from sepcon.models.products.channel_embedding import Channels
 from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.verbs.embed import embed
 from sepcon.verbs.export import export
@@ -267,6 +269,39 @@ def test_saved_model_run_and_export_folder_agree(tmp_path):
         np.testing.assert_allclose(embedder(waveform), live["embedding"], atol=1e-5)
         assert embedder.sample_rate_hz == 16000
     assert len({embedder.fingerprint for embedder in embedders}) == 1
+
+
+def test_embeddings_with_channels_are_those_of_the_model_and_others_are_refused(tmp_path):
+    write_run(tmp_path / "encoder")
+    separator = write_separator_run(tmp_path / "separator")
+    clips, elements = dataset([9000, 500, 12000])
+    channels = Channels(separator, audible_share=0.8)
+    arguments = {"run_dir": tmp_path / "out", "model": tmp_path / "encoder", "clips": clips}
+    store = embed(**arguments, channels=channels)
+    assert store.dim == 24
+    embedder = load_embedder(tmp_path / "encoder", channels)
+    for clip, row in zip(elements, store.load().embedding, strict=True):
+        waveform = clip["audio"][np.newaxis].astype(np.float32) / 32768
+        np.testing.assert_allclose(row, embedder(waveform)[0], atol=1e-5)
+    with pytest.raises(SepconError, match="attention is learned with labels"):
+        embed(
+            run_dir=tmp_path / "learned",
+            model=tmp_path / "encoder",
+            clips=clips,
+            channels=Channels(separator, pooling="attention"),
+        )
+    # An unfinished store of one model is not gone on with by another.
+    (tmp_path / "out" / "run.json").unlink()
+    with pytest.raises(SepconError, match="embeddings of something else"):
+        embed(**arguments, channels=Channels(separator, audible_share=0.7))
+    with pytest.raises(SepconError, match="encoders of sepcon alone"):
+        load_embedder(Embedder("moments", moments), channels)
+    long = load_embedder(
+        tmp_path / "encoder", Channels(separator, pooling="attention", window_seconds=0.6)
+    )
+    assert long.patches(noise(1, 20000)).shape == (1, 4, 8 + 3 * 9)
+    with pytest.raises(SepconError, match=r"in one window of 0.6 s, but a recording has 1.25 s"):
+        long(noise(1, 20000))
 
 
 def test_a_model_of_somebody_else(tmp_path):

@@ -35,7 +35,9 @@ class PatchEmbedder:
       sample_rate_hz: of the waveforms.
       patch_seconds: length of what the encoder sees.
       patch_samples: the same in samples.
-      exact_hop_seconds: time between the starts of patches after rounding to frames.
+      frame_hop: samples from one frame to the next.
+      hop_samples: samples from the start of one patch to that of the next, rounded to frames.
+      exact_hop_seconds: the same in seconds.
       embedding_size: numbers in an embedding.
 
     Raises:
@@ -54,7 +56,7 @@ class PatchEmbedder:
             raise ValueError(f"hop_seconds must be positive, got {hop_seconds}.")
         rate = log_mel.sample_rate_hz
         self._window = log_mel.window_samples
-        self._frame_hop = log_mel.hop_samples
+        self.frame_hop = log_mel.hop_samples
         self.patch_samples = round(patch_seconds * rate)
         if self.patch_samples < self._window:
             raise ValueError(
@@ -64,10 +66,11 @@ class PatchEmbedder:
         self._patch_frames = log_mel.num_frames(self.patch_samples)
         _check_input_shape(encoder, self._patch_frames, log_mel.num_mels)
         hop = patch_seconds / 2 if hop_seconds is None else hop_seconds
-        self._hop_frames = max(1, round(hop * rate / self._frame_hop))
+        self._hop_frames = max(1, round(hop * rate / self.frame_hop))
         self.embedding_size = int(encoder.output_shape[-1])
         self.sample_rate_hz, self.patch_seconds = rate, float(patch_seconds)
-        self.exact_hop_seconds = self._hop_frames * self._frame_hop / rate
+        self.hop_samples = self._hop_frames * self.frame_hop
+        self.exact_hop_seconds = self.hop_samples / rate
         self._encoder, self._log_mel = encoder, log_mel
 
     @functools.cached_property
@@ -92,14 +95,7 @@ class PatchEmbedder:
           As `EmbeddingModel.__call__`.
         """
         batch, samples = tf.unstack(tf.shape(waveform))
-        frame_hop, patch_frames = self._frame_hop, self._patch_frames
-        starts, num_frames = patch_starts(
-            samples,
-            patch_samples=self.patch_samples,
-            frame_hop=frame_hop,
-            hop_frames=self._hop_frames,
-            patch_frames=patch_frames,
-        )
+        starts, num_frames = self.starts(samples)
         num_patches = tf.shape(starts)[0]
         per_chunk = tf.maximum(1, _PATCHES_PER_CHUNK // tf.maximum(batch, 1))
         if self._log_mel.of_patches:
@@ -122,21 +118,26 @@ class PatchEmbedder:
         return {
             "embedding": tf.reduce_mean(patch_embedding, axis=1),
             "patch_embedding": patch_embedding,
-            "patch_time_seconds": tf.cast(starts * frame_hop, tf.float32) / self.sample_rate_hz,
+            "patch_time_seconds": tf.cast(starts * self.frame_hop, tf.float32)
+            / self.sample_rate_hz,
             "log_mel": log_mel,
         }
+
+    def starts(self, samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns at which frames the patches of so many samples start: see `patch_starts`."""
+        return patch_starts(
+            samples,
+            patch_samples=self.patch_samples,
+            frame_hop=self.frame_hop,
+            hop_frames=self._hop_frames,
+            patch_frames=self._patch_frames,
+        )
 
     def of_length(self, num_samples: int) -> Callable[[tf.Tensor], Outputs]:
         """Returns what embeds waveforms of one length: see `EmbeddingModel.of_length`."""
         log_mel = by_matrix_products(self._log_mel)
-        frames, _ = patch_starts(
-            tf.constant(num_samples),
-            patch_samples=self.patch_samples,
-            frame_hop=self._frame_hop,
-            hop_frames=self._hop_frames,
-            patch_frames=self._patch_frames,
-        )
-        starts = [int(frame) * self._frame_hop for frame in frames]
+        frames, _ = self.starts(tf.constant(num_samples))
+        starts = [int(frame) * self.frame_hop for frame in frames]
         padding = max(0, starts[-1] + self.patch_samples - num_samples)
 
         def embed(waveform: tf.Tensor) -> Outputs:
@@ -167,11 +168,11 @@ class PatchEmbedder:
         self, waveform: tf.Tensor, samples: tf.Tensor, starts: tf.Tensor
     ) -> _CutPatches:
         """The same of a front-end that is computed of each patch by itself."""
-        wanted = starts[-1] * self._frame_hop + self.patch_samples
+        wanted = starts[-1] * self.frame_hop + self.patch_samples
         padded = tf.pad(waveform, [[0, 0], [0, tf.maximum(wanted - samples, 0)]])
 
         def cut(chunk: tf.Tensor) -> tf.Tensor:
-            first = (tf.gather(starts, chunk) * self._frame_hop)[:, tf.newaxis]
+            first = (tf.gather(starts, chunk) * self.frame_hop)[:, tf.newaxis]
             patches = tf.gather(padded, first + tf.range(self.patch_samples), axis=1)
             return self._log_mel(tf.reshape(patches, [-1, self.patch_samples]))
 
@@ -197,7 +198,7 @@ class PatchEmbedder:
         """Log-mel [batch, num_frames, mels] of the zero-padded waveform, a chunk at a time."""
         front_end = self._log_mel
         assert not isinstance(front_end, ResizedLogMelMaps)  # see `_waveform_patches`
-        window, hop, mels = self._window, self._frame_hop, self._log_mel.num_mels
+        window, hop, mels = self._window, self.frame_hop, self._log_mel.num_mels
         per_chunk = tf.maximum(1, _FRAMES_PER_CHUNK // tf.maximum(batch, 1))
         # The last chunk is as long as the others; what it has too much is cut off afterwards.
         padded = (num_frames + _num_chunks(num_frames, per_chunk)) * hop + window

@@ -1,0 +1,1 @@
+"""What is learned of the embeddings of a separator's channels."""

@@ -1,0 +1,1 @@
+"""What channels add where an encoder is used: measured on scenes, beside controls of equal cost."""
