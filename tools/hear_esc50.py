@@ -4,8 +4,8 @@
 
 writes the task from a folder of ESC-50 as hear-preprocess writes it (5 s, mono, at the rate of the
 model), has `heareval.embeddings.runner` embed it by `sepcon.inference.hear`, and
-`heareval.predictions.runner` train and test its classifiers on them. Prints their scores. A task or
-a step that is done is not done again. tools/README.md says how heareval is installed.
+`heareval.predictions.runner` train and test its classifiers on them. Prints their scores. What is
+done is not done again. tools/README.md says how heareval is installed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ import soundfile
 from sepcon.audio.decode import decode_file
 from sepcon.datasets.esc50 import layout
 from sepcon.errors import SepconError
-from sepcon.runs.whole_file import whole_folder
+from sepcon.models import packaged
+from sepcon.models.fingerprint import hash_files
+from sepcon.runs.json_file import read_json
+from sepcon.runs.whole_file import whole_file, whole_folder
 
 MODULE = "sepcon.inference.hear"
 # As the folder of a task is called: name, version, mode.
@@ -91,7 +94,9 @@ def run_task(options: argparse.Namespace) -> dict[str, float]:
     if importlib.util.find_spec("heareval") is None:
         raise SepconError("heareval is not installed; tools/README.md says how (HEAR)")
     into = options.into.expanduser().resolve()
-    write_task(options.esc50, into / "tasks" / TASK, sample_rate_hz=_sample_rate(options.model))
+    root = layout.require_root(options.esc50)
+    _take_folder(into, root, options)
+    write_task(root, into / "tasks" / TASK, sample_rate_hz=_sample_rate(options.model))
     words = [MODULE, "--tasks-dir=tasks", f"--task={TASK}"]
     if options.model is not None:
         words.append(f"--model={options.model.expanduser().resolve()}")
@@ -99,6 +104,29 @@ def run_task(options: argparse.Namespace) -> dict[str, float]:
     _run_heareval(into, "embeddings", words)
     _run_heareval(into, "predictions", [str(embedded), f"--grid={options.grid}"])
     return json.loads((embedded / SCORES_FILE).read_text())["aggregated_scores"]
+
+
+def _take_folder(into: Path, root: Path, options: argparse.Namespace) -> None:
+    """Notes what a folder is of: heareval itself takes what it finds there for the model's."""
+    weights = packaged.folder_of(options.model or packaged.default_weights("encoder"))
+    if not weights.is_dir():
+        raise SepconError(f"{weights}: no such folder; expected a run or an export of an encoder")
+    wanted = {
+        "model": hash_files(weights),
+        "esc50": layout.fingerprint(root),
+        "grid": options.grid,
+    }
+    note = into / "of.json"
+    if note.exists():
+        of = read_json(note, cure="give another folder as --into")
+        for name in (name for name in wanted if of.get(name) != wanted[name]):
+            raise SepconError(f"{into}: is of another {name}; give another folder as --into")
+        return
+    into.mkdir(parents=True, exist_ok=True)
+    if any(into.iterdir()):
+        raise SepconError(f"{into}: is not empty; give another folder as --into")
+    with whole_file(note) as scratch:
+        _write_json(scratch, wanted)
 
 
 def _sample_rate(model: Path | None) -> int:
@@ -114,24 +142,23 @@ def _run_heareval(into: Path, step: str, words: Sequence[str]) -> None:
         raise SepconError(f"heareval.{step}.runner ended with code {code}; it says why above")
 
 
-def write_task(esc50: Path, folder: Path, *, sample_rate_hz: int) -> None:
+def write_task(root: Path, folder: Path, *, sample_rate_hz: int) -> None:
     """Writes ESC-50 as a task of HEAR, unless it is there.
 
     Args:
-      esc50: a folder of ESC-50 in the official layout. Folds of which no file is there are left
-        out, and that is said: HEAR has all five.
+      root: of ESC-50, see `layout.require_root`. Folds of which no file is there are left out, and
+        that is said: HEAR has all five.
       folder: of the task.
       sample_rate_hz: of the model.
     """
     if folder.exists():
         return
-    rows = layout.read_rows(layout.require_root(esc50))
+    rows = layout.read_rows(root)
     folds: dict[str, list[layout.Row]] = {}
     for row in sorted(rows, key=lambda row: (row.fold, row.filename)):
         folds.setdefault(f"fold{row.fold - 1:02d}", []).append(row)
     if len(folds) != 5:
-        print(f"sepcon: {esc50} has {len(folds)} folds, HEAR's task has 5", file=sys.stderr)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+        print(f"sepcon: {root} has {len(folds)} folds, HEAR's task has 5", file=sys.stderr)
     with whole_folder(folder) as scratch:
         for fold, clips in folds.items():
             _write_fold(scratch, fold, clips, sample_rate_hz)
