@@ -23,8 +23,9 @@ _find_python() {
 }
 
 _stamp="$_folder/sepcon-installed"
-# Of all locks, as one may include another.
-_wanted="$_lock $(cat tools/requirements*.lock setup.py | cksum)"
+# With what the lock includes.
+_included=$(sed -n "s|^-r |${_lock%/*}/|p" "$_lock")
+_wanted="$(cat "$_lock" $_included setup.py | cksum)"
 if [ "$(cat "$_stamp" 2>/dev/null)" != "$_wanted" ]; then
   _base=$(_find_python) || exit 1
   echo "sepcon: installing $_lock into $_folder ($("$_base" --version)); once, a few minutes"
