@@ -29,8 +29,8 @@ _wanted="$(cat "$_lock" $_included setup.py | cksum)"
 if [ "$(cat "$_stamp" 2>/dev/null)" != "$_wanted" ]; then
   _base=$(_find_python) || exit 1
   echo "sepcon: installing $_lock into $_folder ($("$_base" --version)); once, a few minutes"
-  # Empty, so that nothing is in it that an earlier lock had and this one has not.
-  "$_base" -m venv --clear "$_folder" || exit 1
+  # One of its own making is emptied: nothing stays that an earlier lock had and this one has not.
+  "$_base" -m venv $([ ! -e "$_stamp" ] || echo --clear) "$_folder" || exit 1
   # A registry that times out once is tried again: installation is the only step that needs one.
   for _attempt in 1 2 3; do
     # One environment after the other, as what describes sepcon to pip lies in the checkout.
