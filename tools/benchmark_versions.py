@@ -56,7 +56,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    rows, versions = [], []
+    rows: list[dict[str, Any]] = []
+    versions: list[str] = []
     for network in options.networks:
         row, versions = _row(options, network)
         rows.append(row)

@@ -37,6 +37,7 @@ MODULE = "sepcon.inference.hear"
 TASK = "esc50-v2.0.0-full"
 SCORES_FILE = "test.predicted-scores.json"
 _SECONDS = 5
+_SCORES = ["top1_acc", "mAP", "d_prime", "aucroc"]
 # What the evaluation kit reads of a task's description.
 _METADATA = {
     "task_name": "esc50",
@@ -45,7 +46,7 @@ _METADATA = {
     "prediction_type": "multiclass",
     "sample_duration": _SECONDS,
     "split_mode": "presplit_kfold",
-    "evaluation": ["top1_acc", "mAP", "d_prime", "aucroc"],
+    "evaluation": _SCORES,
     "mode": "full",
 }
 # Its own checkpoints, which it reads back, hold classes of PyTorch.
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SepconError as error:
         print(f"sepcon: error: {error}", file=sys.stderr)
         return 1
-    for name in _METADATA["evaluation"]:
+    for name in _SCORES:
         mean, deviation = (scores[f"test_{name}_{kind}"] for kind in ("mean", "std"))
         print(f"{name}: {mean:.4f} (standard deviation of folds {deviation:.4f})")
     return 0
