@@ -87,6 +87,10 @@ def _early_log_as_wanted() -> Iterator[None]:
     lines = rf"^(WARNING: All log messages before absl::|[{severities}]0000 00:00:)"
     try:
         real = os.dup(2)
+    except OSError:  # There is no standard error.
+        yield
+        return
+    try:
         reader = subprocess.Popen(
             ["grep", "-aEv", "--line-buffered", lines],
             stdin=subprocess.PIPE,
@@ -94,7 +98,8 @@ def _early_log_as_wanted() -> Iterator[None]:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for this process.
         )
-    except OSError:  # There is no standard error, or no grep.
+    except OSError:  # There is no grep.
+        os.close(real)
         yield
         return
     pipe = cast(IO[bytes], reader.stdin)
