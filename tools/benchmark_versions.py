@@ -111,6 +111,7 @@ def _loading(options: argparse.Namespace) -> dict[str, Any]:
 
 def _processor_seconds(python: str) -> float:
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"} | os.environ
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     ended = subprocess.run(
         [python, "-c", _LOAD],
