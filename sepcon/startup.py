@@ -8,11 +8,12 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import os
+import subprocess
 import sys
 import threading
 import types
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, cast
 
 # Keras loads them where they are installed, for wrappers and plots that nothing here uses.
 _NOT_FOR_KERAS = ("matplotlib", "pandas", "sklearn")
@@ -30,6 +31,10 @@ _LATER = frozenset(
         "tensorflow._api.v2.quantization",
     }
 )
+# By TF_CPP_MIN_LOG_LEVEL: severities of the log that are not wanted.
+_UNWANTED = {"1": "I", "2": "IW", "3": "IWE"}
+# Longer than it takes to pass on what was logged last.
+_FILTER_SECONDS = 5.0
 _LOADER = "_sepcon_loader"
 _ONE_AT_A_TIME = threading.RLock()
 
@@ -55,7 +60,8 @@ def load_tensorflow() -> None:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        importlib.import_module("tensorflow")
+        with _early_log_as_wanted():
+            importlib.import_module("tensorflow")
         importlib.import_module("keras")
         _give_to_tensorboard(sys.modules["tensorflow"])
         gc.freeze()
@@ -65,6 +71,48 @@ def load_tensorflow() -> None:
             del sys.modules[name]
         if collecting:
             gc.enable()
+
+
+@contextlib.contextmanager
+def _early_log_as_wanted() -> Iterator[None]:
+    """Has TF_CPP_MIN_LOG_LEVEL heeded by what TensorFlow logs before it has read it.
+
+    TensorFlow 2.21 writes that to file descriptor 2, whatever the variable says. So a process of
+    its own reads along, which passes on all other lines also if loading ends this one.
+    """
+    severities = _UNWANTED.get(os.environ.get("TF_CPP_MIN_LOG_LEVEL", ""))
+    if severities is None:
+        yield
+        return
+    lines = rf"^(WARNING: All log messages before absl::|[{severities}]0000 00:00:)"
+    try:
+        real = os.dup(2)
+    except OSError:  # There is no standard error.
+        yield
+        return
+    try:
+        reader = subprocess.Popen(
+            ["grep", "-aEv", "--line-buffered", lines],
+            stdin=subprocess.PIPE,
+            stdout=real,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for this process.
+        )
+    except OSError:  # There is no grep.
+        os.close(real)
+        yield
+        return
+    pipe = cast(IO[bytes], reader.stdin)
+    os.dup2(pipe.fileno(), 2)
+    pipe.close()
+    try:
+        yield
+    finally:
+        os.dup2(real, 2)
+        os.close(real)
+        # What was started meanwhile may hold the other end: not waited for then.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            reader.wait(_FILTER_SECONDS)
 
 
 def _give_to_tensorboard(tensorflow: types.ModuleType) -> None:

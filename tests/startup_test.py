@@ -2,6 +2,8 @@
 
 import gc
 import importlib
+import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -32,10 +34,55 @@ print(keras.applications.ResNet50.__name__, "numeric_column" in dir(tf.feature_c
 
 def test_a_command_does_not_load_what_keras_would_bring_along(tmp_path):
     output = subprocess.run(
-        [sys.executable, "-c", COMMAND], capture_output=True, text=True, cwd=tmp_path, check=True
+        [sys.executable, "-c", COMMAND],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     expected = ["1 True True []", "[]", "placeholder TFLiteConverterV2", "ResNet50 True"]
     assert output.stdout.splitlines() == expected, output.stderr
+    assert [line.split(":")[0] for line in output.stderr.splitlines()] == ["sepcon"]
+
+
+LOG = b"""I0000 00:00:1795859.1 port.cc:153] oneDNN custom operations are on.
+WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
+W0000 00:00:1795859.2 a.cc:1] a warning
+E0000 00:00:1795859.3 a.cc:2] an error
+a line of somebody else's
+F0000 00:00:1795859.4 cpu_feature_guard.cc:80] this processor lacks AVX
+"""
+
+
+@pytest.mark.parametrize("level, passed", [("", 6), ("0", 6), ("1", 4), ("2", 3), ("3", 2)])
+def test_the_log_of_loading_is_as_wanted_also_where_loading_ends_the_process(level, passed):
+    program = f"""
+import os
+from sepcon import startup
+with startup._early_log_as_wanted():
+    os.write(2, {LOG!r})
+    os.abort()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": level},
+        check=False,
+    )
+    assert ended.returncode == -signal.SIGABRT
+    lines = LOG.splitlines(keepends=True)
+    kept = {6: lines, 4: lines[2:], 3: lines[3:], 2: lines[4:]}
+    assert ended.stderr == b"".join(kept[passed])
+
+
+def test_standard_error_is_as_before_when_tensorflow_is_loaded(capfd, monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+    with startup._early_log_as_wanted():
+        os.write(2, LOG)
+    os.write(2, b"I0000 00:00:1 after\n")
+    told = capfd.readouterr().err.encode()
+    assert told == b"".join(LOG.splitlines(keepends=True)[3:]) + b"I0000 00:00:1 after\n"
 
 
 def test_a_failed_import_leaves_everything_as_it_was(monkeypatch):

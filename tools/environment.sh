@@ -23,15 +23,19 @@ _find_python() {
 }
 
 _stamp="$_folder/sepcon-installed"
-_wanted="$(cksum <"$_lock") $(cksum <setup.py)"
+# With what the lock includes.
+_included=$(sed -n "s|^-r |${_lock%/*}/|p" "$_lock")
+_wanted="$(cat "$_lock" $_included setup.py | cksum)"
 if [ "$(cat "$_stamp" 2>/dev/null)" != "$_wanted" ]; then
   _base=$(_find_python) || exit 1
   echo "sepcon: installing $_lock into $_folder ($("$_base" --version)); once, a few minutes"
-  "$_base" -m venv "$_folder" || exit 1
+  # One of its own making is emptied: nothing stays that an earlier lock had and this one has not.
+  "$_base" -m venv $([ ! -e "$_stamp" ] || echo --clear) "$_folder" || exit 1
   # A registry that times out once is tried again: installation is the only step that needs one.
   for _attempt in 1 2 3; do
+    # One environment after the other, as what describes sepcon to pip lies in the checkout.
     "$_folder/bin/python" -m pip install --quiet --disable-pip-version-check -r "$_lock" &&
-      "$_folder/bin/python" -m pip install --quiet --disable-pip-version-check \
+      flock setup.py "$_folder/bin/python" -m pip install --quiet --disable-pip-version-check \
         --no-deps --no-build-isolation -e . && break
     if [ "$_attempt" = 3 ]; then
       echo "sepcon: error: installation failed three times; the messages above say why." >&2

@@ -40,11 +40,11 @@ DECISIVE = (
 GROUPS = {
     "": ("",),
     "free": ("report", "parquet", "images", "video", "lite0"),
-    "tfio": ("tfio",),
     "onnx": ("onnx",),
-    "beam": ("beam",),
+    "beam": ("beam", "tfds-cli"),
+    "tfio": ("tfio", "test"),
     "tpu": ("tpu",),
-    "dev": ("dev", "tfds-cli"),
+    "dev": ("dev",),
 }
 
 

@@ -103,9 +103,9 @@ def _check_disjoint(embedded: Mapping[str, EmbeddingSource]) -> None:
     for clips in shards_ahead(embedded["train"]):
         for role, ids in others.items():
             shared[role] += np.intersect1d(clips.ids, ids).tolist()
-    for role, ids in shared.items():
-        if ids:
+    for role, common in shared.items():
+        if common:
             raise SepconError(
-                f"{len(ids)} clips are in both train and {role} ({ids[0]!r}, ...): "
+                f"{len(common)} clips are in both train and {role} ({common[0]!r}, ...): "
                 "the result would be worthless; use disjoint splits"
             )

@@ -35,7 +35,7 @@ def write_compact(model: Any, folder: str | os.PathLike) -> Path:
       ValueError: a weight is too large for float16.
       WriteError: it cannot be written.
     """
-    arrays = {
+    arrays: dict[str, Any] = {
         _name(number, variable): _halved(variable.numpy(), variable.name)
         for number, variable in enumerate(model.variables)
     }

@@ -201,7 +201,9 @@ def coloured_noise(rng: Rng, num_samples: int, gain_db: Array, knots_hz: Array) 
     return fft.irfft(_noise_spectrum(rng, num_samples, gain_db, knots_hz), num_samples)
 
 
-def _noise_spectrum(rng: Rng, num_samples: int, gain_db: Array, knots_hz: Array) -> Array:
+def _noise_spectrum(
+    rng: Rng, num_samples: int, gain_db: Array, knots_hz: Array
+) -> NDArray[np.complexfloating]:
     gain = _bin_gains(num_samples, gain_db, knots_hz)
     parts = rng.standard_normal((len(gain), 2), np.float32)
     return parts.view(np.complex64)[:, 0] * gain

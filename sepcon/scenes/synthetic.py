@@ -171,7 +171,7 @@ def _modulated_noise(regular: bool) -> Maker:
         seconds, rate_hz = times(num_samples), log_uniform(rng, 1.5, 8.0)
         if regular:
             turns = rate_hz * seconds + 0.02 * drift(rng, seconds, rate_hz) + rng.uniform()
-            course = 1.4 * np.sin(2 * np.pi * turns)
+            course: Array = 1.4 * np.sin(2 * np.pi * turns)
         else:
             course = drift(rng, seconds, 2.0 * rate_hz)
         depth = rng.uniform(0.5, 1.3)

@@ -4,6 +4,7 @@ import io
 import itertools
 import struct
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from sepcon.audio.decode_in_graph import is_plain_wav, tensorflow_io_works
 from sepcon.errors import raised_in_graph
 
 needs_tensorflow_io = pytest.mark.skipif(
-    not tensorflow_io_works(), reason="tensorflow-io does not load with this TensorFlow"
+    not tensorflow_io_works(),
+    reason="needs TensorFlow 2.17 and tensorflow-io: tools/check.sh runs it in .venv-tfio",
 )
 
 
@@ -52,6 +54,12 @@ def with_another_number(wav: bytes, generator: np.random.Generator) -> bytes:
     other = [number + 1, number - 1, number + 44, 0, 2**31 - 1, 2**32 - 1, 0x7FFFF000]
     struct.pack_into(format, changed, place, other[int(generator.integers(7))] % 2 ** (8 * width))
     return bytes(changed)
+
+
+@pytest.mark.skipif(find_spec("tensorflow_io") is None, reason="tensorflow-io is not installed")
+def test_tensorflow_io_works_where_it_is_installed() -> None:
+    """Else the tests of it would be skipped in the environment that is made for them."""
+    assert tensorflow_io_works()
 
 
 @needs_tensorflow_io

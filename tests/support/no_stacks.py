@@ -11,4 +11,7 @@ def take_no_stacks() -> None:
     from tensorflow.python.util import tf_stack
 
     stack = tf_stack.extract_stack()
+    # Has its frames worked out and kept. XLA of TensorFlow 2.21 asks for them from where this is
+    # not safe: what is compiled with a stack that nobody has asked before ends the process.
+    len(stack)
     tf_stack.extract_stack = lambda stacklevel=1: stack

@@ -186,7 +186,11 @@ class Server:
             if process == 0:
                 for number, file in enumerate(files):
                     os.dup2(file, number)
-                os.closerange(3, 4096)  # What the server has open.
+                # Else the objects would close them when they are collected: by then the numbers
+                # are those of other files.
+                for item in (self._selector, self._listener, launcher, *self._launchers.values()):
+                    item.close()
+                os.closerange(3, 4096)  # What else the server has open.
                 return request
         for file in files:
             os.close(file)
