@@ -149,7 +149,7 @@ def find_segments(
     active = (probabilities >= rule.threshold) & audible[:, np.newaxis]  # [patches, classes]
     least = min(rule.min_seconds, bounds[-1]) - _ROUNDING_SECONDS
     segments = []
-    for number in np.flatnonzero(active.any(axis=0)):
+    for number in np.flatnonzero(active.any(axis=0)).tolist():
         for first, end in _runs(active[:, number], bounds, rule.max_gap_seconds):
             if bounds[end] - bounds[first] < least:
                 continue
