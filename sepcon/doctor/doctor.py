@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import tensorflow as tf
@@ -61,10 +62,15 @@ def doctor(
         if device.device_type != "CPU"
     ]
     checks = _told(machine_checks(), json_lines)
-    for name, make in chosen.items():
-        checks += _told(step_checks(name, make, accelerators), json_lines)
-    if not quick:
-        checks += _told(speed_checks(accelerators), json_lines)
+    if any(check.name.startswith("XLA on") and check.verdict == "FAIL" for check in checks):
+        # Whatever compiles would end this process too.
+        untried = Check("steps and speed", "FAIL", "not tried, as XLA fails", "see above")
+        checks += _told([untried], json_lines)
+    else:
+        for name, make in chosen.items():
+            checks += _told(step_checks(name, make, accelerators), json_lines)
+        if not quick:
+            checks += _told(speed_checks(accelerators), json_lines)
     _write(Path(run_dir), checks)
     failed = [check for check in checks if check.verdict == "FAIL"]
     if failed:
@@ -72,10 +78,12 @@ def doctor(
     return checks
 
 
-def _told(checks: list[Check], json_lines: bool) -> list[Check]:
+def _told(checks: Iterable[Check], json_lines: bool) -> list[Check]:
+    told = []
     for check in checks:
         print(json.dumps(dataclasses.asdict(check)) if json_lines else check, flush=True)
-    return checks
+        told.append(check)
+    return told
 
 
 def _write(run_dir: Path, checks: list[Check]) -> None:

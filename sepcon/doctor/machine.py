@@ -8,7 +8,9 @@ import os
 import platform
 import re
 import site
-from collections.abc import Callable, Iterable, Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +18,34 @@ import keras
 import tensorflow as tf
 
 from sepcon.doctor.check import Check
-from sepcon.errors import one_line
+from sepcon.errors import SepconError, one_line
 from sepcon.runs.jobs import visible_gpus
 
 _LIBDEVICE = Path("nvvm") / "libdevice" / "libdevice.10.bc"
 # In the order in which they are needed.
 _LIBRARIES = ("libcuda.so.1", "libcudart.so.12", "libcublas.so.12", "libcufft.so.11")
+_COMPILING = """
+import sys
+import tensorflow as tf
+with tf.device(sys.argv[1]):
+    function = tf.function(lambda x: tf.exp(x) * 2.0, jit_compile=True, autograph=False)
+    print(float(tf.reduce_sum(function(tf.zeros([4])))))
+"""
 
 
-def machine_checks() -> list[Check]:
-    """All of this module."""
+def machine_checks() -> Iterator[Check]:
+    """Yields all of this module, each when it is made: a machine that hangs has told the others."""
     build = dict(tf.sysconfig.get_build_info())
     seen = tf.config.get_visible_devices("GPU")
-    checks = [_versions(build), _processor()]
-    checks += [_device(device) for device in seen]
-    checks.append(gpu_check(len(seen), build, os.environ))
+    yield _versions(build)
+    yield _processor()
+    yield from (_device(device) for device in seen)
+    yield gpu_check(len(seen), build, os.environ)
     if seen:
-        checks.append(libdevice_check(os.environ, libdevice_folders()))
-    checks += [compile_check(device.name) for device in tf.config.list_logical_devices()]
-    return [*checks, _precision(bool(seen)), _cluster(os.environ.get("TF_CONFIG"))]
+        yield libdevice_check(os.environ, libdevice_folders())
+    yield from (compile_check(device.name) for device in tf.config.list_logical_devices())
+    yield _precision(bool(seen))
+    yield _cluster(os.environ.get("TF_CONFIG"))
 
 
 def gpu_check(
@@ -109,18 +120,25 @@ def libdevice_check(environment: Mapping[str, str], folders: Iterable[Path]) -> 
 
 
 def compile_check(device: str) -> Check:
-    """Compiles a piece of a graph for a device and runs it."""
+    """Compiles a piece of a graph for a device and runs it, in a process of its own.
+
+    XLA ends the process where it cannot go on, as with flags that it does not know.
+    """
     name = f"XLA on {device.rsplit('/', maxsplit=1)[-1].removeprefix('device:')}"
-    try:
-        with tf.device(device):
-            function = tf.function(lambda x: tf.exp(x) * 2.0, jit_compile=True, autograph=False)
-            value = float(tf.reduce_sum(function(tf.zeros([4]))))
-    except tf.errors.OpError as error:
+    ended = subprocess.run(
+        [sys.executable, "-c", _COMPILING, device], capture_output=True, text=True, check=False
+    )
+    if ended.returncode:
+        told = ended.stderr.strip().splitlines()[-1:] or [f"ended with {ended.returncode}"]
         flag = "export XLA_FLAGS=--xla_gpu_cuda_data_dir=FOLDER, which holds nvvm/libdevice"
-        cure = flag if "libdevice" in str(error) else "see the message of XLA"
-        return Check(name, "FAIL", one_line(error), cure)
-    if value != 8.0:
-        return Check(name, "FAIL", f"gives {value}, expected 8", "report this machine")
+        cure = flag if "libdevice" in ended.stderr else "see the message of XLA"
+        if "XLA_FLAGS" in told[0]:
+            cure = "unset XLA_FLAGS, or leave out what it names"
+        words = re.sub(r"^[IWEF]\d{4} .*?\] ", "", told[0])  # of a log: time and place
+        return Check(name, "FAIL", one_line(SepconError(words)), cure)
+    if ended.stdout.split() != ["8.0"]:
+        text = f"gives {ended.stdout.strip()!r}, expected 8.0"
+        return Check(name, "FAIL", text, "report this machine")
     return Check(name, "OK", "compiles and runs")
 
 

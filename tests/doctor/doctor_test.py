@@ -60,6 +60,20 @@ def test_libdevice_is_named_with_its_cure(tmp_path):
     assert libdevice_check(wrong, [there]).cure.endswith(f"cuda_data_dir={there}")
 
 
+def test_a_flag_that_ends_the_process_is_a_line(tmp_path, monkeypatch, capsys):
+    """And no step is taken then, which would end the doctor."""
+    monkeypatch.setenv("XLA_FLAGS", "--xla_nonsense=1")
+    assert main(["doctor", "--json", f"--run_dir={tmp_path}"]) == 1
+    told = capsys.readouterr()
+    lines = {line["name"]: line for line in map(json.loads, told.out.splitlines())}
+    failed = [name for name, line in lines.items() if line["verdict"] == "FAIL"]
+    assert failed == ["XLA on CPU:0", "steps and speed"]
+    assert lines["XLA on CPU:0"]["text"] == "Unknown flag in XLA_FLAGS: --xla_nonsense=1"
+    assert lines["XLA on CPU:0"]["cure"].startswith("unset XLA_FLAGS")
+    assert f"2 of {len(lines)} checks failed" in told.err
+    assert len(json.loads((tmp_path / REPORT_FILE).read_text())["checks"]) == len(lines)
+
+
 def test_a_task_is_looked_at_by_the_command(tmp_path, capsys):
     words = ["doctor", "--quick", "--json", "--tasks=separation, learned", f"--run_dir={tmp_path}"]
     assert main(words) == 0
