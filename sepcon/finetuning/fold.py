@@ -26,7 +26,8 @@ from sepcon.models.classifier import Classifier, describe, save_classifier_confi
 from sepcon.models.encoder_files import load_encoder
 from sepcon.models.encoders import with_frames
 from sepcon.models.products.classification import ClassificationModel
-from sepcon.models.products.embedding import EmbeddingModel, PatchEmbedder
+from sepcon.models.products.embedding import EmbeddingModel
+from sepcon.models.products.patch_embedder import PatchEmbedder
 from sepcon.runs import run_folder
 from sepcon.tasks.log_mel_views import LogMelViews
 from sepcon.tasks.supervised import SupervisedObjective, SupervisedTask

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from sepcon.audio.maps.log_mel_maps import FrontEnd, ResizedLogMelMaps, read_front_end
 from sepcon.errors import SepconError
-from sepcon.models.products.embedding import patch_starts
+from sepcon.models.products.patch_embedder import patch_starts
 
 
 def waveform_model(

@@ -17,7 +17,7 @@ import tensorflow as tf
 from sepcon.audio.maps.log_mel_maps import FrontEnd
 from sepcon.data.clips import to_float
 from sepcon.models.products.channel_pooling import audible
-from sepcon.models.products.embedding import patch_starts
+from sepcon.models.products.patch_embedder import patch_starts
 from sepcon.models.separator.network import Separator
 from sepcon.separation.control_kinds import FILTERED_VIEWS, MASKED_VIEWS, SOURCE_VIEWS
 from sepcon.separation.random_masks import RandomMasks

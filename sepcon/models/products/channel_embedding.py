@@ -21,8 +21,8 @@ from sepcon.models.products.channel_pooling import (
     pooled,
     pooled_size,
 )
-from sepcon.models.products.embedding import PatchEmbedder
 from sepcon.models.products.networks import open_separator
+from sepcon.models.products.patch_embedder import PatchEmbedder
 from sepcon.models.products.separation import separator_fingerprint
 from sepcon.models.products.waveform import Outputs, WaveformGraph, trace_calls
 from sepcon.models.separator.network import Separator

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from sepcon.audio.maps.log_mel_maps import FrontEnd
 from sepcon.models.classifier import Classifier
-from sepcon.models.products.embedding import PatchEmbedder
+from sepcon.models.products.patch_embedder import PatchEmbedder
 from sepcon.models.products.waveform import Outputs, WaveformGraph, trace_calls, valid_rows
 
 

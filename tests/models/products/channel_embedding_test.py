@@ -21,8 +21,9 @@ from sepcon.models.products.channel_embedding import (
     patch_energies,
 )
 from sepcon.models.products.channel_pooling import POOLINGS, audible, pooled, pooled_size
-from sepcon.models.products.embedding import EmbeddingModel, PatchEmbedder
+from sepcon.models.products.embedding import EmbeddingModel
 from sepcon.models.products.networks import open_separator
+from sepcon.models.products.patch_embedder import PatchEmbedder
 from sepcon.models.products.separation import SeparationModel
 from sepcon.models.separator.network import Separator, SeparatorConfig, save_separator_config
 from sepcon.models.weights import state_folder, write_weights

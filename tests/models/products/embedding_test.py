@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from encoder_stub import LOG_MEL, PATCH_SECONDS, noise, small_encoder
 
-from sepcon.models.products import embedding
+from sepcon.models.products import patch_embedder
 from sepcon.models.products.embedding import EmbeddingModel
 
 PATCH, WINDOW, FRAME_HOP = 8000, 400, 160
@@ -88,8 +88,8 @@ def test_memory_chunks_change_nothing(encoder, module, monkeypatch):
     waveform = noise(3, 60000)
     whole = module(waveform)
     for frames, patches in ((1, 1), (40, 2), (7, 9)):
-        monkeypatch.setattr(embedding, "_FRAMES_PER_CHUNK", 3 * frames)
-        monkeypatch.setattr(embedding, "_PATCHES_PER_CHUNK", 3 * patches)
+        monkeypatch.setattr(patch_embedder, "_FRAMES_PER_CHUNK", 3 * frames)
+        monkeypatch.setattr(patch_embedder, "_PATCHES_PER_CHUNK", 3 * patches)
         chunked = EmbeddingModel(encoder, LOG_MEL, patch_seconds=PATCH_SECONDS)(waveform)
         for name, value in whole.items():
             np.testing.assert_allclose(chunked[name], value, atol=2e-5, err_msg=name)
