@@ -22,7 +22,7 @@ from sepcon.models.products.channel_pooling import (
     pooled_size,
 )
 from sepcon.models.products.networks import open_separator
-from sepcon.models.products.patch_embedder import PatchEmbedder
+from sepcon.models.products.patch_embedder import PatchEmbedder, PatchModel
 from sepcon.models.products.separation import separator_fingerprint
 from sepcon.models.products.waveform import Outputs, WaveformGraph, trace_calls
 from sepcon.models.separator.network import Separator
@@ -195,7 +195,7 @@ def patch_energies(embed: PatchEmbedder, waveform: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(of_patches, axis=2)
 
 
-class ChannelEmbeddingModel(tf.Module):
+class ChannelEmbeddingModel(PatchModel):
     """Embeds recordings, and beside each patch the channels that a separator makes of it.
 
     The embedding of a patch is that of the mixture, as `EmbeddingModel` gives it, and behind it
@@ -228,7 +228,6 @@ class ChannelEmbeddingModel(tf.Module):
         separator: Separator,
         channels: Channels,
     ) -> None:
-        super().__init__(name="channel_embedding_model")
         if separator.config.sample_rate_hz != log_mel.sample_rate_hz:
             raise SepconError(
                 f"the separator {channels.separator} hears {separator.config.sample_rate_hz} Hz, "
@@ -238,7 +237,8 @@ class ChannelEmbeddingModel(tf.Module):
         embed = PatchEmbedder(
             encoder, log_mel, patch_seconds=patch_seconds, hop_seconds=hop_seconds
         )
-        self._embed, self._with_channels = embed, _PatchesWithChannels(embed, separator, channels)
+        super().__init__(embed, name="channel_embedding_model")
+        self._with_channels = _PatchesWithChannels(embed, separator, channels)
         # As in `EmbeddingModel`: only the bare variables are tracked.
         variables = [*encoder.variables, *separator.variables]
         self._tf_variables = [variable.value for variable in variables]
@@ -267,29 +267,9 @@ class ChannelEmbeddingModel(tf.Module):
         return self._graph(waveform)
 
     @tf.function(autograph=False, input_signature=[])
-    def sample_rate_hz(self) -> tf.Tensor:
-        """The sample rate that waveforms must have, int32 []."""
-        return tf.constant(self._embed.sample_rate_hz, tf.int32)
-
-    @tf.function(autograph=False, input_signature=[])
-    def patch_seconds(self) -> tf.Tensor:
-        """The length of a patch, float32 []."""
-        return tf.constant(self._embed.patch_seconds, tf.float32)
-
-    @tf.function(autograph=False, input_signature=[])
-    def hop_seconds(self) -> tf.Tensor:
-        """The time between the starts of two patches, float32 []."""
-        return tf.constant(self.exact_hop_seconds, tf.float32)
-
-    @tf.function(autograph=False, input_signature=[])
     def embedding_size(self) -> tf.Tensor:
         """The size of an embedding, int32 []."""
         return tf.constant(self._with_channels.embedding_size, tf.int32)
-
-    @property
-    def exact_hop_seconds(self) -> float:
-        """The time between the starts of patches after rounding to frames."""
-        return self._embed.exact_hop_seconds
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from sepcon.audio.maps.log_mel_maps import FrontEnd
 from sepcon.models.classifier import Classifier
-from sepcon.models.products.patch_embedder import PatchEmbedder
+from sepcon.models.products.patch_embedder import PatchEmbedder, PatchModel
 from sepcon.models.products.waveform import Outputs, WaveformGraph, trace_calls, valid_rows
 
 
-class ClassificationModel(tf.Module):
+class ClassificationModel(PatchModel):
     """Cuts a waveform into patches as `EmbeddingModel` does, and names the class of the whole.
 
     The logits of a recording are the mean of those of its patches. Metadata are functions without
@@ -41,15 +41,16 @@ class ClassificationModel(tf.Module):
         class_names: Sequence[str],
         hop_seconds: float | None = None,
     ) -> None:
-        super().__init__(name="classification_model")
+        encoder = classifier.encoder
+        super().__init__(
+            PatchEmbedder(encoder, log_mel, patch_seconds=patch_seconds, hop_seconds=hop_seconds),
+            name="classification_model",
+        )
         # Set by what writes a SavedModel: the table of classes.
         self.class_map_file: Any = None
-        self._embed = PatchEmbedder(
-            classifier.encoder, log_mel, patch_seconds=patch_seconds, hop_seconds=hop_seconds
-        )
         self._class_names = tuple(class_names)
         # As in `EmbeddingModel`: only the bare variables are tracked, the Keras model stays hidden.
-        self._tf_variables = [variable.value for variable in classifier.encoder.variables]
+        self._tf_variables = [variable.value for variable in encoder.variables]
         self._head_variables = [variable.value for variable in classifier.head.variables]
         self._logits = lambda embedding: classifier.logits(embedding)
         self._graph = WaveformGraph(self._classify, shared=("patch_time_seconds",))
@@ -63,11 +64,6 @@ class ClassificationModel(tf.Module):
             "serving_default": self._batch_function,
             "patch": self.classify_patch.get_concrete_function(patch),
         }
-
-    @property
-    def exact_hop_seconds(self) -> float:
-        """The time between the starts of patches after rounding to frames."""
-        return self._embed.exact_hop_seconds
 
     @tf.function(autograph=False)
     def __call__(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -87,11 +83,6 @@ class ClassificationModel(tf.Module):
           As `EmbeddingModel`.
         """
         return self._graph(waveform)
-
-    @property
-    def exact_patch_seconds(self) -> float:
-        """The length of a patch, which `patch_seconds()` gives in float32."""
-        return self._embed.patch_seconds
 
     def of_length(self, num_samples: int) -> tuple[Callable[[tf.Tensor], Outputs], list[Any]]:
         """Returns what classifies waveforms of one length; see `EmbeddingModel.of_length`.
@@ -150,21 +141,6 @@ class ClassificationModel(tf.Module):
         """
         outputs = self(waveform)
         return outputs["patch_probabilities"], outputs["patch_embedding"], outputs["log_mel"]
-
-    @tf.function(autograph=False, input_signature=[])
-    def sample_rate_hz(self) -> tf.Tensor:
-        """The sample rate that waveforms must have, int32 []."""
-        return tf.constant(self._embed.sample_rate_hz, tf.int32)
-
-    @tf.function(autograph=False, input_signature=[])
-    def patch_seconds(self) -> tf.Tensor:
-        """The length of a patch, float32 []."""
-        return tf.constant(self._embed.patch_seconds, tf.float32)
-
-    @tf.function(autograph=False, input_signature=[])
-    def hop_seconds(self) -> tf.Tensor:
-        """The time between the starts of two patches, float32 []."""
-        return tf.constant(self._embed.exact_hop_seconds, tf.float32)
 
     @tf.function(autograph=False, input_signature=[])
     def class_map_path(self) -> tf.Tensor:

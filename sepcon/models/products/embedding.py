@@ -9,11 +9,11 @@ import keras
 import tensorflow as tf
 
 from sepcon.audio.maps.log_mel_maps import FrontEnd
-from sepcon.models.products.patch_embedder import PatchEmbedder
+from sepcon.models.products.patch_embedder import PatchEmbedder, PatchModel
 from sepcon.models.products.waveform import Outputs, WaveformGraph, trace_calls, valid_rows
 
 
-class EmbeddingModel(tf.Module):
+class EmbeddingModel(PatchModel):
     """Cuts a waveform into overlapping patches, embeds each, and averages.
 
     Patches lie on the grid of the log-mel frames: patch k starts at min(k * hop, last), where
@@ -43,9 +43,9 @@ class EmbeddingModel(tf.Module):
         patch_seconds: float,
         hop_seconds: float | None = None,
     ) -> None:
-        super().__init__(name="embedding_model")
-        self._embed = PatchEmbedder(
-            encoder, log_mel, patch_seconds=patch_seconds, hop_seconds=hop_seconds
+        super().__init__(
+            PatchEmbedder(encoder, log_mel, patch_seconds=patch_seconds, hop_seconds=hop_seconds),
+            name="embedding_model",
         )
         # The Keras model itself stays hidden behind a closure and only its bare variables are
         # tracked: with Keras objects inside, the TFLite converter aborts the process and the
@@ -102,34 +102,9 @@ class EmbeddingModel(tf.Module):
         return {"embedding": tf.where(valid_rows(waveform), embedding, float("nan"))}
 
     @tf.function(autograph=False, input_signature=[])
-    def sample_rate_hz(self) -> tf.Tensor:
-        """The sample rate that waveforms must have, int32 []."""
-        return tf.constant(self._embed.sample_rate_hz, tf.int32)
-
-    @tf.function(autograph=False, input_signature=[])
-    def patch_seconds(self) -> tf.Tensor:
-        """The length of a patch, float32 []."""
-        return tf.constant(self._embed.patch_seconds, tf.float32)
-
-    @tf.function(autograph=False, input_signature=[])
-    def hop_seconds(self) -> tf.Tensor:
-        """The time between the starts of two patches, float32 []."""
-        return tf.constant(self.exact_hop_seconds, tf.float32)
-
-    @tf.function(autograph=False, input_signature=[])
     def embedding_size(self) -> tf.Tensor:
         """The size of an embedding, int32 []."""
         return tf.constant(self._embed.embedding_size, tf.int32)
-
-    @property
-    def exact_hop_seconds(self) -> float:
-        """The time between the starts of patches after rounding to frames."""
-        return self._embed.exact_hop_seconds
-
-    @property
-    def exact_patch_seconds(self) -> float:
-        """The length of a patch, which `patch_seconds()` gives in float32."""
-        return self._embed.patch_seconds
 
     def of_length(self, num_samples: int) -> tuple[Callable[[tf.Tensor], Outputs], list[Any]]:
         """Returns what embeds waveforms of one length, without loops, FFT and complex numbers.

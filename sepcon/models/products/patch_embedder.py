@@ -212,6 +212,46 @@ class PatchEmbedder:
         return tf.transpose(log_mel, [1, 0, 2])
 
 
+class PatchModel(tf.Module):
+    """A product that cuts waveforms into patches, and what it tells of that.
+
+    Metadata are functions without arguments, as attributes do not survive a SavedModel.
+
+    Args:
+      embed: cuts and embeds.
+      name: of the module.
+    """
+
+    def __init__(self, embed: PatchEmbedder, *, name: str) -> None:
+        super().__init__(name=name)
+        self._embed = embed
+
+    @tf.function(autograph=False, input_signature=[])
+    def sample_rate_hz(self) -> tf.Tensor:
+        """The sample rate that waveforms must have, int32 []."""
+        return tf.constant(self._embed.sample_rate_hz, tf.int32)
+
+    @tf.function(autograph=False, input_signature=[])
+    def patch_seconds(self) -> tf.Tensor:
+        """The length of a patch, float32 []."""
+        return tf.constant(self._embed.patch_seconds, tf.float32)
+
+    @tf.function(autograph=False, input_signature=[])
+    def hop_seconds(self) -> tf.Tensor:
+        """The time between the starts of two patches, float32 []."""
+        return tf.constant(self._embed.exact_hop_seconds, tf.float32)
+
+    @property
+    def exact_hop_seconds(self) -> float:
+        """The time between the starts of patches after rounding to frames."""
+        return self._embed.exact_hop_seconds
+
+    @property
+    def exact_patch_seconds(self) -> float:
+        """The length of a patch, which `patch_seconds()` gives in float32."""
+        return self._embed.patch_seconds
+
+
 def patch_starts(
     samples: tf.Tensor, *, patch_samples: int, frame_hop: int, hop_frames: int, patch_frames: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
